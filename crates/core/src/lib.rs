@@ -1,0 +1,18 @@
+//! The domain of Strongroom: what a secret is, what an application declares, and the ports
+//! through which the rest of the program reaches the outside.
+//!
+//! Nothing here does IO, reads a clock or the environment, or draws ambient randomness.
+
+pub mod audit;
+pub mod format;
+pub mod generate;
+pub mod manifest;
+pub mod metadata;
+pub mod path;
+pub mod placeholder;
+pub mod port;
+pub mod redact;
+pub mod registry;
+pub mod secret;
+pub mod time;
+pub mod version;

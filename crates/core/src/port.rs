@@ -1,0 +1,288 @@
+//! The ports: everything the domain needs from outside is one of these traits.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::path::SecretPath;
+use crate::secret::SecretValue;
+use crate::time::Timestamp;
+
+/// A future that a port returns: boxed, so that ports stay usable as trait objects.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Draws randomness fit for keys.
+pub trait Rng: Send + Sync {
+    /// Fills the buffer.
+    fn fill(&self, buffer: &mut [u8]);
+}
+
+/// Identifies a record in storage: a keyed hash, so that it tells nothing about the name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordId(pub [u8; 16]);
+
+impl fmt::Debug for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0 {
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One stored record. `name` and `value` are ciphertext.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its id.
+    pub id: RecordId,
+    /// The folder it is listed under.
+    pub parent: RecordId,
+    /// Sealed name and what a listing shows.
+    pub name: Vec<u8>,
+    /// Sealed value.
+    pub value: Vec<u8>,
+    /// When background work has to look at it, in microseconds since the epoch.
+    pub due_at: Option<i64>,
+    /// The store's revision when it was last written.
+    pub revision: u64,
+}
+
+/// What must hold for a batch to be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing.
+    Any,
+    /// There is no such record.
+    Absent,
+    /// There is one, whatever its revision.
+    Exists,
+    /// The record was last written at this revision.
+    Revision(u64),
+}
+
+/// Computes a record's new value from the one stored, inside the commit.
+///
+/// Needed where many writers change one record (a folder's count): a precondition would make
+/// all but one of them fail. Called with the sealed value, returns the new sealed value.
+pub type MergeFn = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, MergeFailed> + Send + Sync>;
+
+/// A merge could not read what is stored: the record is damaged.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("a stored record could not be read while it was being changed")]
+pub struct MergeFailed;
+
+/// One change of a batch.
+#[derive(Clone)]
+pub enum Change {
+    /// Only the precondition is looked at.
+    Check,
+    /// Write the record (the revision is given by the storage).
+    Put {
+        /// The folder it is listed under.
+        parent: RecordId,
+        /// Sealed name.
+        name: Vec<u8>,
+        /// Sealed value.
+        value: Vec<u8>,
+        /// When background work has to look at it.
+        due_at: Option<i64>,
+    },
+    /// Change the value of a record that exists.
+    Merge(MergeFn),
+    /// Remove the record.
+    Delete,
+}
+
+/// A change of one record, with its precondition.
+#[derive(Clone)]
+pub struct BatchItem {
+    /// Which record.
+    pub id: RecordId,
+    /// What must hold.
+    pub precondition: Precondition,
+    /// What to do.
+    pub change: Change,
+}
+
+/// When a commit may be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// After the disk has it.
+    Durable,
+    /// At once: lost at a power cut, never torn.
+    Relaxed,
+}
+
+/// A change that others can see: which record, at which revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Which record.
+    pub id: RecordId,
+    /// At which revision.
+    pub revision: u64,
+    /// False when it was deleted.
+    pub exists: bool,
+}
+
+/// Where sealed records live. A batch is atomic; revisions only grow.
+pub trait Storage: Send + Sync {
+    /// One record.
+    fn get(&self, id: RecordId) -> BoxFuture<'_, Result<Option<Record>, StorageError>>;
+    /// Many records at once, in the order asked.
+    fn get_many<'a>(
+        &'a self,
+        ids: &'a [RecordId],
+    ) -> BoxFuture<'a, Result<Vec<Option<Record>>, StorageError>>;
+    /// The records under `parent` with an id after `after`, in id order, at most `limit`.
+    fn list(
+        &self,
+        parent: RecordId,
+        after: Option<RecordId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, StorageError>>;
+    /// The records due before a time, earliest first.
+    fn due(&self, before: i64, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StorageError>>;
+    /// Applies a batch if all its preconditions hold; the new revision.
+    fn commit(
+        &self,
+        batch: Vec<BatchItem>,
+        durability: Durability,
+    ) -> BoxFuture<'_, Result<u64, StorageError>>;
+    /// What changed after a revision, oldest first, at most `limit`.
+    fn watch(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Changed>, StorageError>>;
+    /// The store's present revision.
+    fn revision(&self) -> BoxFuture<'_, Result<u64, StorageError>>;
+}
+
+/// Why storage failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// A precondition did not hold; nothing was written.
+    #[error("the record was changed by somebody else")]
+    Conflict {
+        /// Which record.
+        id: RecordId,
+    },
+    /// The bytes on disk are not what was written.
+    #[error("the store is damaged: {detail}")]
+    Damaged {
+        /// What was found, without values.
+        detail: String,
+    },
+    /// No room left.
+    #[error("the disk is full")]
+    Full,
+    /// Another process held the store too long.
+    #[error("another process is holding the store")]
+    Busy,
+    /// A write or sync failed; the store is read-only until it is opened again.
+    #[error("the store cannot be written: {detail}")]
+    ReadOnly {
+        /// What the system said.
+        detail: String,
+    },
+    /// Anything else the system refused.
+    #[error("the store cannot be read: {detail}")]
+    Io {
+        /// What the system said.
+        detail: String,
+    },
+}
+
+/// What a backend is asked for: a declared secret, by its name and its place.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// The declared name, which is also its environment variable.
+    pub name: String,
+    /// Its path inside the project and profile, e.g. `jwt/secret_key`.
+    pub path: String,
+    /// Its full place in a store: `<project>/<profile>/<path>`, or an absolute path.
+    pub place: SecretPath,
+}
+
+/// A value that a backend found.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The value.
+    pub value: SecretValue,
+    /// The backend's own name for the version, if it has versions.
+    pub version: Option<String>,
+}
+
+/// What a backend can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Values can be written.
+    pub write: bool,
+    /// Earlier versions can be read.
+    pub versions: bool,
+    /// Names can be listed.
+    pub list: bool,
+    /// Values can be removed.
+    pub delete: bool,
+}
+
+/// A place where secrets are looked up (and, if it can, written).
+pub trait Backend: Send + Sync {
+    /// The name of its kind in a chain: `store`, `dotenv`, `env`, `files`.
+    fn scheme(&self) -> &'static str;
+    /// What a person reads in a report, e.g. `dotenv:.env`.
+    fn describe(&self) -> String;
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+    /// Looks many secrets up at once. `None` is "not found"; every other failure is an error.
+    fn get_many<'a>(
+        &'a self,
+        lookups: &'a [Lookup],
+    ) -> BoxFuture<'a, Vec<Result<Option<Fetched>, BackendError>>>;
+    /// Writes one value.
+    fn set<'a>(
+        &'a self,
+        lookup: &'a Lookup,
+        value: &'a SecretValue,
+    ) -> BoxFuture<'a, Result<(), BackendError>>;
+    /// The names it holds, sorted.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>>;
+}
+
+/// How a backend failed, for code that branches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackendErrorKind {
+    /// Not allowed.
+    Denied,
+    /// Not there or not answering.
+    Unreachable,
+    /// Closed: a key is needed.
+    Sealed,
+    /// What it holds cannot be read.
+    Malformed,
+    /// It cannot do that.
+    Unsupported,
+    /// What is stored was damaged.
+    Damaged,
+}
+
+/// A backend failed; "not found" is not a failure.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{backend}: {message}")]
+pub struct BackendError {
+    /// What kind of failure.
+    pub kind: BackendErrorKind,
+    /// Which backend, as [`Backend::describe`] says.
+    pub backend: String,
+    /// What failed and where, never a value.
+    pub message: String,
+}
