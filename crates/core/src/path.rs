@@ -65,7 +65,9 @@ impl FromStr for SecretPath {
             }
         }
         if let Some(position) = text.chars().position(is_forbidden) {
-            return Err(ParsePathError::ForbiddenCharacter { position: position + 1 });
+            return Err(ParsePathError::ForbiddenCharacter {
+                position: position + 1,
+            });
         }
         Ok(Self(text.into()))
     }
@@ -114,7 +116,15 @@ mod tests {
 
     #[test]
     fn well_formed_paths_parse() {
-        for text in ["a", "a/b", "a_b", "jwt/secret_key", "ünïcode/ключ", "with space", "a.b/c..d"] {
+        for text in [
+            "a",
+            "a/b",
+            "a_b",
+            "jwt/secret_key",
+            "ünïcode/ключ",
+            "with space",
+            "a.b/c..d",
+        ] {
             check(text, None);
         }
         check(&"x".repeat(PATH_BYTES_MAX), None);
@@ -123,7 +133,10 @@ mod tests {
     #[test]
     fn malformed_paths_are_refused() {
         check("", Some(ParsePathError::Empty));
-        check(&"x".repeat(513), Some(ParsePathError::TooLong { bytes: 513 }));
+        check(
+            &"x".repeat(513),
+            Some(ParsePathError::TooLong { bytes: 513 }),
+        );
         for text in ["/a", "a/", "a//b", "/"] {
             check(text, Some(ParsePathError::EmptySegment));
         }

@@ -156,11 +156,7 @@ pub trait Storage: Send + Sync {
         durability: Durability,
     ) -> BoxFuture<'_, Result<u64, StorageError>>;
     /// What changed after a revision, oldest first, at most `limit`.
-    fn watch(
-        &self,
-        after: u64,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Changed>, StorageError>>;
+    fn watch(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Changed>, StorageError>>;
     /// The store's present revision.
     fn revision(&self) -> BoxFuture<'_, Result<u64, StorageError>>;
 }

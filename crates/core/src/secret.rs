@@ -100,7 +100,9 @@ impl Payload {
     /// Text when the bytes are UTF-8 (without NUL), binary otherwise.
     #[must_use]
     pub fn detect(value: SecretValue) -> Self {
-        let is_text = value.expose_secret_text().is_some_and(|text| !text.contains('\0'));
+        let is_text = value
+            .expose_secret_text()
+            .is_some_and(|text| !text.contains('\0'));
         let shape = if is_text { Shape::Text } else { Shape::Binary };
         Self { value, shape }
     }
@@ -122,7 +124,16 @@ mod tests {
 
     #[test]
     fn bytes_come_back_exactly() {
-        for bytes in [&b"123456"[..], b"true", b"null", b"[1,2]", b"\"abc\"", b"\0\xff", b"", b"a\n"] {
+        for bytes in [
+            &b"123456"[..],
+            b"true",
+            b"null",
+            b"[1,2]",
+            b"\"abc\"",
+            b"\0\xff",
+            b"",
+            b"a\n",
+        ] {
             let value = SecretValue::new(bytes.to_vec());
             assert_eq!(value.expose_secret(), bytes);
         }

@@ -52,8 +52,12 @@ impl FromStr for Timestamp {
         if let Ok(time) = text.parse::<jiff::Timestamp>() {
             return Ok(Self(time.as_microsecond()));
         }
-        let date = text.parse::<jiff::civil::Date>().map_err(|_| ParseTimeError::Time)?;
-        let zoned = date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| ParseTimeError::Time)?;
+        let date = text
+            .parse::<jiff::civil::Date>()
+            .map_err(|_| ParseTimeError::Time)?;
+        let zoned = date
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .map_err(|_| ParseTimeError::Time)?;
         Ok(Self(zoned.timestamp().as_microsecond()))
     }
 }
@@ -76,8 +80,14 @@ impl Span {
     }
 }
 
-const UNITS: [(&str, i64); 6] =
-    [("y", 365 * 86_400), ("w", 7 * 86_400), ("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+const UNITS: [(&str, i64); 6] = [
+    ("y", 365 * 86_400),
+    ("w", 7 * 86_400),
+    ("d", 86_400),
+    ("h", 3_600),
+    ("m", 60),
+    ("s", 1),
+];
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,9 +108,14 @@ impl FromStr for Span {
         let digits = text.chars().take_while(char::is_ascii_digit).count();
         let (number, unit) = text.split_at(digits);
         let number: i64 = number.parse().map_err(|_| ParseTimeError::Span)?;
-        let (_, seconds) =
-            UNITS.into_iter().find(|(name, _)| *name == unit).ok_or(ParseTimeError::Span)?;
-        number.checked_mul(seconds).map(Self).ok_or(ParseTimeError::Span)
+        let (_, seconds) = UNITS
+            .into_iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or(ParseTimeError::Span)?;
+        number
+            .checked_mul(seconds)
+            .map(Self)
+            .ok_or(ParseTimeError::Span)
     }
 }
 
@@ -122,13 +137,27 @@ mod tests {
 
     #[test]
     fn spans_parse_and_print() {
-        for (text, seconds, printed) in
-            [("90s", 90, "90s"), ("15m", 900, "15m"), ("30d", 2_592_000, "30d"), ("2w", 1_209_600, "14d")]
-        {
+        for (text, seconds, printed) in [
+            ("90s", 90, "90s"),
+            ("15m", 900, "15m"),
+            ("30d", 2_592_000, "30d"),
+            ("2w", 1_209_600, "14d"),
+        ] {
             let span: Span = text.parse().unwrap();
-            assert_eq!((span.as_seconds(), span.to_string().as_str()), (seconds, printed));
+            assert_eq!(
+                (span.as_seconds(), span.to_string().as_str()),
+                (seconds, printed)
+            );
         }
-        for text in ["", "d", "3", "3x", "-1d", "99999999999999999999d", "9223372036854775807y"] {
+        for text in [
+            "",
+            "d",
+            "3",
+            "3x",
+            "-1d",
+            "99999999999999999999d",
+            "9223372036854775807y",
+        ] {
             assert_eq!(text.parse::<Span>(), Err(ParseTimeError::Span), "{text}");
         }
     }
@@ -137,7 +166,13 @@ mod tests {
     fn times_parse_and_print() {
         let time: Timestamp = "2026-12-31".parse().unwrap();
         assert_eq!(time.to_string(), "2026-12-31T00:00:00Z");
-        assert_eq!("2026-12-31T09:00:00.25Z".parse::<Timestamp>().unwrap().to_string(), "2026-12-31T09:00:00.25Z");
+        assert_eq!(
+            "2026-12-31T09:00:00.25Z"
+                .parse::<Timestamp>()
+                .unwrap()
+                .to_string(),
+            "2026-12-31T09:00:00.25Z"
+        );
         assert!("soon".parse::<Timestamp>().is_err());
     }
 }

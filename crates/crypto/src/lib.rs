@@ -1,1 +1,14 @@
-//! crypto
+//! The cryptography of Strongroom: keys, the envelope round every record, and key slots.
+//!
+//! Callers hold a [`barrier::Barrier`] and ids; raw primitives stay in `hazmat`.
+
+pub mod barrier;
+mod hazmat;
+pub mod header;
+pub mod kdf;
+pub mod key;
+pub mod keyring;
+pub mod recovery;
+pub mod slot;
+
+pub use hazmat::SystemRng;

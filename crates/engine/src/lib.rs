@@ -1,1 +1,18 @@
-//! engine
+//! One engine behind every door: the command line, the servers and the console call these
+//! functions with an [`context::OpContext`]; no door has rules of its own.
+//!
+//! Async without a runtime: nothing here spawns, sleeps, reads a clock or does IO but through
+//! the ports of `strongroom_core::port`.
+
+pub mod audit;
+pub mod backend;
+pub mod context;
+pub mod error;
+mod folder;
+mod record;
+pub mod resolve;
+pub mod secrets;
+pub mod verify;
+
+pub use error::Error;
+pub use secrets::Engine;

@@ -1,0 +1,61 @@
+//! The local audit log: sealed rows in the store itself.
+
+use strongroom_core::audit::AuditEvent;
+use strongroom_core::port::Durability;
+use strongroom_core::port::RecordId;
+use strongroom_core::time::Timestamp;
+
+use crate::error::Error;
+use crate::folder::PAGE;
+use crate::record;
+use crate::record::Kind;
+use crate::secrets::Engine;
+
+impl Engine {
+    /// Writes an audit record and waits for the disk.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn audit(&self, event: &AuditEvent) -> Result<(), Error> {
+        let item = record::put_audit(&self.barrier, event);
+        self.storage.commit(vec![item], Durability::Durable).await?;
+        Ok(())
+    }
+
+    /// The audit records since a time, oldest first; of more than `limit`, the newest.
+    ///
+    /// # Errors
+    /// `Damaged` when one does not open.
+    pub async fn audit_log(
+        &self,
+        since: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<AuditEvent>, Error> {
+        let parent = record::id_of(&self.barrier, Kind::Audit, "");
+        let mut after = since.map(|since| {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&since.as_micros().to_be_bytes());
+            RecordId(id)
+        });
+        let mut events = std::collections::VecDeque::new();
+        loop {
+            let page = self.storage.list(parent, after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|record| record.id);
+            for record in &page {
+                let event =
+                    record::open_audit(&self.barrier, record).ok_or_else(|| Error::Damaged {
+                        what: "the audit log".into(),
+                        detail: "a record in it does not open".into(),
+                    })?;
+                if events.len() == limit {
+                    events.pop_front();
+                }
+                events.push_back(event);
+            }
+            if is_last {
+                return Ok(events.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What can go wrong in the engine, by what a caller does about it.
+
+use strongroom_core::port::StorageError;
+
+/// A failed operation.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such secret, or no such version of it.
+    #[error("{what} is not in the store")]
+    NotFound {
+        /// The path, with the version where one was asked for.
+        what: String,
+    },
+    /// There is one already.
+    #[error("{path} is in the store already")]
+    AlreadyExists {
+        /// Its path.
+        path: String,
+    },
+    /// The version is deleted or destroyed.
+    #[error("version {version} of {path} is {state}")]
+    Gone {
+        /// Whose.
+        path: String,
+        /// Which.
+        version: u64,
+        /// `deleted` or `destroyed`.
+        state: &'static str,
+    },
+    /// The check-and-set version is not the current one.
+    #[error("{path} is at version {found}, not {expected}")]
+    VersionMismatch {
+        /// Whose.
+        path: String,
+        /// What the caller expected.
+        expected: u64,
+        /// What is there; 0 for nothing.
+        found: u64,
+    },
+    /// Others kept changing the same records.
+    #[error("others keep changing {path}")]
+    Contended {
+        /// Which secret.
+        path: String,
+    },
+    /// What was asked makes no sense.
+    #[error("{message}")]
+    Invalid {
+        /// Why.
+        message: String,
+    },
+    /// Over a bound.
+    #[error("{what} is over the limit of {limit}")]
+    LimitExceeded {
+        /// What.
+        what: String,
+        /// The bound, with its unit.
+        limit: String,
+    },
+    /// What is stored is not what was written.
+    #[error("{what} is damaged: {detail}")]
+    Damaged {
+        /// Which secret or folder.
+        what: String,
+        /// What was found.
+        detail: String,
+    },
+    /// Storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl Error {
+    /// The stable code that scripts can rely on.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "secret.not_found",
+            Self::AlreadyExists { .. } => "secret.exists",
+            Self::Gone { .. } => "secret.gone",
+            Self::VersionMismatch { .. } => "secret.version_mismatch",
+            Self::Contended { .. } => "secret.contended",
+            Self::Invalid { .. } => "request.invalid",
+            Self::LimitExceeded { .. } => "request.limit",
+            Self::Damaged { .. } => "store.damaged",
+            Self::Storage(error) => match error {
+                StorageError::Conflict { .. } => "secret.contended",
+                StorageError::Damaged { .. } => "store.damaged",
+                StorageError::Full => "store.full",
+                StorageError::Busy => "store.busy",
+                StorageError::ReadOnly { .. } => "store.read_only",
+                _ => "store.io",
+            },
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The stored forms: what is inside the ciphertexts.
+//!
+//! Every form begins with a format byte; an unknown one is refused, never guessed.
+
+use serde::Deserialize;
+use serde::Serialize;
+use strongroom_core::audit::AuditEvent;
+use strongroom_core::metadata::Metadata;
+use strongroom_core::path::SecretPath;
+use strongroom_core::port::BatchItem;
+use strongroom_core::port::Change;
+use strongroom_core::port::Precondition;
+use strongroom_core::port::Record;
+use strongroom_core::port::RecordId;
+use strongroom_core::registry::Class;
+use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Timestamp;
+use strongroom_core::version::VersionInfo;
+use strongroom_crypto::barrier::Barrier;
+use strongroom_crypto::barrier::Field;
+use zeroize::Zeroizing;
+
+const FORMAT: u8 = 1;
+
+/// Kinds of records: the first byte of what an id is the keyed hash of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Secret = 1,
+    Folder = 2,
+    Version = 3,
+    Versions = 4,
+    Audit = 5,
+}
+
+pub(crate) fn id_of(barrier: &Barrier, kind: Kind, name: &str) -> RecordId {
+    barrier.record_id(kind as u8, name)
+}
+
+pub(crate) fn version_id(barrier: &Barrier, path: &SecretPath, number: u64) -> RecordId {
+    // A path holds no NUL, so that no other pair gives the same name.
+    id_of(barrier, Kind::Version, &format!("{path}\0{number}"))
+}
+
+/// The record of the root's parent: there is none.
+pub(crate) const NOWHERE: RecordId = RecordId([0; 16]);
+
+/// What a listing shows of a secret or folder, sealed in the name field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    pub(crate) is_folder: bool,
+    pub(crate) leaf: String,
+    pub(crate) current: u64,
+    pub(crate) is_live: bool,
+    pub(crate) fingerprint: [u8; 16],
+    pub(crate) class: Option<Class>,
+    pub(crate) updated: Timestamp,
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+impl Summary {
+    pub(crate) fn folder(leaf: &str) -> Self {
+        Self {
+            is_folder: true,
+            leaf: leaf.into(),
+            current: 0,
+            is_live: true,
+            fingerprint: [0; 16],
+            class: None,
+            updated: Timestamp::from_micros(0),
+            expires_at: None,
+        }
+    }
+}
+
+/// A secret's head: metadata, the list of versions, and the current value.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) path: SecretPath,
+    pub(crate) metadata: Metadata,
+    pub(crate) versions: Vec<VersionInfo>,
+    /// Of the newest version, unless it is destroyed.
+    pub(crate) value: Option<SecretValue>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredHead {
+    path: String,
+    metadata: Metadata,
+    versions: Vec<VersionInfo>,
+    has_value: bool,
+}
+
+impl Head {
+    pub(crate) fn newest(&self) -> Option<&VersionInfo> {
+        self.versions.last()
+    }
+
+    pub(crate) fn summary(&self) -> Summary {
+        let newest = self.newest();
+        Summary {
+            is_folder: false,
+            leaf: self.path.leaf().into(),
+            current: newest.map_or(0, |version| version.number),
+            is_live: newest
+                .is_some_and(|version| version.state == strongroom_core::version::VersionState::Live),
+            fingerprint: newest.map_or([0; 16], |version| version.fingerprint),
+            class: self.metadata.class,
+            updated: self.metadata.updated,
+            expires_at: self.metadata.expires_at,
+        }
+    }
+
+    /// The sealed name and value.
+    pub(crate) fn seal(&self, barrier: &Barrier, id: RecordId) -> (Vec<u8>, Vec<u8>) {
+        let stored = StoredHead {
+            path: self.path.to_string(),
+            metadata: self.metadata.clone(),
+            versions: self.versions.clone(),
+            has_value: self.value.is_some(),
+        };
+        let plain = encode(&stored, self.value.as_ref());
+        (seal_summary(barrier, id, &self.summary()), barrier.seal(id, Field::Value, &plain))
+    }
+
+    /// The change that writes this head.
+    pub(crate) fn put(
+        &self,
+        barrier: &Barrier,
+        id: RecordId,
+        precondition: Precondition,
+    ) -> BatchItem {
+        let (name, value) = self.seal(barrier, id);
+        let parent = id_of(barrier, Kind::Folder, self.path.folder());
+        let due_at = self.metadata.expires_at.map(Timestamp::as_micros);
+        BatchItem { id, precondition, change: Change::Put { parent, name, value, due_at } }
+    }
+
+    pub(crate) fn open(barrier: &Barrier, record: &Record) -> Option<Self> {
+        let plain = barrier.open(record.id, Field::Value, &record.value).ok()?;
+        let (stored, rest): (StoredHead, &[u8]) = decode(&plain)?;
+        Some(Self {
+            path: stored.path.parse().ok()?,
+            metadata: stored.metadata,
+            versions: stored.versions,
+            value: stored.has_value.then(|| SecretValue::copy_from(rest)),
+        })
+    }
+}
+
+pub(crate) fn seal_summary(barrier: &Barrier, id: RecordId, summary: &Summary) -> Vec<u8> {
+    barrier.seal(id, Field::Name, &encode(summary, None))
+}
+
+pub(crate) fn open_summary(barrier: &Barrier, record: &Record) -> Option<Summary> {
+    let plain = barrier.open(record.id, Field::Name, &record.name).ok()?;
+    Some(decode(&plain)?.0)
+}
+
+/// The change that writes an earlier version's value.
+pub(crate) fn put_version(
+    barrier: &Barrier,
+    path: &SecretPath,
+    number: u64,
+    value: &SecretValue,
+) -> BatchItem {
+    let id = version_id(barrier, path, number);
+    let plain = encode(&number, Some(value));
+    let change = Change::Put {
+        parent: id_of(barrier, Kind::Versions, path.as_str()),
+        name: Vec::new(),
+        value: barrier.seal(id, Field::Value, &plain),
+        due_at: None,
+    };
+    BatchItem { id, precondition: Precondition::Any, change }
+}
+
+pub(crate) fn open_version(barrier: &Barrier, record: &Record) -> Option<SecretValue> {
+    let plain = barrier.open(record.id, Field::Value, &record.value).ok()?;
+    let (_number, rest): (u64, &[u8]) = decode(&plain)?;
+    Some(SecretValue::copy_from(rest))
+}
+
+pub(crate) fn put_audit(barrier: &Barrier, event: &AuditEvent) -> BatchItem {
+    let mut id = [0; 16];
+    barrier.rng().fill(&mut id[8..]);
+    id[..8].copy_from_slice(&event.at.as_micros().to_be_bytes());
+    let id = RecordId(id);
+    let change = Change::Put {
+        parent: id_of(barrier, Kind::Audit, ""),
+        name: Vec::new(),
+        value: barrier.seal(id, Field::Value, &encode(event, None)),
+        due_at: None,
+    };
+    BatchItem { id, precondition: Precondition::Any, change }
+}
+
+pub(crate) fn open_audit(barrier: &Barrier, record: &Record) -> Option<AuditEvent> {
+    let plain = barrier.open(record.id, Field::Value, &record.value).ok()?;
+    Some(decode(&plain)?.0)
+}
+
+/// Format byte, the form, and the raw bytes of a value behind it.
+pub(crate) fn encode<T: Serialize>(form: &T, value: Option<&SecretValue>) -> Zeroizing<Vec<u8>> {
+    // Writing into memory cannot fail, and every form is serialisable by its derive.
+    let body = postcard::to_stdvec(form).map(Zeroizing::new).unwrap_or_default();
+    let length = value.map_or(0, SecretValue::len_bytes);
+    let mut plain = Zeroizing::new(Vec::with_capacity(1 + body.len() + length));
+    plain.push(FORMAT);
+    plain.extend_from_slice(&body);
+    if let Some(value) = value {
+        // EXPOSE: the plaintext goes into the buffer that the barrier seals.
+        plain.extend_from_slice(value.expose_secret());
+    }
+    plain
+}
+
+pub(crate) fn decode<'a, T: Deserialize<'a>>(plain: &'a [u8]) -> Option<(T, &'a [u8])> {
+    let (format, body) = plain.split_first()?;
+    if *format != FORMAT {
+        return None;
+    }
+    postcard::take_from_bytes(body).ok()
+}

@@ -1,0 +1,556 @@
+//! Every change of a secret: one storage transaction each, its audit record within.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use strongroom_core::audit::Action;
+use strongroom_core::audit::Outcome;
+use strongroom_core::metadata;
+use strongroom_core::metadata::Metadata;
+use strongroom_core::path::SecretPath;
+use strongroom_core::port::BatchItem;
+use strongroom_core::port::Change;
+use strongroom_core::port::Durability;
+use strongroom_core::port::Precondition;
+use strongroom_core::port::Record;
+use strongroom_core::port::StorageError;
+use strongroom_core::registry::Class;
+use strongroom_core::secret::Payload;
+use strongroom_core::time::Span;
+use strongroom_core::time::Timestamp;
+use strongroom_core::version::Provenance;
+use strongroom_core::version::STAGE_CURRENT;
+use strongroom_core::version::STAGE_PREVIOUS;
+use strongroom_core::version::VersionInfo;
+use strongroom_core::version::VersionState;
+
+use super::Engine;
+use super::VALUE_BYTES_MAX;
+use crate::context::OpContext;
+use crate::error::Error;
+use crate::folder::FolderPlan;
+use crate::record;
+use crate::record::Head;
+use crate::record::Kind;
+
+/// An operation that others disturb is repeated so often.
+const ATTEMPTS_MAX: usize = 64;
+
+/// How a value is written.
+#[derive(Clone, Debug)]
+pub struct WriteOptions {
+    /// The version that must be current; 0 for "there must be none".
+    pub cas: Option<u64>,
+    /// Make a new version even if the value is the current one.
+    pub force: bool,
+    /// How the value came to be.
+    pub provenance: Provenance,
+    /// Metadata to change with it.
+    pub metadata: MetadataPatch,
+}
+
+impl WriteOptions {
+    /// A plain write.
+    #[must_use]
+    pub fn new(provenance: Provenance) -> Self {
+        Self { cas: None, force: false, provenance, metadata: MetadataPatch::default() }
+    }
+}
+
+/// Metadata to change; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct MetadataPatch {
+    /// New description.
+    pub description: Option<String>,
+    /// Tags to set, or to remove where `None`.
+    pub tags: BTreeMap<String, Option<String>>,
+    /// New owner.
+    pub owner: Option<String>,
+    /// New class.
+    pub class: Option<Class>,
+    /// New expiry, or none.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// New interval of rotation, or none.
+    pub rotate_every: Option<Option<Span>>,
+    /// Versions to keep.
+    pub max_versions: Option<u32>,
+}
+
+/// What a write did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The current version now.
+    pub version: u64,
+    /// False when the value was the current one already.
+    pub is_new: bool,
+}
+
+/// Versions to delete, undelete or destroy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// The newest.
+    Newest,
+    /// These.
+    Some(BTreeSet<u64>),
+    /// All there are.
+    All,
+}
+
+impl Versions {
+    fn contains(&self, number: u64, newest: u64) -> bool {
+        match self {
+            Self::Newest => number == newest,
+            Self::Some(numbers) => numbers.contains(&number),
+            Self::All => true,
+        }
+    }
+}
+
+/// The records a change is made of, without its folders.
+struct Draft {
+    items: Vec<BatchItem>,
+    heads: Vec<HeadChange>,
+}
+
+struct HeadChange {
+    path: SecretPath,
+    before: Option<Record>,
+    after: Option<BatchItem>,
+}
+
+impl Engine {
+    /// Writes a value as a new version.
+    ///
+    /// # Errors
+    /// `VersionMismatch` when `cas` does not fit, `LimitExceeded`, `Damaged`, storage errors.
+    pub async fn write(
+        &self,
+        context: &OpContext,
+        path: &SecretPath,
+        payload: &Payload,
+        options: &WriteOptions,
+    ) -> Result<Written, Error> {
+        if payload.value.len_bytes() > VALUE_BYTES_MAX {
+            let limit = format!("{VALUE_BYTES_MAX} bytes");
+            return Err(Error::LimitExceeded { what: "the value".into(), limit });
+        }
+        for _ in 0..ATTEMPTS_MAX {
+            let found = self.find(path).await?;
+            check_cas(path, options.cas, found.as_ref().map(|(_, head)| head))?;
+            let (before, mut head) = match found {
+                Some((record, head)) => (Some(record), head),
+                None => (None, new_head(path, context.now)),
+            };
+            let is_changed = options.metadata.apply(&mut head.metadata)?;
+            let is_new = options.force || !self.is_current(&head, payload);
+            let current = head.newest().map_or(0, |version| version.number);
+            if !is_new && !is_changed {
+                return Ok(Written { version: current, is_new: false });
+            }
+            let mut draft = Draft { items: Vec::new(), heads: Vec::new() };
+            if is_new {
+                self.push_version(&mut head, payload, &options.provenance, context.now, &mut draft);
+            }
+            head.metadata.updated = context.now;
+            let version = head.newest().map_or(0, |version| version.number);
+            draft.heads.push(self.head_change(before, &head));
+            let action = if is_new { Action::Write } else { Action::Tag };
+            if self.apply(context, action, draft).await? {
+                return Ok(Written { version, is_new });
+            }
+        }
+        Err(Error::Contended { path: path.to_string() })
+    }
+
+    /// Makes the value of an earlier version current again, as a new version.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Gone` when that version is deleted or destroyed.
+    pub async fn rollback(
+        &self,
+        context: &OpContext,
+        path: &SecretPath,
+        version: u64,
+    ) -> Result<Written, Error> {
+        let earlier = self.read_unaudited(path, Some(version)).await?;
+        let mut options = WriteOptions::new(Provenance::RolledBack(version));
+        options.force = true;
+        self.write(context, path, &earlier.payload, &options).await
+    }
+
+    /// Changes metadata only.
+    ///
+    /// # Errors
+    /// `NotFound`, `LimitExceeded`.
+    pub async fn tag(
+        &self,
+        context: &OpContext,
+        path: &SecretPath,
+        patch: &MetadataPatch,
+    ) -> Result<(), Error> {
+        self.change(context, Action::Tag, path, |head, _| {
+            patch.apply(&mut head.metadata)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Deletes versions; they can be undeleted. The numbers of those that were live.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn delete(
+        &self,
+        context: &OpContext,
+        path: &SecretPath,
+        versions: &Versions,
+    ) -> Result<Vec<u64>, Error> {
+        let mut changed = Vec::new();
+        self.change(context, Action::Delete, path, |head, _| {
+            changed = set_state(head, versions, |state| match state {
+                VersionState::Live => Some(VersionState::Deleted { at: context.now }),
+                _ => None,
+            });
+            Ok(())
+        })
+        .await?;
+        Ok(changed)
+    }
+
+    /// Makes deleted versions readable again; their numbers.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn undelete(
+        &self,
+        context: &OpContext,
+        path: &SecretPath,
+        versions: &Versions,
+    ) -> Result<Vec<u64>, Error> {
+        let mut changed = Vec::new();
+        self.change(context, Action::Undelete, path, |head, _| {
+            changed = set_state(head, versions, |state| match state {
+                VersionState::Deleted { .. } => Some(VersionState::Live),
+                _ => None,
+            });
+            Ok(())
+        })
+        .await?;
+        Ok(changed)
+    }
+
+    /// Destroys values for good; their numbers. The secret's history stays.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn destroy(
+        &self,
+        context: &OpContext,
+        path: &SecretPath,
+        versions: &Versions,
+    ) -> Result<Vec<u64>, Error> {
+        let mut changed = Vec::new();
+        self.change(context, Action::Destroy, path, |head, draft| {
+            changed = set_state(head, versions, |state| match state {
+                VersionState::Destroyed => None,
+                _ => Some(VersionState::Destroyed),
+            });
+            let newest = head.newest().map_or(0, |version| version.number);
+            for number in &changed {
+                if *number == newest {
+                    head.value = None;
+                } else {
+                    draft.push(self.drop_version(path, *number));
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(changed)
+    }
+
+    /// Removes a secret with all its versions and its history.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn remove(&self, context: &OpContext, path: &SecretPath) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS_MAX {
+            let (record, head) = self.require(path).await?;
+            let items = self.drop_versions(&head);
+            let heads = vec![HeadChange { path: path.clone(), before: Some(record), after: None }];
+            if self.apply(context, Action::Destroy, Draft { items, heads }).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Contended { path: path.to_string() })
+    }
+
+    /// Copies a secret with its versions and metadata, without showing a value.
+    ///
+    /// # Errors
+    /// `NotFound`, or `AlreadyExists` at the target.
+    pub async fn copy(
+        &self,
+        context: &OpContext,
+        from: &SecretPath,
+        to: &SecretPath,
+    ) -> Result<(), Error> {
+        self.carry(context, from, to, Action::Copy).await
+    }
+
+    /// Moves a secret with its versions and metadata, without showing a value.
+    ///
+    /// # Errors
+    /// `NotFound`, or `AlreadyExists` at the target.
+    pub async fn rename(
+        &self,
+        context: &OpContext,
+        from: &SecretPath,
+        to: &SecretPath,
+    ) -> Result<(), Error> {
+        self.carry(context, from, to, Action::Move).await
+    }
+
+    async fn carry(
+        &self,
+        context: &OpContext,
+        from: &SecretPath,
+        to: &SecretPath,
+        action: Action,
+    ) -> Result<(), Error> {
+        if from == to {
+            return Err(Error::Invalid { message: format!("{from} is source and target at once") });
+        }
+        for _ in 0..ATTEMPTS_MAX {
+            let (record, head) = self.require(from).await?;
+            if self.find(to).await?.is_some() {
+                return Err(Error::AlreadyExists { path: to.to_string() });
+            }
+            let mut items = Vec::new();
+            let newest = head.newest().map_or(0, |version| version.number);
+            for version in &head.versions {
+                if version.number != newest && version.state != VersionState::Destroyed {
+                    let value = self.value_of(&head, version.number).await?;
+                    items.push(record::put_version(&self.barrier, to, version.number, &value));
+                }
+            }
+            let mut carried = Head { path: to.clone(), ..head.clone() };
+            carried.metadata.updated = context.now;
+            let mut heads = vec![self.head_change(None, &carried)];
+            if action == Action::Move {
+                items.extend(self.drop_versions(&head));
+                heads.push(HeadChange { path: from.clone(), before: Some(record), after: None });
+            } else {
+                let id = record.id;
+                let precondition = Precondition::Revision(record.revision);
+                items.push(BatchItem { id, precondition, change: Change::Check });
+            }
+            if self.apply(context, action, Draft { items, heads }).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Contended { path: from.to_string() })
+    }
+
+    /// Changes a head in place, repeated when others disturb.
+    async fn change(
+        &self,
+        context: &OpContext,
+        action: Action,
+        path: &SecretPath,
+        mut edit: impl FnMut(&mut Head, &mut Vec<BatchItem>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS_MAX {
+            let (record, mut head) = self.require(path).await?;
+            let mut items = Vec::new();
+            edit(&mut head, &mut items)?;
+            head.metadata.updated = context.now;
+            let heads = vec![self.head_change(Some(record), &head)];
+            if self.apply(context, action, Draft { items, heads }).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Contended { path: path.to_string() })
+    }
+
+    /// Commits a draft with its folders and its audit record; false when others were faster.
+    async fn apply(
+        &self,
+        context: &OpContext,
+        action: Action,
+        draft: Draft,
+    ) -> Result<bool, Error> {
+        let mut plan = FolderPlan::new(&self.barrier);
+        let mut batch = draft.items;
+        let mut paths = Vec::new();
+        for change in draft.heads {
+            plan.secret(&change.path, change.before.as_ref(), change.after.as_ref());
+            paths.push(change.path.to_string());
+            batch.push(match (change.after, change.before) {
+                (Some(put), _) => put,
+                (None, before) => BatchItem {
+                    id: record::id_of(&self.barrier, Kind::Secret, change.path.as_str()),
+                    precondition: before
+                        .map_or(Precondition::Any, |record| Precondition::Revision(record.revision)),
+                    change: Change::Delete,
+                },
+            });
+        }
+        batch.extend(plan.changes(&*self.storage).await?);
+        let event = context.event(action, paths, Outcome::Allowed);
+        batch.push(record::put_audit(&self.barrier, &event));
+        match self.storage.commit(batch, Durability::Durable).await {
+            Ok(_) => Ok(true),
+            Err(StorageError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn head_change(&self, before: Option<Record>, head: &Head) -> HeadChange {
+        let id = record::id_of(&self.barrier, Kind::Secret, head.path.as_str());
+        let precondition = before
+            .as_ref()
+            .map_or(Precondition::Absent, |record| Precondition::Revision(record.revision));
+        let after = Some(head.put(&self.barrier, id, precondition));
+        HeadChange { path: head.path.clone(), before, after }
+    }
+
+    fn is_current(&self, head: &Head, payload: &Payload) -> bool {
+        head.newest().is_some_and(|version| {
+            version.state == VersionState::Live
+                && version.shape == payload.shape
+                && version.fingerprint == self.barrier.fingerprint(&payload.value)
+        })
+    }
+
+    fn push_version(
+        &self,
+        head: &mut Head,
+        payload: &Payload,
+        provenance: &Provenance,
+        now: Timestamp,
+        draft: &mut Draft,
+    ) {
+        let before = head.newest().map_or(0, |version| version.number);
+        if let Some(value) = head.value.take() {
+            draft.items.push(record::put_version(&self.barrier, &head.path, before, &value));
+        }
+        for version in &mut head.versions {
+            version.stages.retain(|stage| stage != STAGE_CURRENT && stage != STAGE_PREVIOUS);
+        }
+        if let Some(previous) = head.versions.last_mut() {
+            previous.stages.push(STAGE_PREVIOUS.into());
+        }
+        head.versions.push(VersionInfo {
+            number: before + 1,
+            created: now,
+            state: VersionState::Live,
+            provenance: provenance.clone(),
+            fingerprint: self.barrier.fingerprint(&payload.value),
+            shape: payload.shape,
+            version_id: None,
+            stages: vec![STAGE_CURRENT.into()],
+        });
+        head.value = Some(payload.value.clone());
+        let kept = usize::try_from(head.metadata.max_versions).unwrap_or(usize::MAX).max(1);
+        while head.versions.len() > kept {
+            let oldest = head.versions.remove(0);
+            draft.items.push(self.drop_version(&head.path, oldest.number));
+        }
+    }
+
+    fn drop_version(&self, path: &SecretPath, number: u64) -> BatchItem {
+        let id = record::version_id(&self.barrier, path, number);
+        BatchItem { id, precondition: Precondition::Any, change: Change::Delete }
+    }
+
+    fn drop_versions(&self, head: &Head) -> Vec<BatchItem> {
+        let newest = head.newest().map_or(0, |version| version.number);
+        head.versions
+            .iter()
+            .filter(|version| version.number != newest)
+            .map(|version| self.drop_version(&head.path, version.number))
+            .collect()
+    }
+}
+
+impl MetadataPatch {
+    /// Applies the changes; true if there were any.
+    fn apply(&self, metadata: &mut Metadata) -> Result<bool, Error> {
+        let before = metadata.clone();
+        if let Some(text) = &self.description {
+            metadata.description = Some(text.clone()).filter(|text| !text.is_empty());
+        }
+        if let Some(owner) = &self.owner {
+            metadata.owner = Some(owner.clone()).filter(|owner| !owner.is_empty());
+        }
+        for (key, value) in &self.tags {
+            check_tag(key, value.as_deref())?;
+            match value {
+                Some(value) => metadata.tags.insert(key.clone(), value.clone()),
+                None => metadata.tags.remove(key),
+            };
+        }
+        if metadata.tags.len() > metadata::TAGS_MAX {
+            let limit = format!("{} tags", metadata::TAGS_MAX);
+            return Err(Error::LimitExceeded { what: "the number of tags".into(), limit });
+        }
+        metadata.class = self.class.or(metadata.class);
+        metadata.expires_at = self.expires_at.unwrap_or(metadata.expires_at);
+        metadata.rotate_every = self.rotate_every.unwrap_or(metadata.rotate_every);
+        metadata.max_versions = self.max_versions.unwrap_or(metadata.max_versions);
+        Ok(*metadata != before)
+    }
+}
+
+fn check_tag(key: &str, value: Option<&str>) -> Result<(), Error> {
+    let is_bad = |text: &str| text.chars().any(char::is_control);
+    if key.is_empty() || is_bad(key) || value.is_some_and(is_bad) {
+        let message = "a tag has an empty key or a control character".into();
+        return Err(Error::Invalid { message });
+    }
+    let too_long = key.chars().count() > metadata::TAG_KEY_CHARS_MAX
+        || value.is_some_and(|value| value.chars().count() > metadata::TAG_VALUE_CHARS_MAX);
+    if too_long {
+        let limit = format!(
+            "{} characters for its key and {} for its value",
+            metadata::TAG_KEY_CHARS_MAX,
+            metadata::TAG_VALUE_CHARS_MAX
+        );
+        return Err(Error::LimitExceeded { what: "a tag".into(), limit });
+    }
+    Ok(())
+}
+
+fn new_head(path: &SecretPath, now: Timestamp) -> Head {
+    Head { path: path.clone(), metadata: Metadata::new(now), versions: Vec::new(), value: None }
+}
+
+fn check_cas(path: &SecretPath, cas: Option<u64>, head: Option<&Head>) -> Result<(), Error> {
+    let found = head.and_then(Head::newest).map_or(0, |version| version.number);
+    match cas {
+        Some(expected) if expected != found => {
+            Err(Error::VersionMismatch { path: path.to_string(), expected, found })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn set_state(
+    head: &mut Head,
+    versions: &Versions,
+    next: impl Fn(VersionState) -> Option<VersionState>,
+) -> Vec<u64> {
+    let newest = head.newest().map_or(0, |version| version.number);
+    let mut changed = Vec::new();
+    for version in &mut head.versions {
+        if !versions.contains(version.number, newest) {
+            continue;
+        }
+        if let Some(state) = next(version.state) {
+            version.state = state;
+            changed.push(version.number);
+        }
+    }
+    changed
+}

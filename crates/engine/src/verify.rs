@@ -1,0 +1,214 @@
+//! The whole store read through: what `doctor` reports.
+
+use std::collections::HashSet;
+
+use strongroom_core::path::SecretPath;
+use strongroom_core::port::RecordId;
+use strongroom_core::version::VersionState;
+use strongroom_crypto::barrier::Barrier;
+
+use crate::error::Error;
+use crate::folder;
+use crate::folder::PAGE;
+use crate::record;
+use crate::record::Kind;
+use crate::secrets::Engine;
+
+/// What a reading of the whole store found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Secrets that open with all their versions.
+    pub secrets: u64,
+    /// Versions that open, newest ones included.
+    pub versions: u64,
+    /// Audit records that open.
+    pub audit_records: u64,
+    /// What is wrong: the secret or folder, and what was found.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which secret or folder.
+    pub what: String,
+    /// What was found.
+    pub detail: String,
+}
+
+impl Engine {
+    /// Opens every record of the store.
+    ///
+    /// # Errors
+    /// When storage itself cannot be read.
+    pub async fn verify(&self) -> Result<Report, Error> {
+        let mut report = Report::default();
+        let mut seen = HashSet::new();
+        let mut folders = vec![String::new()];
+        while let Some(folder) = folders.pop() {
+            seen.insert(record::id_of(&self.barrier, Kind::Folder, &folder));
+            self.verify_folder(&folder, &mut folders, &mut report, &mut seen).await?;
+        }
+        self.verify_audit(&mut report, &mut seen).await?;
+        self.verify_strays(&mut report, &seen).await?;
+        Ok(report)
+    }
+
+    async fn verify_folder(
+        &self,
+        folder: &str,
+        folders: &mut Vec<String>,
+        report: &mut Report,
+        seen: &mut HashSet<RecordId>,
+    ) -> Result<(), Error> {
+        match folder::children(&*self.storage, &self.barrier, folder).await {
+            Ok(_) => {}
+            Err(Error::Damaged { what, detail }) => report.problems.push(Problem { what, detail }),
+            Err(error) => return Err(error),
+        }
+        // Read again without the check, so that everything that does open is counted.
+        let id = record::id_of(&self.barrier, Kind::Folder, folder);
+        let mut after = None;
+        loop {
+            let page = self.storage.list(id, after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|record| record.id);
+            for stored in page {
+                seen.insert(stored.id);
+                let Some(summary) = record::open_summary(&self.barrier, &stored) else { continue };
+                let path = match folder {
+                    "" => summary.leaf,
+                    _ => format!("{folder}/{}", summary.leaf),
+                };
+                if summary.is_folder {
+                    folders.push(path);
+                } else if let Ok(path) = path.parse::<SecretPath>() {
+                    self.verify_secret(&path, report, seen).await?;
+                }
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn verify_secret(
+        &self,
+        path: &SecretPath,
+        report: &mut Report,
+        seen: &mut HashSet<RecordId>,
+    ) -> Result<(), Error> {
+        let head = match self.find(path).await {
+            Ok(Some((_, head))) => head,
+            Ok(None) => return Ok(()),
+            Err(Error::Damaged { what, detail }) => {
+                report.problems.push(Problem { what, detail });
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut is_whole = true;
+        for version in &head.versions {
+            seen.insert(record::version_id(&self.barrier, path, version.number));
+            if version.state == VersionState::Destroyed {
+                continue;
+            }
+            match self.value_of(&head, version.number).await {
+                Ok(value) if self.barrier.fingerprint(&value) == version.fingerprint => {
+                    report.versions += 1;
+                }
+                Ok(_) => {
+                    is_whole = false;
+                    report.problems.push(Problem {
+                        what: format!("version {} of {path}", version.number),
+                        detail: "its value is not the one that was written".into(),
+                    });
+                }
+                Err(Error::Damaged { what, detail }) => {
+                    is_whole = false;
+                    report.problems.push(Problem { what, detail });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        report.secrets += u64::from(is_whole);
+        Ok(())
+    }
+
+    async fn verify_audit(
+        &self,
+        report: &mut Report,
+        seen: &mut HashSet<RecordId>,
+    ) -> Result<(), Error> {
+        let parent = record::id_of(&self.barrier, Kind::Audit, "");
+        let mut after = None;
+        let mut closed = 0_u64;
+        loop {
+            let page = self.storage.list(parent, after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|record| record.id);
+            for stored in &page {
+                seen.insert(stored.id);
+                match record::open_audit(&self.barrier, stored) {
+                    Some(_) => report.audit_records += 1,
+                    None => closed += 1,
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        if closed > 0 {
+            let detail = format!("{closed} of its records do not open");
+            report.problems.push(Problem { what: "the audit log".into(), detail });
+        }
+        Ok(())
+    }
+
+    /// Records that no folder, secret or log leads to.
+    async fn verify_strays(
+        &self,
+        report: &mut Report,
+        seen: &HashSet<RecordId>,
+    ) -> Result<(), Error> {
+        let mut after = 0;
+        let mut strays = 0_u64;
+        loop {
+            let page = self.storage.watch(after, PAGE).await?;
+            strays += page
+                .iter()
+                .filter(|change| change.exists && !seen.contains(&change.id))
+                .count() as u64;
+            // A revision that fills a page and more cannot be paged through by revision.
+            let next = page.last().map_or(after, |change| change.revision);
+            if page.len() < PAGE || next == after {
+                break;
+            }
+            after = next.max(after + 1) - u64::from(next > after + 1);
+        }
+        if strays > 0 {
+            let detail = format!("{strays} records belong to no secret");
+            report.problems.push(Problem { what: "the store".into(), detail });
+        }
+        Ok(())
+    }
+
+    /// Seals every record that is under an older data key anew; how many.
+    ///
+    /// # Errors
+    /// When a record does not open or storage fails.
+    pub async fn reseal(&self, active: u32) -> Result<u64, Error> {
+        let mut resealed = 0;
+        for entry in self.secrets_below("").await? {
+            let Ok(path) = entry.path.parse::<SecretPath>() else { continue };
+            if self.reseal_secret(&path, active).await? {
+                resealed += 1;
+            }
+        }
+        Ok(resealed)
+    }
+
+    pub(crate) fn is_under(&self, sealed: &[u8], key: u32) -> bool {
+        Barrier::key_of(sealed) == Some(key)
+    }
+}

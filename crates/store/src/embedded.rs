@@ -1,0 +1,501 @@
+//! The embedded store: one SQLite file in WAL mode, with group commit.
+
+mod backup;
+mod guard;
+mod head;
+mod sqlite;
+mod writer;
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::OnceLock;
+use std::sync::PoisonError;
+
+use rusqlite::Connection;
+use strongroom_core::port::BatchItem;
+use strongroom_core::port::BoxFuture;
+use strongroom_core::port::Changed;
+use strongroom_core::port::Durability;
+use strongroom_core::port::Record;
+use strongroom_core::port::RecordId;
+use strongroom_core::port::Storage;
+use strongroom_core::port::StorageError;
+use strongroom_crypto::barrier::Barrier;
+use strongroom_crypto::header::Header;
+
+pub use backup::Backup;
+pub use guard::UnsafePlace;
+use head::Head;
+use head::HeadFile;
+use sqlite::Mode;
+use writer::Group;
+use writer::Writer;
+
+/// Newest format this program reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// Who writes, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// On the calling thread: one short process, few writes.
+    Inline,
+    /// On a thread that joins waiting writes into one commit.
+    Grouped,
+}
+
+/// What to do about a store that is older than its head file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rollback {
+    /// Refuse it.
+    Refuse,
+    /// The user says the older state is wanted: accept it from now on.
+    Accept,
+}
+
+/// A store file whose keys are not known yet.
+pub struct StoreFile {
+    path: PathBuf,
+    connection: Connection,
+    header: Header,
+    warnings: Vec<String>,
+}
+
+/// Why a store cannot be opened or made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenStoreError {
+    /// There is none.
+    #[error("there is no store at {}", .path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// There is one already.
+    #[error("there is a store at {} already", .path.display())]
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The place is not safe for a store.
+    #[error(transparent)]
+    Unsafe(#[from] UnsafePlace),
+    /// Written by a newer program.
+    #[error("{} has format {found}; this program knows formats up to {FORMAT}", .path.display())]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// Not what was written.
+    #[error("{} is damaged: {detail}", .path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// An older state than the one last written.
+    #[error(
+        "{} is older than its head file says: revision {found}, last written {expected}",
+        .path.display()
+    )]
+    RolledBack {
+        /// Which file.
+        path: PathBuf,
+        /// Its revision.
+        found: u64,
+        /// The revision that was written last.
+        expected: u64,
+    },
+    /// The head file is missing or unreadable.
+    #[error("{} {problem}, so nobody can tell whether the store is the latest", .path.display())]
+    Head {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The system refused something.
+    #[error("{}: {detail}", .path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        detail: String,
+    },
+}
+
+impl StoreFile {
+    /// Opens the file and reads its header.
+    ///
+    /// # Errors
+    /// When there is none, it is damaged, newer, or lies in an unsafe place.
+    pub fn open(path: &Path) -> Result<Self, OpenStoreError> {
+        let path = guard::resolve(path)?;
+        let warnings = guard::check_file(&path)?;
+        let connection =
+            sqlite::connect(&path, Mode::Existing).map_err(|error| open_error(&path, error))?;
+        let meta = sqlite::read_meta(&connection).map_err(|error| open_error(&path, error))?;
+        if meta.format > FORMAT {
+            return Err(OpenStoreError::Newer {
+                path,
+                found: meta.format,
+            });
+        }
+        let header = sqlite::decode_header(&meta.header)
+            .ok_or_else(|| damaged(&path, "its header cannot be read"))?;
+        Ok(Self {
+            path,
+            connection,
+            header,
+            warnings,
+        })
+    }
+
+    /// Makes a new store with its first records. Nothing is left behind on failure.
+    ///
+    /// # Errors
+    /// When there is one already or the place is not safe.
+    pub fn create(
+        path: &Path,
+        header: &Header,
+        barrier: &Barrier,
+        first: Vec<BatchItem>,
+    ) -> Result<Self, OpenStoreError> {
+        guard::make_folder(path)?;
+        let path = guard::resolve_new(path)?;
+        let _lock = guard::lock_folder(&path)?;
+        if path.exists() {
+            return Err(OpenStoreError::Exists { path });
+        }
+        let draft = guard::Draft::new(&path)?;
+        let mut connection =
+            sqlite::connect(draft.draft_path(), Mode::New).map_err(|error| open_error(&path, error))?;
+        sqlite::create_schema(&connection, header).map_err(|error| open_error(&path, error))?;
+        let results = writer::apply_group(
+            &mut connection,
+            vec![Group::new(first, Durability::Durable)],
+        );
+        for result in results {
+            result.map_err(|error| open_error(&path, error))?;
+        }
+        sqlite::settle(connection).map_err(|error| open_error(&path, error))?;
+        let head = Head {
+            revision: 0,
+            header_generation: header.generation(),
+        };
+        HeadFile::create(&path, barrier, head)?;
+        draft.publish()?;
+        Self::open(&path)
+    }
+
+    /// What the store says about its keys.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was mended on opening, such as a file mode that was too wide.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Opens the store with its keys; refuses one that is older than its head file says.
+    ///
+    /// # Errors
+    /// When the store was rolled back, or the head file is gone.
+    pub fn unlock(
+        self,
+        barrier: &Barrier,
+        writes: Writes,
+        rollback: Rollback,
+    ) -> Result<EmbeddedStorage, OpenStoreError> {
+        let Self {
+            path,
+            connection,
+            header,
+            ..
+        } = self;
+        let head_file = HeadFile::open(&path, barrier, rollback)?;
+        let revision =
+            sqlite::read_revision(&connection).map_err(|error| open_error(&path, error))?;
+        let expected = head_file.read();
+        let is_behind =
+            revision < expected.revision || header.generation() < expected.header_generation;
+        if is_behind {
+            if rollback == Rollback::Refuse {
+                let expected = expected.revision;
+                return Err(OpenStoreError::RolledBack {
+                    path,
+                    found: revision,
+                    expected,
+                });
+            }
+            head_file.reset(Head {
+                revision,
+                header_generation: header.generation(),
+            });
+        }
+        let shared = Arc::new(Shared {
+            path,
+            head_file,
+            pool: Mutex::new(vec![connection]),
+        });
+        Ok(EmbeddedStorage {
+            shared,
+            writes,
+            writer: OnceLock::new(),
+        })
+    }
+}
+
+/// An open store.
+pub struct EmbeddedStorage {
+    shared: Arc<Shared>,
+    writes: Writes,
+    writer: OnceLock<Writer>,
+}
+
+struct Shared {
+    path: PathBuf,
+    head_file: HeadFile,
+    pool: Mutex<Vec<Connection>>,
+}
+
+impl Shared {
+    /// Lends a connection; a new one is made when all are out.
+    fn with_connection<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let pooled = self
+            .pool
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let mut connection = match pooled {
+            Some(connection) => connection,
+            None => sqlite::connect(&self.path, Mode::Existing)?,
+        };
+        let result = work(&mut connection);
+        self.pool
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
+        result
+    }
+
+    /// Runs groups in one transaction and notes the new revision in the head file.
+    fn commit_groups(
+        &self,
+        connection: &mut Connection,
+        groups: Vec<Group>,
+    ) -> Vec<Result<u64, StorageError>> {
+        let is_durable = groups.iter().any(Group::is_durable);
+        let results = writer::apply_group(connection, groups);
+        let last = results
+            .iter()
+            .filter_map(|result| result.as_ref().ok())
+            .max();
+        if let (Some(revision), true) = (last, is_durable) {
+            self.head_file.advance(*revision);
+        }
+        results
+    }
+}
+
+impl EmbeddedStorage {
+    /// Where the store lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Replaces the header, if it is still the generation it was read at.
+    ///
+    /// # Errors
+    /// `Conflict` when somebody else has changed it.
+    pub fn replace_header(&self, read_at: u64, header: &Header) -> Result<(), StorageError> {
+        self.shared
+            .with_connection(|connection| sqlite::replace_header(connection, read_at, header))?;
+        self.shared.head_file.note_header(header.generation());
+        Ok(())
+    }
+
+    /// The header as it is stored now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_header(&self) -> Result<Header, StorageError> {
+        self.shared.with_connection(|connection| {
+            let meta = sqlite::read_meta(connection)?;
+            sqlite::decode_header(&meta.header).ok_or_else(|| StorageError::Damaged {
+                detail: "its header cannot be read".into(),
+            })
+        })
+    }
+
+    /// Seals made so far in this store's life.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn seals(&self) -> Result<u64, StorageError> {
+        self.shared
+            .with_connection(|connection| sqlite::read_seals(connection))
+    }
+
+    /// What SQLite itself finds wrong with the file; empty when it is sound.
+    ///
+    /// # Errors
+    /// When the file cannot be read at all.
+    pub fn integrity(&self) -> Result<Vec<String>, StorageError> {
+        self.shared
+            .with_connection(|connection| sqlite::integrity(connection))
+    }
+
+    /// Copies the store beside itself if the last copy is older than a day.
+    ///
+    /// # Errors
+    /// When the copy cannot be written; the old copy is kept.
+    pub fn back_up_daily(&self, now_micros: i64) -> Result<Option<Backup>, StorageError> {
+        if !backup::is_due(&self.shared.path, now_micros) {
+            return Ok(None);
+        }
+        self.back_up().map(Some)
+    }
+
+    /// Copies the store beside itself now.
+    ///
+    /// # Errors
+    /// When the copy cannot be written; the old copy is kept.
+    pub fn back_up(&self) -> Result<Backup, StorageError> {
+        self.shared
+            .with_connection(|connection| backup::copy(connection, &self.shared.path))
+    }
+
+    /// The daily copy, if there is one.
+    #[must_use]
+    pub fn last_backup(&self) -> Option<Backup> {
+        backup::find(&self.shared.path)
+    }
+}
+
+/// The daily copy beside a store that may itself not open.
+#[must_use]
+pub fn find_backup(store: &Path) -> Option<Backup> {
+    backup::find(store)
+}
+
+/// Puts the daily copy in the place of a store; the store is kept beside it.
+///
+/// # Errors
+/// When there is no copy or the files cannot be moved.
+pub fn restore_backup(store: &Path) -> Result<PathBuf, OpenStoreError> {
+    let path = guard::resolve_new(store)?;
+    let _lock = guard::lock_folder(&path)?;
+    backup::restore(&path)
+}
+
+impl Storage for EmbeddedStorage {
+    fn get(&self, id: RecordId) -> BoxFuture<'_, Result<Option<Record>, StorageError>> {
+        let found = self
+            .shared
+            .with_connection(|connection| sqlite::get(connection, id));
+        Box::pin(std::future::ready(found))
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        ids: &'a [RecordId],
+    ) -> BoxFuture<'a, Result<Vec<Option<Record>>, StorageError>> {
+        let found = self
+            .shared
+            .with_connection(|connection| sqlite::get_many(connection, ids));
+        Box::pin(std::future::ready(found))
+    }
+
+    fn list(
+        &self,
+        parent: RecordId,
+        after: Option<RecordId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, StorageError>> {
+        let found = self
+            .shared
+            .with_connection(|connection| sqlite::list(connection, parent, after, limit));
+        Box::pin(std::future::ready(found))
+    }
+
+    fn due(&self, before: i64, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StorageError>> {
+        let found = self
+            .shared
+            .with_connection(|connection| sqlite::due(connection, before, limit));
+        Box::pin(std::future::ready(found))
+    }
+
+    fn commit(
+        &self,
+        batch: Vec<BatchItem>,
+        durability: Durability,
+    ) -> BoxFuture<'_, Result<u64, StorageError>> {
+        let group = Group::new(batch, durability);
+        if self.writes == Writes::Grouped {
+            let writer = self
+                .writer
+                .get_or_init(|| Writer::start(Arc::clone(&self.shared)));
+            return Box::pin(writer.submit(group));
+        }
+        let mut results = self
+            .shared
+            .with_connection(|connection| Ok(self.shared.commit_groups(connection, vec![group])));
+        let result = match &mut results {
+            Ok(results) => results.pop().unwrap_or(Err(StorageError::Busy)),
+            Err(error) => Err(error.clone()),
+        };
+        Box::pin(std::future::ready(result))
+    }
+
+    fn watch(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Changed>, StorageError>> {
+        let found = self
+            .shared
+            .with_connection(|connection| sqlite::watch(connection, after, limit));
+        Box::pin(std::future::ready(found))
+    }
+
+    fn revision(&self) -> BoxFuture<'_, Result<u64, StorageError>> {
+        let found = self
+            .shared
+            .with_connection(|connection| sqlite::read_revision(connection));
+        Box::pin(std::future::ready(found))
+    }
+}
+
+fn damaged(path: &Path, detail: &str) -> OpenStoreError {
+    OpenStoreError::Damaged {
+        path: path.into(),
+        detail: detail.into(),
+    }
+}
+
+fn open_error(path: &Path, error: StorageError) -> OpenStoreError {
+    match error {
+        StorageError::Damaged { detail } => OpenStoreError::Damaged {
+            path: path.into(),
+            detail,
+        },
+        other => OpenStoreError::Io {
+            path: path.into(),
+            detail: other.to_string(),
+        },
+    }
+}

@@ -1,0 +1,331 @@
+//! Group commit: many batches in one transaction, acknowledged after it is on disk.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+
+use futures_channel::oneshot;
+use rusqlite::Connection;
+use rusqlite::TransactionBehavior;
+use rusqlite::params;
+use strongroom_core::port::BatchItem;
+use strongroom_core::port::Change;
+use strongroom_core::port::Durability;
+use strongroom_core::port::Precondition;
+use strongroom_core::port::RecordId;
+use strongroom_core::port::StorageError;
+
+use super::Shared;
+use super::sqlite;
+use super::sqlite::failed;
+
+/// Most batches joined into one transaction.
+const GROUP_MAX: usize = 512;
+/// Most batches waiting; past that, writers wait to submit.
+const QUEUE_MAX: usize = 4096;
+
+/// One batch on its way to the disk.
+pub(super) struct Group {
+    batch: Vec<BatchItem>,
+    durability: Durability,
+}
+
+impl Group {
+    pub(super) fn new(batch: Vec<BatchItem>, durability: Durability) -> Self {
+        Self { batch, durability }
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        self.durability == Durability::Durable
+    }
+}
+
+/// The thread that writes.
+pub(super) struct Writer {
+    queue: Option<mpsc::SyncSender<Request>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+struct Request {
+    group: Group,
+    reply: oneshot::Sender<Result<u64, StorageError>>,
+}
+
+impl Writer {
+    pub(super) fn start(shared: Arc<Shared>) -> Self {
+        let (queue, requests) = mpsc::sync_channel(QUEUE_MAX);
+        let thread = thread::spawn(move || serve(&shared, &requests));
+        Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        }
+    }
+
+    pub(super) fn submit(
+        &self,
+        group: Group,
+    ) -> impl Future<Output = Result<u64, StorageError>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self
+            .queue
+            .as_ref()
+            .map(|queue| queue.send(Request { group, reply }));
+        async move {
+            let stopped = StorageError::Io {
+                detail: "the writer has stopped".into(),
+            };
+            match sent {
+                Some(Ok(())) => answer.await.unwrap_or(Err(stopped)),
+                _ => Err(stopped),
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Closing the queue ends the thread after what is waiting has been written.
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(shared: &Shared, requests: &mpsc::Receiver<Request>) {
+    while let Ok(first) = requests.recv() {
+        let mut waiting = vec![first];
+        while waiting.len() < GROUP_MAX {
+            match requests.try_recv() {
+                Ok(request) => waiting.push(request),
+                Err(_) => break,
+            }
+        }
+        let (groups, replies): (Vec<Group>, Vec<_>) = waiting
+            .into_iter()
+            .map(|request| (request.group, request.reply))
+            .unzip();
+        let count = replies.len();
+        let results = shared
+            .with_connection(|connection| Ok(shared.commit_groups(connection, groups)))
+            .unwrap_or_else(|error| vec![Err(error); count]);
+        for (reply, result) in replies.into_iter().zip(results) {
+            // A caller that has gone does not need the answer.
+            let _ = reply.send(result);
+        }
+    }
+}
+
+/// Writes groups in one transaction: each is applied whole or not at all.
+pub(super) fn apply_group(
+    connection: &mut Connection,
+    groups: Vec<Group>,
+) -> Vec<Result<u64, StorageError>> {
+    let count = groups.len();
+    let is_durable = groups.iter().any(Group::is_durable);
+    match try_apply(connection, groups, is_durable) {
+        Ok(results) => results,
+        Err(error) => vec![Err(error); count],
+    }
+}
+
+fn try_apply(
+    connection: &mut Connection,
+    groups: Vec<Group>,
+    is_durable: bool,
+) -> Result<Vec<Result<u64, StorageError>>, StorageError> {
+    let sql = |error: rusqlite::Error| failed(&error);
+    if !is_durable {
+        connection
+            .execute_batch("PRAGMA synchronous = NORMAL")
+            .map_err(sql)?;
+    }
+    let applied = (|| {
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(sql)?;
+        let mut revision = sqlite::read_revision(&transaction)?;
+        let mut seals = sqlite::read_seals(&transaction)?;
+        let mut merged = Merged::default();
+        let mut results = Vec::with_capacity(groups.len());
+        for group in groups {
+            match apply_batch(&transaction, &mut merged, group.batch, revision + 1) {
+                Ok(written) => {
+                    revision += 1;
+                    seals += written;
+                    results.push(Ok(revision));
+                }
+                Err(Refused::Batch(error)) => results.push(Err(error)),
+                Err(Refused::All(error)) => return Err(error),
+            }
+        }
+        merged.write(&transaction).map_err(sql)?;
+        sqlite::write_counters(&transaction, revision, seals).map_err(sql)?;
+        transaction.commit().map_err(sql)?;
+        Ok(results)
+    })();
+    if !is_durable {
+        connection
+            .execute_batch("PRAGMA synchronous = FULL")
+            .map_err(sql)?;
+    }
+    applied
+}
+
+/// Who has to hear of a failure.
+enum Refused {
+    /// This batch only: nothing of it was written.
+    Batch(StorageError),
+    /// Everybody: the transaction is lost.
+    All(StorageError),
+}
+
+/// Values changed by merges in this transaction, written once at its end.
+#[derive(Default)]
+struct Merged(HashMap<RecordId, (Vec<u8>, u64)>);
+
+impl Merged {
+    fn write(self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut update = connection
+            .prepare_cached("UPDATE record SET value = ?2, revision = ?3 WHERE id = ?1")?;
+        for (id, (value, revision)) in self.0 {
+            update.execute(params![&id.0, value, revision])?;
+        }
+        Ok(())
+    }
+}
+
+fn apply_batch(
+    connection: &Connection,
+    merged: &mut Merged,
+    batch: Vec<BatchItem>,
+    revision: u64,
+) -> Result<u64, Refused> {
+    for item in &batch {
+        let stored = stored_revision(connection, merged, item.id).map_err(Refused::All)?;
+        let holds = match item.precondition {
+            Precondition::Any => true,
+            Precondition::Absent => stored.is_none(),
+            Precondition::Exists => stored.is_some(),
+            Precondition::Revision(expected) => stored == Some(expected),
+        };
+        if !holds {
+            return Err(Refused::Batch(StorageError::Conflict { id: item.id }));
+        }
+    }
+    let staged = stage_merges(connection, merged, &batch)?;
+    let mut seals = 0;
+    for BatchItem { id, change, .. } in batch {
+        match change {
+            Change::Check | Change::Merge(_) => continue,
+            Change::Put {
+                parent,
+                name,
+                value,
+                due_at,
+            } => {
+                merged.0.remove(&id);
+                seals += 2;
+                put(connection, id, &parent, &name, &value, due_at, revision)
+            }
+            Change::Delete => {
+                merged.0.remove(&id);
+                delete(connection, id, revision)
+            }
+        }
+        .map_err(|error| Refused::All(failed(&error)))?;
+    }
+    for (id, value) in staged {
+        seals += 1;
+        merged.0.insert(id, (value, revision));
+    }
+    Ok(seals)
+}
+
+/// Computes a batch's merges before anything of the batch is written.
+fn stage_merges(
+    connection: &Connection,
+    merged: &Merged,
+    batch: &[BatchItem],
+) -> Result<HashMap<RecordId, Vec<u8>>, Refused> {
+    let mut staged: HashMap<RecordId, Vec<u8>> = HashMap::new();
+    for item in batch {
+        let Change::Merge(merge) = &item.change else {
+            continue;
+        };
+        let stored;
+        let current = match (staged.get(&item.id), merged.0.get(&item.id)) {
+            (Some(value), _) => value,
+            (None, Some((value, _))) => value,
+            (None, None) => {
+                stored = sqlite::get(connection, item.id).map_err(Refused::All)?;
+                let Some(record) = &stored else {
+                    return Err(Refused::Batch(StorageError::Conflict { id: item.id }));
+                };
+                &record.value
+            }
+        };
+        let value = merge(current).map_err(|error| {
+            Refused::Batch(StorageError::Damaged {
+                detail: error.to_string(),
+            })
+        })?;
+        staged.insert(item.id, value);
+    }
+    Ok(staged)
+}
+
+fn stored_revision(
+    connection: &Connection,
+    merged: &Merged,
+    id: RecordId,
+) -> Result<Option<u64>, StorageError> {
+    if let Some((_, revision)) = merged.0.get(&id) {
+        return Ok(Some(*revision));
+    }
+    let read = || -> rusqlite::Result<Option<u64>> {
+        use rusqlite::OptionalExtension;
+        connection
+            .prepare_cached("SELECT revision FROM record WHERE id = ?1")?
+            .query_row([&id.0], |row| row.get(0))
+            .optional()
+    };
+    read().map_err(|error| failed(&error))
+}
+
+fn put(
+    connection: &Connection,
+    id: RecordId,
+    parent: &RecordId,
+    name: &[u8],
+    value: &[u8],
+    due_at: Option<i64>,
+    revision: u64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO record (id, parent, name, value, due_at, revision)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (id) DO UPDATE SET parent = excluded.parent, name = excluded.name,
+             value = excluded.value, due_at = excluded.due_at, revision = excluded.revision",
+        )?
+        .execute(params![&id.0, &parent.0, name, value, due_at, revision])?;
+    Ok(())
+}
+
+fn delete(connection: &Connection, id: RecordId, revision: u64) -> rusqlite::Result<()> {
+    let removed = connection
+        .prepare_cached("DELETE FROM record WHERE id = ?1")?
+        .execute([&id.0])?;
+    if removed > 0 {
+        connection
+            .prepare_cached(
+                "INSERT INTO deleted (id, revision) VALUES (?1, ?2)
+                 ON CONFLICT (id) DO UPDATE SET revision = excluded.revision",
+            )?
+            .execute(params![&id.0, revision])?;
+    }
+    Ok(())
+}
