@@ -77,7 +77,13 @@ struct Delta {
 }
 
 /// Tells one stored copy of a child from every other.
-fn child_tag(barrier: &Barrier, id: RecordId, is_folder: bool, name: &[u8], value: &[u8]) -> [u8; 16] {
+fn child_tag(
+    barrier: &Barrier,
+    id: RecordId,
+    is_folder: bool,
+    name: &[u8],
+    value: &[u8],
+) -> [u8; 16] {
     if is_folder {
         // A folder's record changes with every child below it: only its being there counts.
         return barrier.check_tag(&[b"folder", &id.0]);
@@ -94,7 +100,10 @@ pub(crate) struct FolderPlan<'a> {
 
 impl<'a> FolderPlan<'a> {
     pub(crate) fn new(barrier: &'a Barrier) -> Self {
-        Self { barrier, deltas: BTreeMap::new() }
+        Self {
+            barrier,
+            deltas: BTreeMap::new(),
+        }
     }
 
     /// A secret's record is replaced: `None` for "was not there" or "will not be there".
@@ -117,22 +126,33 @@ impl<'a> FolderPlan<'a> {
             mix(&record.name, &record.value);
             count -= 1;
         }
-        if let Some(BatchItem { change: Change::Put { name, value, .. }, .. }) = after {
+        if let Some(BatchItem {
+            change: Change::Put { name, value, .. },
+            ..
+        }) = after
+        {
             mix(name, value);
             count += 1;
         }
-        self.add(path.folder(), Delta { bucket: id.0[0], count, hash });
+        self.add(
+            path.folder(),
+            Delta {
+                bucket: id.0[0],
+                count,
+                hash,
+            },
+        );
     }
 
     fn add(&mut self, folder: &str, delta: Delta) {
-        self.deltas.entry((Reverse(depth(folder)), folder.to_owned())).or_default().push(delta);
+        self.deltas
+            .entry((Reverse(depth(folder)), folder.to_owned()))
+            .or_default()
+            .push(delta);
     }
 
     /// The changes of all folders touched, up to the root, deepest first.
-    pub(crate) async fn changes(
-        mut self,
-        storage: &dyn Storage,
-    ) -> Result<Vec<BatchItem>, Error> {
+    pub(crate) async fn changes(mut self, storage: &dyn Storage) -> Result<Vec<BatchItem>, Error> {
         let mut changes = Vec::new();
         while let Some(((_, folder), deltas)) = self.deltas.pop_first() {
             let id = record::id_of(self.barrier, Kind::Folder, &folder);
@@ -155,7 +175,11 @@ impl<'a> FolderPlan<'a> {
                 Some(record) if children.total() == 0 && !is_root => {
                     self.touch_parent(&folder, id, -1);
                     let precondition = Precondition::Revision(record.revision);
-                    BatchItem { id, precondition, change: Change::Delete }
+                    BatchItem {
+                        id,
+                        precondition,
+                        change: Change::Delete,
+                    }
                 }
                 Some(_) => merge_folder(self.barrier, id, deltas),
             };
@@ -166,7 +190,14 @@ impl<'a> FolderPlan<'a> {
 
     fn touch_parent(&mut self, folder: &str, id: RecordId, count: i32) {
         let hash = child_tag(self.barrier, id, true, &[], &[]);
-        self.add(parent_of(folder), Delta { bucket: id.0[0], count, hash });
+        self.add(
+            parent_of(folder),
+            Delta {
+                bucket: id.0[0],
+                count,
+                hash,
+            },
+        );
     }
 }
 
@@ -179,7 +210,11 @@ fn merge_folder(barrier: &Barrier, id: RecordId, deltas: Vec<Delta>) -> BatchIte
         }
         Ok(children.seal(&barrier, id))
     };
-    BatchItem { id, precondition: Precondition::Exists, change: Change::Merge(Arc::new(merge)) }
+    BatchItem {
+        id,
+        precondition: Precondition::Exists,
+        change: Change::Merge(Arc::new(merge)),
+    }
 }
 
 fn put_folder(barrier: &Barrier, folder: &str, id: RecordId, children: &Children) -> BatchItem {
@@ -195,7 +230,11 @@ fn put_folder(barrier: &Barrier, folder: &str, id: RecordId, children: &Children
         value: children.seal(barrier, id),
         due_at: None,
     };
-    BatchItem { id, precondition: Precondition::Absent, change }
+    BatchItem {
+        id,
+        precondition: Precondition::Absent,
+        change,
+    }
 }
 
 /// The first record of a new store: its root folder.
@@ -209,7 +248,11 @@ pub(crate) fn parent_of(folder: &str) -> &str {
 }
 
 fn depth(folder: &str) -> usize {
-    if folder.is_empty() { 0 } else { folder.matches('/').count() + 1 }
+    if folder.is_empty() {
+        0
+    } else {
+        folder.matches('/').count() + 1
+    }
 }
 
 /// A child as listed: its record and what its name field says.
@@ -241,8 +284,8 @@ pub(crate) async fn children(
             let is_last = page.len() < PAGE;
             after = page.last().map(|record| record.id);
             for record in page {
-                let summary = record::open_summary(barrier, &record)
-                    .ok_or_else(|| unreadable(folder))?;
+                let summary =
+                    record::open_summary(barrier, &record).ok_or_else(|| unreadable(folder))?;
                 found.apply(&delta_of(barrier, &record, summary.is_folder));
                 listed.push(Child { record, summary });
             }
@@ -257,7 +300,9 @@ pub(crate) async fn children(
             return Err(vanished(folder));
         }
     }
-    Err(Error::Contended { path: shown(folder) })
+    Err(Error::Contended {
+        path: shown(folder),
+    })
 }
 
 /// Nothing was found at a path: makes sure that nothing has vanished from there.
@@ -351,22 +396,40 @@ async fn read_bucket(
 
 fn delta_of(barrier: &Barrier, record: &Record, is_folder: bool) -> Delta {
     let hash = child_tag(barrier, record.id, is_folder, &record.name, &record.value);
-    Delta { bucket: record.id.0[0], count: 1, hash }
+    Delta {
+        bucket: record.id.0[0],
+        count: 1,
+        hash,
+    }
 }
 
 fn shown(folder: &str) -> String {
-    if folder.is_empty() { "the root folder".into() } else { format!("the folder {folder}") }
+    if folder.is_empty() {
+        "the root folder".into()
+    } else {
+        format!("the folder {folder}")
+    }
 }
 
 fn unreadable(folder: &str) -> Error {
-    Error::Damaged { what: shown(folder), detail: "a record in it does not open".into() }
+    Error::Damaged {
+        what: shown(folder),
+        detail: "a record in it does not open".into(),
+    }
 }
 
 fn vanished(folder: &str) -> Error {
-    let detail = "its records are not the ones that were written (one has vanished or is an older copy)";
-    Error::Damaged { what: shown(folder), detail: detail.into() }
+    let detail =
+        "its records are not the ones that were written (one has vanished or is an older copy)";
+    Error::Damaged {
+        what: shown(folder),
+        detail: detail.into(),
+    }
 }
 
 fn missing_root() -> Error {
-    Error::Damaged { what: shown(""), detail: "its record is missing".into() }
+    Error::Damaged {
+        what: shown(""),
+        detail: "its record is missing".into(),
+    }
 }

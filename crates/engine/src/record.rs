@@ -101,8 +101,9 @@ impl Head {
             is_folder: false,
             leaf: self.path.leaf().into(),
             current: newest.map_or(0, |version| version.number),
-            is_live: newest
-                .is_some_and(|version| version.state == strongroom_core::version::VersionState::Live),
+            is_live: newest.is_some_and(|version| {
+                version.state == strongroom_core::version::VersionState::Live
+            }),
             fingerprint: newest.map_or([0; 16], |version| version.fingerprint),
             class: self.metadata.class,
             updated: self.metadata.updated,
@@ -119,7 +120,10 @@ impl Head {
             has_value: self.value.is_some(),
         };
         let plain = encode(&stored, self.value.as_ref());
-        (seal_summary(barrier, id, &self.summary()), barrier.seal(id, Field::Value, &plain))
+        (
+            seal_summary(barrier, id, &self.summary()),
+            barrier.seal(id, Field::Value, &plain),
+        )
     }
 
     /// The change that writes this head.
@@ -132,7 +136,16 @@ impl Head {
         let (name, value) = self.seal(barrier, id);
         let parent = id_of(barrier, Kind::Folder, self.path.folder());
         let due_at = self.metadata.expires_at.map(Timestamp::as_micros);
-        BatchItem { id, precondition, change: Change::Put { parent, name, value, due_at } }
+        BatchItem {
+            id,
+            precondition,
+            change: Change::Put {
+                parent,
+                name,
+                value,
+                due_at,
+            },
+        }
     }
 
     pub(crate) fn open(barrier: &Barrier, record: &Record) -> Option<Self> {
@@ -171,7 +184,11 @@ pub(crate) fn put_version(
         value: barrier.seal(id, Field::Value, &plain),
         due_at: None,
     };
-    BatchItem { id, precondition: Precondition::Any, change }
+    BatchItem {
+        id,
+        precondition: Precondition::Any,
+        change,
+    }
 }
 
 pub(crate) fn open_version(barrier: &Barrier, record: &Record) -> Option<SecretValue> {
@@ -191,7 +208,11 @@ pub(crate) fn put_audit(barrier: &Barrier, event: &AuditEvent) -> BatchItem {
         value: barrier.seal(id, Field::Value, &encode(event, None)),
         due_at: None,
     };
-    BatchItem { id, precondition: Precondition::Any, change }
+    BatchItem {
+        id,
+        precondition: Precondition::Any,
+        change,
+    }
 }
 
 pub(crate) fn open_audit(barrier: &Barrier, record: &Record) -> Option<AuditEvent> {
@@ -202,7 +223,9 @@ pub(crate) fn open_audit(barrier: &Barrier, record: &Record) -> Option<AuditEven
 /// Format byte, the form, and the raw bytes of a value behind it.
 pub(crate) fn encode<T: Serialize>(form: &T, value: Option<&SecretValue>) -> Zeroizing<Vec<u8>> {
     // Writing into memory cannot fail, and every form is serialisable by its derive.
-    let body = postcard::to_stdvec(form).map(Zeroizing::new).unwrap_or_default();
+    let body = postcard::to_stdvec(form)
+        .map(Zeroizing::new)
+        .unwrap_or_default();
     let length = value.map_or(0, SecretValue::len_bytes);
     let mut plain = Zeroizing::new(Vec::with_capacity(1 + body.len() + length));
     plain.push(FORMAT);

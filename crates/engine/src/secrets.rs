@@ -111,7 +111,11 @@ impl Engine {
         version: Option<u64>,
     ) -> Result<Secret, Error> {
         let result = self.read_unaudited(path, version).await;
-        let outcome = if result.is_ok() { Outcome::Allowed } else { Outcome::Failed };
+        let outcome = if result.is_ok() {
+            Outcome::Allowed
+        } else {
+            Outcome::Failed
+        };
         let mut event = context.event(Action::Read, vec![path.to_string()], outcome);
         event.version = version;
         self.note(&event).await;
@@ -127,17 +131,19 @@ impl Engine {
         context: &OpContext,
         paths: &[SecretPath],
     ) -> Result<Vec<Result<Option<Secret>, Error>>, Error> {
-        let ids: Vec<RecordId> =
-            paths.iter().map(|path| record::id_of(&self.barrier, Kind::Secret, path.as_str())).collect();
+        let ids: Vec<RecordId> = paths
+            .iter()
+            .map(|path| record::id_of(&self.barrier, Kind::Secret, path.as_str()))
+            .collect();
         let records = self.storage.get_many(&ids).await?;
         let mut found = Vec::with_capacity(paths.len());
         let mut delivered = Vec::new();
         for (path, stored) in paths.iter().zip(records) {
             let secret = match stored {
                 Some(stored) => self.newest(path, &stored),
-                None => {
-                    folder::verify_missing(&*self.storage, &self.barrier, path).await.map(|()| None)
-                }
+                None => folder::verify_missing(&*self.storage, &self.barrier, path)
+                    .await
+                    .map(|()| None),
             };
             if let Ok(Some(_)) = &secret {
                 delivered.push(path.to_string());
@@ -145,18 +151,28 @@ impl Engine {
             found.push(secret);
         }
         if !delivered.is_empty() {
-            self.note(&context.event(Action::Read, delivered, Outcome::Allowed)).await;
+            self.note(&context.event(Action::Read, delivered, Outcome::Allowed))
+                .await;
         }
         Ok(found)
     }
 
     fn newest(&self, path: &SecretPath, stored: &Record) -> Result<Option<Secret>, Error> {
         let head = self.open_head(path, stored)?;
-        let Some(version) = head.newest().cloned() else { return Ok(None) };
+        let Some(version) = head.newest().cloned() else {
+            return Ok(None);
+        };
         match (&head.value, version.state) {
             (Some(value), VersionState::Live) => {
-                let payload = Payload { value: value.clone(), shape: version.shape };
-                Ok(Some(Secret { payload, version, metadata: head.metadata }))
+                let payload = Payload {
+                    value: value.clone(),
+                    shape: version.shape,
+                };
+                Ok(Some(Secret {
+                    payload,
+                    version,
+                    metadata: head.metadata,
+                }))
             }
             _ => Ok(None),
         }
@@ -169,20 +185,36 @@ impl Engine {
     ) -> Result<Secret, Error> {
         let (_, head) = self.require(path).await?;
         let not_found = || Error::NotFound {
-            what: version.map_or(path.to_string(), |number| format!("{path} version {number}")),
+            what: version.map_or(path.to_string(), |number| {
+                format!("{path} version {number}")
+            }),
         };
         let info = match version {
             None => head.newest(),
-            Some(number) => head.versions.iter().find(|version| version.number == number),
+            Some(number) => head
+                .versions
+                .iter()
+                .find(|version| version.number == number),
         };
         let info = info.cloned().ok_or_else(not_found)?;
         if info.state != VersionState::Live {
             let state = info.state.word();
-            return Err(Error::Gone { path: path.to_string(), version: info.number, state });
+            return Err(Error::Gone {
+                path: path.to_string(),
+                version: info.number,
+                state,
+            });
         }
         let value = self.value_of(&head, info.number).await?;
-        let payload = Payload { value, shape: info.shape };
-        Ok(Secret { payload, version: info, metadata: head.metadata })
+        let payload = Payload {
+            value,
+            shape: info.shape,
+        };
+        Ok(Secret {
+            payload,
+            version: info,
+            metadata: head.metadata,
+        })
     }
 
     /// What is known about a secret, without its value.
@@ -191,7 +223,10 @@ impl Engine {
     /// `NotFound`, `Damaged`.
     pub async fn describe(&self, path: &SecretPath) -> Result<Description, Error> {
         let (_, head) = self.require(path).await?;
-        Ok(Description { metadata: head.metadata, versions: head.versions })
+        Ok(Description {
+            metadata: head.metadata,
+            versions: head.versions,
+        })
     }
 
     /// The secrets and folders directly in a folder, sorted by name; `""` is the root.
@@ -200,7 +235,8 @@ impl Engine {
     /// `Damaged` when something in it has vanished. A folder that is not there is empty.
     pub async fn list(&self, context: &OpContext, folder: &str) -> Result<Vec<Entry>, Error> {
         let entries = self.entries(folder).await?;
-        self.note(&context.event(Action::List, vec![folder.to_owned()], Outcome::Allowed)).await;
+        self.note(&context.event(Action::List, vec![folder.to_owned()], Outcome::Allowed))
+            .await;
         Ok(entries)
     }
 
@@ -214,7 +250,8 @@ impl Engine {
         folder: &str,
     ) -> Result<Vec<Entry>, Error> {
         let found = self.secrets_below(folder).await?;
-        self.note(&context.event(Action::List, vec![folder.to_owned()], Outcome::Allowed)).await;
+        self.note(&context.event(Action::List, vec![folder.to_owned()], Outcome::Allowed))
+            .await;
         Ok(found)
     }
 
@@ -224,7 +261,10 @@ impl Engine {
         while let Some((folder, depth)) = waiting.pop() {
             if depth > DEPTH_MAX {
                 let limit = format!("{DEPTH_MAX} folders");
-                return Err(Error::LimitExceeded { what: "the depth of the store".into(), limit });
+                return Err(Error::LimitExceeded {
+                    what: "the depth of the store".into(),
+                    limit,
+                });
             }
             for entry in self.entries(&folder).await? {
                 if entry.is_folder {
@@ -271,14 +311,18 @@ impl Engine {
             Some(found) => Ok(found),
             None => {
                 folder::verify_missing(&*self.storage, &self.barrier, path).await?;
-                Err(Error::NotFound { what: path.to_string() })
+                Err(Error::NotFound {
+                    what: path.to_string(),
+                })
             }
         }
     }
 
     pub(crate) async fn find(&self, path: &SecretPath) -> Result<Option<(Record, Head)>, Error> {
         let id = record::id_of(&self.barrier, Kind::Secret, path.as_str());
-        let Some(stored) = self.storage.get(id).await? else { return Ok(None) };
+        let Some(stored) = self.storage.get(id).await? else {
+            return Ok(None);
+        };
         let head = self.open_head(path, &stored)?;
         Ok(Some((stored, head)))
     }
@@ -292,7 +336,9 @@ impl Engine {
 
     /// The value of a version that is not destroyed.
     pub(crate) async fn value_of(&self, head: &Head, number: u64) -> Result<SecretValue, Error> {
-        let is_newest = head.newest().is_some_and(|version| version.number == number);
+        let is_newest = head
+            .newest()
+            .is_some_and(|version| version.number == number);
         if let (true, Some(value)) = (is_newest, &head.value) {
             return Ok(value.clone());
         }

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use strongroom_core::path::SecretPath;
+use strongroom_core::port::Changed;
 use strongroom_core::port::RecordId;
 use strongroom_core::version::VersionState;
-use strongroom_crypto::barrier::Barrier;
 
 use crate::error::Error;
 use crate::folder;
@@ -13,6 +13,9 @@ use crate::folder::PAGE;
 use crate::record;
 use crate::record::Kind;
 use crate::secrets::Engine;
+
+/// Changes read at once when looking for strays.
+const STRAYS_PAGE: usize = 65_536;
 
 /// What a reading of the whole store found.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +50,8 @@ impl Engine {
         let mut folders = vec![String::new()];
         while let Some(folder) = folders.pop() {
             seen.insert(record::id_of(&self.barrier, Kind::Folder, &folder));
-            self.verify_folder(&folder, &mut folders, &mut report, &mut seen).await?;
+            self.verify_folder(&folder, &mut folders, &mut report, &mut seen)
+                .await?;
         }
         self.verify_audit(&mut report, &mut seen).await?;
         self.verify_strays(&mut report, &seen).await?;
@@ -75,7 +79,9 @@ impl Engine {
             after = page.last().map(|record| record.id);
             for stored in page {
                 seen.insert(stored.id);
-                let Some(summary) = record::open_summary(&self.barrier, &stored) else { continue };
+                let Some(summary) = record::open_summary(&self.barrier, &stored) else {
+                    continue;
+                };
                 let path = match folder {
                     "" => summary.leaf,
                     _ => format!("{folder}/{}", summary.leaf),
@@ -160,7 +166,10 @@ impl Engine {
         }
         if closed > 0 {
             let detail = format!("{closed} of its records do not open");
-            report.problems.push(Problem { what: "the audit log".into(), detail });
+            report.problems.push(Problem {
+                what: "the audit log".into(),
+                detail,
+            });
         }
         Ok(())
     }
@@ -172,43 +181,33 @@ impl Engine {
         seen: &HashSet<RecordId>,
     ) -> Result<(), Error> {
         let mut after = 0;
-        let mut strays = 0_u64;
+        let mut strays = HashSet::new();
         loop {
-            let page = self.storage.watch(after, PAGE).await?;
-            strays += page
-                .iter()
-                .filter(|change| change.exists && !seen.contains(&change.id))
-                .count() as u64;
-            // A revision that fills a page and more cannot be paged through by revision.
-            let next = page.last().map_or(after, |change| change.revision);
-            if page.len() < PAGE || next == after {
+            let page = self.storage.watch(after, STRAYS_PAGE).await?;
+            let is_stray = |change: &&Changed| change.exists && !seen.contains(&change.id);
+            strays.extend(page.iter().filter(is_stray).map(|change| change.id));
+            let (Some(first), Some(last)) = (page.first(), page.last()) else {
+                break;
+            };
+            if page.len() < STRAYS_PAGE {
                 break;
             }
-            after = next.max(after + 1) - u64::from(next > after + 1);
+            // The last revision of a page may go on in the next.
+            let is_one = first.revision == last.revision;
+            after = if is_one {
+                last.revision
+            } else {
+                last.revision - 1
+            };
         }
+        let strays = strays.len();
         if strays > 0 {
             let detail = format!("{strays} records belong to no secret");
-            report.problems.push(Problem { what: "the store".into(), detail });
+            report.problems.push(Problem {
+                what: "the store".into(),
+                detail,
+            });
         }
         Ok(())
-    }
-
-    /// Seals every record that is under an older data key anew; how many.
-    ///
-    /// # Errors
-    /// When a record does not open or storage fails.
-    pub async fn reseal(&self, active: u32) -> Result<u64, Error> {
-        let mut resealed = 0;
-        for entry in self.secrets_below("").await? {
-            let Ok(path) = entry.path.parse::<SecretPath>() else { continue };
-            if self.reseal_secret(&path, active).await? {
-                resealed += 1;
-            }
-        }
-        Ok(resealed)
-    }
-
-    pub(crate) fn is_under(&self, sealed: &[u8], key: u32) -> bool {
-        Barrier::key_of(sealed) == Some(key)
     }
 }

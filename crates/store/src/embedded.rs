@@ -172,8 +172,8 @@ impl StoreFile {
             return Err(OpenStoreError::Exists { path });
         }
         let draft = guard::Draft::new(&path)?;
-        let mut connection =
-            sqlite::connect(draft.draft_path(), Mode::New).map_err(|error| open_error(&path, error))?;
+        let mut connection = sqlite::connect(draft.draft_path(), Mode::New)
+            .map_err(|error| open_error(&path, error))?;
         sqlite::create_schema(&connection, header).map_err(|error| open_error(&path, error))?;
         let results = writer::apply_group(
             &mut connection,

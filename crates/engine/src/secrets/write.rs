@@ -23,6 +23,7 @@ use strongroom_core::version::STAGE_CURRENT;
 use strongroom_core::version::STAGE_PREVIOUS;
 use strongroom_core::version::VersionInfo;
 use strongroom_core::version::VersionState;
+use strongroom_crypto::barrier::Barrier;
 
 use super::Engine;
 use super::VALUE_BYTES_MAX;
@@ -53,7 +54,12 @@ impl WriteOptions {
     /// A plain write.
     #[must_use]
     pub fn new(provenance: Provenance) -> Self {
-        Self { cas: None, force: false, provenance, metadata: MetadataPatch::default() }
+        Self {
+            cas: None,
+            force: false,
+            provenance,
+            metadata: MetadataPatch::default(),
+        }
     }
 }
 
@@ -132,7 +138,10 @@ impl Engine {
     ) -> Result<Written, Error> {
         if payload.value.len_bytes() > VALUE_BYTES_MAX {
             let limit = format!("{VALUE_BYTES_MAX} bytes");
-            return Err(Error::LimitExceeded { what: "the value".into(), limit });
+            return Err(Error::LimitExceeded {
+                what: "the value".into(),
+                limit,
+            });
         }
         for _ in 0..ATTEMPTS_MAX {
             let found = self.find(path).await?;
@@ -145,11 +154,23 @@ impl Engine {
             let is_new = options.force || !self.is_current(&head, payload);
             let current = head.newest().map_or(0, |version| version.number);
             if !is_new && !is_changed {
-                return Ok(Written { version: current, is_new: false });
+                return Ok(Written {
+                    version: current,
+                    is_new: false,
+                });
             }
-            let mut draft = Draft { items: Vec::new(), heads: Vec::new() };
+            let mut draft = Draft {
+                items: Vec::new(),
+                heads: Vec::new(),
+            };
             if is_new {
-                self.push_version(&mut head, payload, &options.provenance, context.now, &mut draft);
+                self.push_version(
+                    &mut head,
+                    payload,
+                    &options.provenance,
+                    context.now,
+                    &mut draft,
+                );
             }
             head.metadata.updated = context.now;
             let version = head.newest().map_or(0, |version| version.number);
@@ -159,7 +180,9 @@ impl Engine {
                 return Ok(Written { version, is_new });
             }
         }
-        Err(Error::Contended { path: path.to_string() })
+        Err(Error::Contended {
+            path: path.to_string(),
+        })
     }
 
     /// Makes the value of an earlier version current again, as a new version.
@@ -277,12 +300,21 @@ impl Engine {
         for _ in 0..ATTEMPTS_MAX {
             let (record, head) = self.require(path).await?;
             let items = self.drop_versions(&head);
-            let heads = vec![HeadChange { path: path.clone(), before: Some(record), after: None }];
-            if self.apply(context, Action::Destroy, Draft { items, heads }).await? {
+            let heads = vec![HeadChange {
+                path: path.clone(),
+                before: Some(record),
+                after: None,
+            }];
+            if self
+                .apply(context, Action::Destroy, Draft { items, heads })
+                .await?
+            {
                 return Ok(());
             }
         }
-        Err(Error::Contended { path: path.to_string() })
+        Err(Error::Contended {
+            path: path.to_string(),
+        })
     }
 
     /// Copies a secret with its versions and metadata, without showing a value.
@@ -319,37 +351,132 @@ impl Engine {
         action: Action,
     ) -> Result<(), Error> {
         if from == to {
-            return Err(Error::Invalid { message: format!("{from} is source and target at once") });
+            return Err(Error::Invalid {
+                message: format!("{from} is source and target at once"),
+            });
         }
         for _ in 0..ATTEMPTS_MAX {
             let (record, head) = self.require(from).await?;
             if self.find(to).await?.is_some() {
-                return Err(Error::AlreadyExists { path: to.to_string() });
+                return Err(Error::AlreadyExists {
+                    path: to.to_string(),
+                });
             }
             let mut items = Vec::new();
             let newest = head.newest().map_or(0, |version| version.number);
             for version in &head.versions {
                 if version.number != newest && version.state != VersionState::Destroyed {
                     let value = self.value_of(&head, version.number).await?;
-                    items.push(record::put_version(&self.barrier, to, version.number, &value));
+                    items.push(record::put_version(
+                        &self.barrier,
+                        to,
+                        version.number,
+                        &value,
+                    ));
                 }
             }
-            let mut carried = Head { path: to.clone(), ..head.clone() };
+            let mut carried = Head {
+                path: to.clone(),
+                ..head.clone()
+            };
             carried.metadata.updated = context.now;
             let mut heads = vec![self.head_change(None, &carried)];
             if action == Action::Move {
                 items.extend(self.drop_versions(&head));
-                heads.push(HeadChange { path: from.clone(), before: Some(record), after: None });
+                heads.push(HeadChange {
+                    path: from.clone(),
+                    before: Some(record),
+                    after: None,
+                });
             } else {
                 let id = record.id;
                 let precondition = Precondition::Revision(record.revision);
-                items.push(BatchItem { id, precondition, change: Change::Check });
+                items.push(BatchItem {
+                    id,
+                    precondition,
+                    change: Change::Check,
+                });
             }
             if self.apply(context, action, Draft { items, heads }).await? {
                 return Ok(());
             }
         }
-        Err(Error::Contended { path: from.to_string() })
+        Err(Error::Contended {
+            path: from.to_string(),
+        })
+    }
+
+    /// Seals everything that is under an older data key anew; how many secrets that were.
+    ///
+    /// # Errors
+    /// When a record does not open or storage fails.
+    pub async fn reseal(&self, context: &OpContext, active: u32) -> Result<u64, Error> {
+        let mut resealed = 0;
+        for entry in self.secrets_below("").await? {
+            let Ok(path) = entry.path.parse::<SecretPath>() else {
+                continue;
+            };
+            for attempt in 1.. {
+                match self.reseal_secret(context, &path, active).await? {
+                    Some(was_old) => {
+                        resealed += u64::from(was_old);
+                        break;
+                    }
+                    None if attempt < ATTEMPTS_MAX => {}
+                    None => {
+                        return Err(Error::Contended {
+                            path: path.to_string(),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(resealed)
+    }
+
+    /// Whether a secret was under an older key; `None` when others were faster.
+    async fn reseal_secret(
+        &self,
+        context: &OpContext,
+        path: &SecretPath,
+        active: u32,
+    ) -> Result<Option<bool>, Error> {
+        let (record, head) = match self.require(path).await {
+            Ok(found) => found,
+            Err(Error::NotFound { .. }) => return Ok(Some(false)),
+            Err(error) => return Err(error),
+        };
+        let is_old = |sealed: &[u8]| Barrier::key_of(sealed) != Some(active);
+        let mut items = Vec::new();
+        let newest = head.newest().map_or(0, |version| version.number);
+        for version in &head.versions {
+            if version.number == newest || version.state == VersionState::Destroyed {
+                continue;
+            }
+            let id = record::version_id(&self.barrier, path, version.number);
+            if self
+                .storage
+                .get(id)
+                .await?
+                .is_some_and(|stored| is_old(&stored.value))
+            {
+                let value = self.value_of(&head, version.number).await?;
+                items.push(record::put_version(
+                    &self.barrier,
+                    path,
+                    version.number,
+                    &value,
+                ));
+            }
+        }
+        if items.is_empty() && !is_old(&record.value) {
+            return Ok(Some(false));
+        }
+        let heads = vec![self.head_change(Some(record), &head)];
+        let is_done = self
+            .apply(context, Action::Keys, Draft { items, heads })
+            .await?;
+        Ok(is_done.then_some(true))
     }
 
     /// Changes a head in place, repeated when others disturb.
@@ -370,7 +497,9 @@ impl Engine {
                 return Ok(());
             }
         }
-        Err(Error::Contended { path: path.to_string() })
+        Err(Error::Contended {
+            path: path.to_string(),
+        })
     }
 
     /// Commits a draft with its folders and its audit record; false when others were faster.
@@ -390,8 +519,9 @@ impl Engine {
                 (Some(put), _) => put,
                 (None, before) => BatchItem {
                     id: record::id_of(&self.barrier, Kind::Secret, change.path.as_str()),
-                    precondition: before
-                        .map_or(Precondition::Any, |record| Precondition::Revision(record.revision)),
+                    precondition: before.map_or(Precondition::Any, |record| {
+                        Precondition::Revision(record.revision)
+                    }),
                     change: Change::Delete,
                 },
             });
@@ -408,11 +538,15 @@ impl Engine {
 
     fn head_change(&self, before: Option<Record>, head: &Head) -> HeadChange {
         let id = record::id_of(&self.barrier, Kind::Secret, head.path.as_str());
-        let precondition = before
-            .as_ref()
-            .map_or(Precondition::Absent, |record| Precondition::Revision(record.revision));
+        let precondition = before.as_ref().map_or(Precondition::Absent, |record| {
+            Precondition::Revision(record.revision)
+        });
         let after = Some(head.put(&self.barrier, id, precondition));
-        HeadChange { path: head.path.clone(), before, after }
+        HeadChange {
+            path: head.path.clone(),
+            before,
+            after,
+        }
     }
 
     fn is_current(&self, head: &Head, payload: &Payload) -> bool {
@@ -433,10 +567,17 @@ impl Engine {
     ) {
         let before = head.newest().map_or(0, |version| version.number);
         if let Some(value) = head.value.take() {
-            draft.items.push(record::put_version(&self.barrier, &head.path, before, &value));
+            draft.items.push(record::put_version(
+                &self.barrier,
+                &head.path,
+                before,
+                &value,
+            ));
         }
         for version in &mut head.versions {
-            version.stages.retain(|stage| stage != STAGE_CURRENT && stage != STAGE_PREVIOUS);
+            version
+                .stages
+                .retain(|stage| stage != STAGE_CURRENT && stage != STAGE_PREVIOUS);
         }
         if let Some(previous) = head.versions.last_mut() {
             previous.stages.push(STAGE_PREVIOUS.into());
@@ -452,16 +593,24 @@ impl Engine {
             stages: vec![STAGE_CURRENT.into()],
         });
         head.value = Some(payload.value.clone());
-        let kept = usize::try_from(head.metadata.max_versions).unwrap_or(usize::MAX).max(1);
+        let kept = usize::try_from(head.metadata.max_versions)
+            .unwrap_or(usize::MAX)
+            .max(1);
         while head.versions.len() > kept {
             let oldest = head.versions.remove(0);
-            draft.items.push(self.drop_version(&head.path, oldest.number));
+            draft
+                .items
+                .push(self.drop_version(&head.path, oldest.number));
         }
     }
 
     fn drop_version(&self, path: &SecretPath, number: u64) -> BatchItem {
         let id = record::version_id(&self.barrier, path, number);
-        BatchItem { id, precondition: Precondition::Any, change: Change::Delete }
+        BatchItem {
+            id,
+            precondition: Precondition::Any,
+            change: Change::Delete,
+        }
     }
 
     fn drop_versions(&self, head: &Head) -> Vec<BatchItem> {
@@ -493,7 +642,10 @@ impl MetadataPatch {
         }
         if metadata.tags.len() > metadata::TAGS_MAX {
             let limit = format!("{} tags", metadata::TAGS_MAX);
-            return Err(Error::LimitExceeded { what: "the number of tags".into(), limit });
+            return Err(Error::LimitExceeded {
+                what: "the number of tags".into(),
+                limit,
+            });
         }
         metadata.class = self.class.or(metadata.class);
         metadata.expires_at = self.expires_at.unwrap_or(metadata.expires_at);
@@ -517,21 +669,33 @@ fn check_tag(key: &str, value: Option<&str>) -> Result<(), Error> {
             metadata::TAG_KEY_CHARS_MAX,
             metadata::TAG_VALUE_CHARS_MAX
         );
-        return Err(Error::LimitExceeded { what: "a tag".into(), limit });
+        return Err(Error::LimitExceeded {
+            what: "a tag".into(),
+            limit,
+        });
     }
     Ok(())
 }
 
 fn new_head(path: &SecretPath, now: Timestamp) -> Head {
-    Head { path: path.clone(), metadata: Metadata::new(now), versions: Vec::new(), value: None }
+    Head {
+        path: path.clone(),
+        metadata: Metadata::new(now),
+        versions: Vec::new(),
+        value: None,
+    }
 }
 
 fn check_cas(path: &SecretPath, cas: Option<u64>, head: Option<&Head>) -> Result<(), Error> {
-    let found = head.and_then(Head::newest).map_or(0, |version| version.number);
+    let found = head
+        .and_then(Head::newest)
+        .map_or(0, |version| version.number);
     match cas {
-        Some(expected) if expected != found => {
-            Err(Error::VersionMismatch { path: path.to_string(), expected, found })
-        }
+        Some(expected) if expected != found => Err(Error::VersionMismatch {
+            path: path.to_string(),
+            expected,
+            found,
+        }),
         _ => Ok(()),
     }
 }
