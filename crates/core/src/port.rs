@@ -215,6 +215,8 @@ pub struct Fetched {
     pub value: SecretValue,
     /// The backend's own name for the version, if it has versions.
     pub version: Option<String>,
+    /// When it stops being valid, if the backend knows.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What a backend can do.

@@ -84,6 +84,7 @@ impl Backend for StoreBackend {
                         Ok(secret) => Ok(secret.map(|secret| Fetched {
                             value: secret.payload.value,
                             version: Some(secret.version.number.to_string()),
+                            expires_at: secret.metadata.expires_at,
                         })),
                         Err(error) => Err(backend_error(&error)),
                     })
