@@ -12,6 +12,7 @@ mod programs;
 mod reliability;
 mod repo;
 mod shell;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -75,6 +76,12 @@ struct Command {
 
 const COMMANDS: &[Command] = &[
     Command {
+        name: "tidy",
+        about: "Check the house rules that a machine can check",
+        usage: tidy::USAGE,
+        run: tidy::run,
+    },
+    Command {
         name: "bench",
         about: "Run the benchmarks",
         usage: bench::USAGE,
@@ -124,6 +131,14 @@ mod tests {
                     .contains(&format!("cargo xtask {}", command.name))
             );
             dispatch_words(&[command.name, "--help"]).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_exits_with_two() {
+        for command in ["tidy"] {
+            let failure = dispatch_words(&[command, "--nonsense"]).unwrap_err();
+            assert_eq!(failure.exit_code(), 2, "{command}");
         }
     }
 }
