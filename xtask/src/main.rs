@@ -8,6 +8,7 @@
 mod bench;
 mod corpus;
 mod failure;
+mod peers;
 mod programs;
 mod reliability;
 mod repo;
@@ -82,6 +83,12 @@ const COMMANDS: &[Command] = &[
         run: tidy::run,
     },
     Command {
+        name: "peers",
+        about: "Install the programs that the tests talk to",
+        usage: peers::USAGE,
+        run: peers::run,
+    },
+    Command {
         name: "bench",
         about: "Run the benchmarks",
         usage: bench::USAGE,
@@ -136,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_unknown_option_exits_with_two() {
-        for command in ["tidy"] {
+        for command in ["tidy", "peers"] {
             let failure = dispatch_words(&[command, "--nonsense"]).unwrap_err();
             assert_eq!(failure.exit_code(), 2, "{command}");
         }
