@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod ci;
 mod corpus;
 mod failure;
 mod peers;
@@ -77,6 +78,12 @@ struct Command {
 
 const COMMANDS: &[Command] = &[
     Command {
+        name: "ci",
+        about: "Run everything a change has to pass, in order",
+        usage: ci::USAGE,
+        run: ci::run,
+    },
+    Command {
         name: "tidy",
         about: "Check the house rules that a machine can check",
         usage: tidy::USAGE,
@@ -143,7 +150,7 @@ mod tests {
 
     #[test]
     fn an_unknown_option_exits_with_two() {
-        for command in ["tidy", "peers"] {
+        for command in ["ci", "tidy", "peers"] {
             let failure = dispatch_words(&[command, "--nonsense"]).unwrap_err();
             assert_eq!(failure.exit_code(), 2, "{command}");
         }
