@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 use adotenv::ColumnEncoding;
 use adotenv::Dialect;
@@ -269,16 +270,12 @@ impl DotenvFile {
             .rev()
             .find(|entry| entry.key() == name && entry.participates_in_lookup());
         if let Some(entry) = entry {
-            let eq_end = entry
-                .tokens()
-                .eq
-                .as_ref()
-                .map_or(entry.key_span().end, |eq| eq.end);
-            let span = entry.value_span().unwrap_or(eq_end..eq_end);
+            let span = value_place(entry);
             let (before, after) = (self.source.get(..span.start), self.source.get(span.end..));
             if let (Some(before), Some(after)) = (before, after) {
+                let gap = if after.starts_with('#') { " " } else { "" };
                 for token in spelling::tokens(text, entry.quote()) {
-                    sources.push(joined(&[before, &token, after]));
+                    sources.push(joined(&[before, &token, gap, after]));
                 }
             }
             if let Ok(edited) = document.edit(&[Edit::Set {
@@ -365,6 +362,16 @@ fn same(left: &[DotenvEntry], right: &[DotenvEntry]) -> bool {
             .iter()
             .zip(right)
             .all(|(l, r)| l.name == r.name && l.value.ct_eq(&r.value))
+}
+
+/// The bytes that a value takes up: right behind the `=` when there is none yet.
+fn value_place(entry: Entry<'_>) -> Range<usize> {
+    let tokens = entry.tokens();
+    let behind_eq = tokens.eq.as_ref().map_or(tokens.key.end, |eq| eq.end);
+    match entry.value_span() {
+        Some(span) if !span.is_empty() => span,
+        _ => behind_eq..behind_eq,
+    }
 }
 
 /// Where a value starts with a quote that nothing closes.
