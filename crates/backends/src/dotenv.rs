@@ -411,6 +411,13 @@ fn line_of(lines: &LineIndex<'_>, position: usize) -> usize {
         .map_or(1, |position| position.line + 1)
 }
 
+/// The line and the column, from 1, behind the end of a text.
+pub(crate) fn end_of(text: &str) -> (usize, usize) {
+    let kind = DotenvErrorKind::NotUtf8;
+    let end = DotenvError::at(&LineIndex::new(text), text.len(), kind);
+    (end.line, end.column)
+}
+
 /// A `.env` file cannot be parsed: where and why, never with what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: {kind}")]
