@@ -113,6 +113,7 @@ impl Backend for EnvBackend {
             let fetched = |value| Fetched {
                 value,
                 version: None,
+                expires_at: None,
             };
             lookups
                 .iter()

@@ -63,6 +63,7 @@ impl FilesBackend {
             Ok(value) => Ok(Some(Fetched {
                 value,
                 version: None,
+                expires_at: None,
             })),
             // Replaced while we looked: Kubernetes swaps the folder that the links lead to.
             Err((BackendErrorKind::Unreachable, _)) => self
@@ -71,6 +72,7 @@ impl FilesBackend {
                     Some(Fetched {
                         value,
                         version: None,
+                expires_at: None,
                     })
                 })
                 .map_err(|(kind, message)| self.error(kind, message)),

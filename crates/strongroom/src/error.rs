@@ -1,0 +1,194 @@
+//! What a command's failure looks like, and which exit code it has.
+
+use strongroom_core::path::ParsePathError;
+use strongroom_core::port::BackendError;
+use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::StorageError;
+use strongroom_engine::Error as EngineError;
+use strongroom_store::embedded::OpenStoreError;
+
+/// Fixed exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Failed,
+    Usage,
+    NotFound,
+    Denied,
+    Validation,
+    Conflict,
+    Locked,
+    Unreachable,
+    Interrupted,
+}
+
+impl Kind {
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::Denied => 4,
+            Self::Validation => 5,
+            Self::Conflict => 6,
+            Self::Locked => 7,
+            Self::Unreachable => 8,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// A failed command: what went wrong, and what to do next.
+#[derive(Clone, Debug)]
+pub(crate) struct CommandError {
+    pub(crate) kind: Kind,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) hints: Vec<String>,
+    /// The report was printed already: say nothing more.
+    pub(crate) is_reported: bool,
+}
+
+impl CommandError {
+    pub(crate) fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { kind, code, message, hints: Vec::new(), is_reported: false }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, "usage", message)
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(Kind::Failed, "failed", message)
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self::new(Kind::Interrupted, "interrupted", "interrupted")
+    }
+
+    /// Everything there is to say is on the screen already.
+    pub(crate) fn reported(kind: Kind, code: &'static str) -> Self {
+        Self { is_reported: true, ..Self::new(kind, code, String::new()) }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl From<EngineError> for CommandError {
+    fn from(error: EngineError) -> Self {
+        let kind = match &error {
+            EngineError::NotFound { .. } | EngineError::Gone { .. } => Kind::NotFound,
+            EngineError::AlreadyExists { .. }
+            | EngineError::VersionMismatch { .. }
+            | EngineError::Contended { .. }
+            | EngineError::Storage(StorageError::Conflict { .. }) => Kind::Conflict,
+            EngineError::Invalid { .. } | EngineError::LimitExceeded { .. } => Kind::Usage,
+            _ => Kind::Failed,
+        };
+        let failed = Self::new(kind, error.code(), error.to_string());
+        match &error {
+            EngineError::Gone { path, state: "deleted", .. } => {
+                failed.hint(format!("strongroom undelete /{path}"))
+            }
+            EngineError::Gone { path, .. } | EngineError::VersionMismatch { path, .. } => {
+                failed.hint(format!("strongroom history /{path}"))
+            }
+            EngineError::AlreadyExists { .. } => failed.hint("choose another name, or rm it first"),
+            EngineError::Damaged { .. } | EngineError::Storage(StorageError::Damaged { .. }) => {
+                failed.hint("strongroom doctor says what is lost and names the daily backup")
+            }
+            EngineError::Storage(StorageError::Full) => {
+                failed.hint("nothing was changed; make room and run the command again")
+            }
+            EngineError::Storage(StorageError::Busy) => {
+                failed.hint("nothing was changed; run the command again")
+            }
+            _ => failed,
+        }
+    }
+}
+
+impl From<StorageError> for CommandError {
+    fn from(error: StorageError) -> Self {
+        EngineError::Storage(error).into()
+    }
+}
+
+impl From<OpenStoreError> for CommandError {
+    fn from(error: OpenStoreError) -> Self {
+        let message = error.to_string();
+        let failed = |kind, code| Self::new(kind, code, message.clone());
+        match &error {
+            OpenStoreError::Missing { .. } => failed(Kind::NotFound, "store.missing")
+                .hint("the first `strongroom set`, `import` or `run` makes it"),
+            OpenStoreError::Exists { .. } => failed(Kind::Conflict, "store.exists"),
+            OpenStoreError::Unsafe(_) => failed(Kind::Denied, "store.unsafe_place")
+                .hint("move the store to a folder of your own, mode 0700, on a local disk"),
+            OpenStoreError::Newer { .. } => failed(Kind::Failed, "store.newer")
+                .hint("use the newer program; nothing was changed"),
+            OpenStoreError::Damaged { path, .. } => {
+                with_backup(failed(Kind::Failed, "store.damaged"), path)
+            }
+            OpenStoreError::RolledBack { path, .. } => {
+                with_backup(failed(Kind::Failed, "store.rolled_back"), path).hint(
+                    "if you have put an older copy there on purpose: \
+                     strongroom doctor --accept-rollback",
+                )
+            }
+            OpenStoreError::Head { .. } => failed(Kind::Failed, "store.head")
+                .hint("if the store is the one you mean: strongroom doctor --accept-rollback"),
+            _ => failed(Kind::Failed, "store.io"),
+        }
+    }
+}
+
+/// Names the daily copy, if there is one.
+fn with_backup(error: CommandError, store: &std::path::Path) -> CommandError {
+    match strongroom_store::embedded::find_backup(store) {
+        Some(backup) => {
+            let made = strongroom_core::time::Timestamp::from_micros(backup.made);
+            error.hint(format!(
+                "the daily backup {} is of {made}; `strongroom doctor --restore-backup` puts it in \
+                 place and keeps the damaged file",
+                backup.path.display()
+            ))
+        }
+        None => error.hint("there is no daily backup beside it; nothing was changed"),
+    }
+}
+
+impl From<ParsePathError> for CommandError {
+    fn from(error: ParsePathError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<BackendError> for CommandError {
+    fn from(error: BackendError) -> Self {
+        Self::new(backend_kind(error.kind), backend_code(error.kind), error.to_string())
+    }
+}
+
+pub(crate) fn backend_kind(kind: BackendErrorKind) -> Kind {
+    match kind {
+        BackendErrorKind::Denied => Kind::Denied,
+        BackendErrorKind::Unreachable => Kind::Unreachable,
+        BackendErrorKind::Sealed => Kind::Locked,
+        BackendErrorKind::Malformed => Kind::Validation,
+        _ => Kind::Failed,
+    }
+}
+
+pub(crate) fn backend_code(kind: BackendErrorKind) -> &'static str {
+    match kind {
+        BackendErrorKind::Denied => "backend.denied",
+        BackendErrorKind::Unreachable => "backend.unreachable",
+        BackendErrorKind::Sealed => "backend.sealed",
+        BackendErrorKind::Malformed => "backend.malformed",
+        BackendErrorKind::Unsupported => "backend.unsupported",
+        _ => "backend.failed",
+    }
+}
