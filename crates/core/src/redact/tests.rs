@@ -212,7 +212,7 @@ fn base64_is_masked_at_each_alignment() {
                 let lead = before.len() * 8 / 6;
                 let tail = redacted.strip_prefix(&encoded[..lead]).unwrap();
                 let tail = tail.strip_prefix("[redacted:A]").unwrap();
-                assert!(encoded.ends_with(tail) && tail.len() <= after.len() * 8 / 6 + 2);
+                assert!(encoded.ends_with(tail) && tail.len() <= (after.len() * 8).div_ceil(6) + 2);
                 check(&secrets, encoded.as_bytes(), redacted.as_bytes());
             }
         }
@@ -268,7 +268,7 @@ fn a_value_of_a_mebibyte_is_masked_without_copies_of_its_encodings() {
         let text = [&b"<"[..], &text, b">"].concat();
         assert!(redact_text(&patterns, &text) == b"<[redacted:BIG]>");
         assert!(in_chunks(&patterns, &text, &[1000, 1, 70_000]) == b"<[redacted:BIG]>");
-        let cut = &text[..text.len() - 2];
+        let cut = &text[..text.len() - 6];
         assert!(redact_text(&patterns, cut) == cut);
     }
 }
@@ -286,8 +286,8 @@ fn what_is_held_back_is_less_than_the_longest_form() {
         stream.push(&[*byte], &mut out);
         assert!(at + 1 - out.len() < longest);
     }
-    stream.push(b"x", &mut out);
-    assert_eq!(out.len(), text.len() - 1);
+    stream.push(b"!", &mut out);
+    assert_eq!(out.len(), text.len());
 }
 
 fn small_text(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
@@ -333,7 +333,9 @@ proptest! {
     }
 
     #[test]
-    fn pauses_lose_nothing_and_keep_the_bound((values, text, sizes) in input()) {
+    fn pauses_lose_nothing_and_keep_the_bound((mut values, text, sizes) in input()) {
+        // A pause ends a token.
+        values.retain(|value| encode::trim_line_end(value).len() >= VALUE_BYTES_FULL);
         let patterns = named(&values);
         let mut stream = patterns.stream();
         let mut out = Vec::new();
