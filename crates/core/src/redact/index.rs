@@ -14,11 +14,12 @@ use super::store::Forms;
 const WINDOW_END_MAX: usize = 48;
 
 /// Bits in the first table for each gram.
-const BITS_PER_GRAM: usize = 16;
+const BITS_PER_GRAM: usize = 10;
 
-/// Size of the first table in words: at least one page, at most one MiB.
-const WORDS_MIN: usize = 512;
-const WORDS_MAX: usize = 128 * 1024;
+/// Sizes of the first table in words: 4 KiB, 32 KiB (as large as the fastest cache), 1 MiB.
+const WORDS_SMALL: usize = 512;
+const WORDS_MEDIUM: usize = 4 * 1024;
+const WORDS_LARGE: usize = 128 * 1024;
 
 /// A form that may stand at `at`.
 pub(super) struct Hit {
@@ -99,9 +100,8 @@ impl Probes {
 /// Forms of like length: grams of `GRAM` bytes, looked for at every `STRIDE`th position.
 #[derive(Default)]
 struct Tier<const GRAM: usize, const STRIDE: usize> {
-    /// Two bits for each gram, in one word.
+    /// One bit for each gram.
     bits: Vec<u64>,
-    bits_shift: u32,
     /// Start of each bucket in the two lists below.
     buckets: Vec<u32>,
     buckets_shift: u32,
@@ -136,16 +136,17 @@ impl<const GRAM: usize, const STRIDE: usize> Tier<GRAM, STRIDE> {
         if rows.is_empty() {
             return;
         }
-        let words = (rows.len() * BITS_PER_GRAM / 64).next_power_of_two();
-        let words = words.clamp(WORDS_MIN, WORDS_MAX);
+        let wanted = rows.len() * BITS_PER_GRAM / 64;
+        let sizes = [WORDS_SMALL, WORDS_MEDIUM];
+        let words = sizes.into_iter().find(|&words| wanted <= words).unwrap_or(WORDS_LARGE);
         self.bits = vec![0; words];
-        self.bits_shift = 64 - words.trailing_zeros();
+        let bits_shift = 64 - words.trailing_zeros();
         let buckets = rows.len().next_power_of_two().max(2);
         self.buckets_shift = 64 - buckets.trailing_zeros();
         self.buckets = vec![0; buckets + 1];
         for &(gram, _) in &rows {
             let hash = hash(gram);
-            self.bits[(hash >> self.bits_shift) as usize] |= bit_pair(hash);
+            self.bits[(hash >> bits_shift) as usize] |= 1 << (hash >> 40 & 63);
             self.buckets[(hash >> self.buckets_shift) as usize] += 1;
         }
         let mut end = 0;
@@ -167,10 +168,23 @@ impl<const GRAM: usize, const STRIDE: usize> Tier<GRAM, STRIDE> {
     }
 
     fn scan(&self, data: &[u8], next: &mut usize, hits: &mut Vec<Hit>) {
-        if self.bits.is_empty() {
-            return;
+        // The size is a constant in the loop: so there are no bounds checks in it.
+        if let Some(bits) = self.bits.as_array::<WORDS_SMALL>() {
+            self.scan_with(bits, data, next, hits);
+        } else if let Some(bits) = self.bits.as_array::<WORDS_MEDIUM>() {
+            self.scan_with(bits, data, next, hits);
+        } else if let Some(bits) = self.bits.as_array::<WORDS_LARGE>() {
+            self.scan_with(bits, data, next, hits);
         }
-        let bits = self.bits.as_slice();
+    }
+
+    fn scan_with<const WORDS: usize>(
+        &self,
+        bits: &[u64; WORDS],
+        data: &[u8],
+        next: &mut usize,
+        hits: &mut Vec<Hit>,
+    ) {
         let (words, _) = data.get(*next..).unwrap_or_default().as_chunks::<8>();
         let mut at = *next;
         for pair in words.windows(2) {
@@ -181,26 +195,25 @@ impl<const GRAM: usize, const STRIDE: usize> Tier<GRAM, STRIDE> {
                     _ => word >> (8 * skip) | after << (64 - 8 * skip),
                 };
                 let gram = gram & Self::MASK;
-                let hash = hash(gram);
-                let wanted = bit_pair(hash);
-                let found = bits[(hash >> self.bits_shift) as usize & (bits.len() - 1)];
-                if found & wanted == wanted {
-                    self.look_up(gram, hash, at + skip, hits);
+                if has_bit(bits, hash(gram)) {
+                    self.look_up(gram, at + skip, hits);
                 }
             }
             at += 8;
         }
         while at + GRAM <= data.len() {
             let gram = partial_word(data, at) & Self::MASK;
-            self.look_up(gram, hash(gram), at, hits);
+            if has_bit(bits, hash(gram)) {
+                self.look_up(gram, at, hits);
+            }
             at += STRIDE;
         }
         *next = at;
     }
 
     #[inline(never)]
-    fn look_up(&self, gram: u64, hash: u64, at: usize, hits: &mut Vec<Hit>) {
-        let bucket = (hash >> self.buckets_shift) as usize;
+    fn look_up(&self, gram: u64, at: usize, hits: &mut Vec<Hit>) {
+        let bucket = (hash(gram) >> self.buckets_shift) as usize;
         let Some(&[from, to]) = self.buckets.get(bucket..bucket + 2).and_then(<[u32]>::as_array)
         else {
             return;
@@ -240,9 +253,9 @@ fn hash(gram: u64) -> u64 {
     gram.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// Two bits that the upper half of the hash chooses.
-fn bit_pair(hash: u64) -> u64 {
-    1 << (hash >> 32 & 63) | 1 << (hash >> 38 & 63)
+fn has_bit<const WORDS: usize>(bits: &[u64; WORDS], hash: u64) -> bool {
+    let word = bits[(hash >> (64 - WORDS.trailing_zeros())) as usize];
+    word >> (hash >> 40 & 63) & 1 == 1
 }
 
 /// Eight bytes from `at` on, zeros past the end.
@@ -263,9 +276,15 @@ fn rarest_window(head: &[u8], len: usize) -> usize {
         *weight = commonness(byte) + if before == Some(byte) { 4 } else { 0 };
         before = Some(byte);
     }
-    let starts = 0..=head.len().saturating_sub(len);
-    let sum = |start: usize| weights.iter().skip(start).take(len).sum::<u32>();
-    starts.min_by_key(|&start| sum(start)).unwrap_or_default()
+    let mut sum: u32 = weights.iter().take(len).sum();
+    let (mut best, mut best_sum) = (0, sum);
+    for start in 1..=head.len().saturating_sub(len) {
+        sum = sum + weights[start + len - 1] - weights[start - 1];
+        if sum < best_sum {
+            (best, best_sum) = (start, sum);
+        }
+    }
+    best
 }
 
 /// How often a byte stands in ordinary output, roughly.

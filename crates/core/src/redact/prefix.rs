@@ -15,6 +15,8 @@ pub(super) struct Prefixes {
     pairs: Vec<u64>,
     /// One bit for each byte that may be hidden on the left of a form.
     lefts: [u64; 4],
+    /// One bit for each mask and bits of a left byte that is in `lefts`.
+    lefts_seen: [u64; 4],
     longest: usize,
 }
 
@@ -34,6 +36,7 @@ impl Prefixes {
             forms: Vec::with_capacity(rows.len()),
             pairs: vec![0; (1 << 16) / 64],
             lefts: [0; 4],
+            lefts_seen: [0; 4],
             longest: 0,
         };
         for &(key, _, _, id) in &rows {
@@ -97,7 +100,10 @@ impl Prefixes {
         self.forms.push(id);
         set_bit(&mut self.pairs, usize::from((key >> 48) as u16));
         self.longest = self.longest.max(form.len_max());
-        if let Some(left) = form.left() {
+        if let Some(left) = form.left()
+            && !has_bit(&self.lefts_seen, usize::from(left.mask << 4 | left.bits))
+        {
+            set_bit(&mut self.lefts_seen, usize::from(left.mask << 4 | left.bits));
             for byte in (0..=u8::MAX).filter(|&byte| left.admits(byte)) {
                 set_bit(&mut self.lefts, byte.into());
             }

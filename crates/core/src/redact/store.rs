@@ -296,18 +296,26 @@ impl WipedBytes {
     }
 
     pub(super) fn push(&mut self, byte: u8) {
-        self.extend(&[byte]);
+        if self.bytes.len() == self.bytes.capacity() {
+            self.reserve(1);
+        }
+        self.bytes.push(byte);
     }
 
     pub(super) fn extend(&mut self, bytes: &[u8]) {
-        let needed = self.bytes.len() + bytes.len();
+        self.reserve(bytes.len());
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Makes room for `count` more bytes.
+    pub(super) fn reserve(&mut self, count: usize) {
+        let needed = self.bytes.len() + count;
         if needed > self.bytes.capacity() {
             let mut grown = Vec::with_capacity(needed.max(self.bytes.capacity() * 2).max(64));
             grown.extend_from_slice(&self.bytes);
             self.bytes.zeroize();
             self.bytes = grown;
         }
-        self.bytes.extend_from_slice(bytes);
     }
 
     /// Drops the first `count` bytes.
