@@ -13,6 +13,7 @@ const SECRETS: usize = 200;
 const TEXT_BYTES: usize = 256_000_000;
 const ROUNDS: usize = 4;
 const CHUNK_BYTES: usize = 64 * 1024;
+const LINE_BYTES: usize = 100;
 
 fn main() -> io::Result<()> {
     let mut random = Random(0x5eed);
@@ -20,7 +21,9 @@ fn main() -> io::Result<()> {
     let text = log_text(&mut random, &secrets);
     let mut out = io::stdout().lock();
 
-    let floor = measure(&text, |chunk, copy| copy.extend_from_slice(chunk));
+    let floor = measure(&text, CHUNK_BYTES, |chunk, copy| {
+        copy.extend_from_slice(chunk);
+    });
     writeln!(out, "copy only:                  {:>6.0} MB/s", rate(floor))?;
     report(&mut out, "200 secrets", &secrets, &text)?;
     secrets.push(SecretValue::copy_from(b"Tr0ub4dor"));
@@ -44,11 +47,18 @@ fn report(
     }
     let patterns = build(secrets);
     let mut stream = patterns.stream();
-    let elapsed = measure(text, |chunk, redacted| stream.push(chunk, redacted));
+    let elapsed = measure(text, CHUNK_BYTES, |chunk, redacted| {
+        stream.push(chunk, redacted);
+    });
+    let mut stream = patterns.stream();
+    let by_line = measure(text, LINE_BYTES, |chunk, redacted| {
+        stream.push(chunk, redacted);
+    });
     writeln!(
         out,
-        "{what:<27} {:>6.0} MB/s, built in {best:?}, tables of {} KiB",
+        "{what:<27} {:>6.0} MB/s, {:>4.0} MB/s by {LINE_BYTES} bytes, built in {best:?}, tables of {} KiB",
         rate(elapsed),
+        rate(by_line),
         patterns.table_bytes() / 1024
     )
 }
@@ -61,11 +71,11 @@ fn build(secrets: &[SecretValue]) -> Patterns {
     builder.build()
 }
 
-fn measure(text: &[u8], mut push: impl FnMut(&[u8], &mut Vec<u8>)) -> Duration {
+fn measure(text: &[u8], chunk_bytes: usize, mut push: impl FnMut(&[u8], &mut Vec<u8>)) -> Duration {
     let mut out = Vec::with_capacity(2 * CHUNK_BYTES);
     let start = Instant::now();
     for _ in 0..ROUNDS {
-        for chunk in text.chunks(CHUNK_BYTES) {
+        for chunk in text.chunks(chunk_bytes) {
             out.clear();
             push(chunk, &mut out);
             std::hint::black_box(&out);
@@ -109,11 +119,30 @@ fn secrets(random: &mut Random) -> Vec<SecretValue> {
 /// Lines as services log them; one in two thousand shows a secret.
 fn log_text(random: &mut Random, secrets: &[SecretValue]) -> Vec<u8> {
     const WORDS: [&str; 24] = [
-        "request", "completed", "GET", "/api/v1/users", "status=200", "user_id", "connection",
-        "pool", "timeout", "https://example.com/path?x=1&y=2", "retrying", "worker", "postgres",
-        "cache miss", "level=info", "duration_ms", "\"message\":", "{\"key\": \"value\"}",
-        "TypeError: undefined is not a function", "at Object.<anonymous>", "127.0.0.1:5432",
-        "session", "INFO", "service=checkout",
+        "request",
+        "completed",
+        "GET",
+        "/api/v1/users",
+        "status=200",
+        "user_id",
+        "connection",
+        "pool",
+        "timeout",
+        "https://example.com/path?x=1&y=2",
+        "retrying",
+        "worker",
+        "postgres",
+        "cache miss",
+        "level=info",
+        "duration_ms",
+        "\"message\":",
+        "{\"key\": \"value\"}",
+        "TypeError: undefined is not a function",
+        "at Object.<anonymous>",
+        "127.0.0.1:5432",
+        "session",
+        "INFO",
+        "service=checkout",
     ];
     let hex = "0123456789abcdef";
     let mut text = Vec::with_capacity(TEXT_BYTES + 4096);
@@ -154,6 +183,8 @@ impl Random {
 
     fn text(&mut self, alphabet: &str, len: usize) -> String {
         let alphabet = alphabet.as_bytes();
-        (0..len).map(|_| char::from(alphabet[self.below(alphabet.len())])).collect()
+        (0..len)
+            .map(|_| char::from(alphabet[self.below(alphabet.len())]))
+            .collect()
     }
 }

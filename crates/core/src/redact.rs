@@ -75,7 +75,11 @@ impl RedactorBuilder {
         let forms = self.forms;
         let prefixes = prefix::Prefixes::build(&forms);
         let index = index::Index::build(&forms, prefixes.forms());
-        Patterns(Arc::new(PatternsInner { forms, prefixes, index }))
+        Patterns(Arc::new(PatternsInner {
+            forms,
+            prefixes,
+            index,
+        }))
     }
 }
 
@@ -100,6 +104,12 @@ impl Patterns {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.prefixes.forms().is_empty()
+    }
+
+    /// The most bytes a stream holds back.
+    #[must_use]
+    pub fn held_bytes_max(&self) -> usize {
+        self.0.prefixes.longest().saturating_sub(1)
     }
 
     /// Bytes of memory the tables take, values that are shared with the caller not counted.

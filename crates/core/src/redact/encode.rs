@@ -22,7 +22,10 @@ const HEX_UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
 /// The value without the line ends at its end.
 pub(super) fn trim_line_end(value: &[u8]) -> &[u8] {
-    let len = value.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |at| at + 1);
+    let len = value
+        .iter()
+        .rposition(|byte| !matches!(byte, b'\n' | b'\r'))
+        .map_or(0, |at| at + 1);
     &value[..len]
 }
 
@@ -75,17 +78,38 @@ pub(super) enum Coding {
     Percent(&'static [u8; 16]),
     /// The characters that depend on the value only, when `lead` other bytes stand before it in
     /// its first group of three.
-    Base64 { alphabet: &'static [u8; 64], lead: usize },
+    Base64 {
+        alphabet: &'static [u8; 64],
+        lead: usize,
+    },
 }
 
 const CODINGS: [Coding; 11] = [
     Coding::Raw,
-    Coding::Base64 { alphabet: BASE64, lead: 0 },
-    Coding::Base64 { alphabet: BASE64, lead: 1 },
-    Coding::Base64 { alphabet: BASE64, lead: 2 },
-    Coding::Base64 { alphabet: BASE64_URL, lead: 0 },
-    Coding::Base64 { alphabet: BASE64_URL, lead: 1 },
-    Coding::Base64 { alphabet: BASE64_URL, lead: 2 },
+    Coding::Base64 {
+        alphabet: BASE64,
+        lead: 0,
+    },
+    Coding::Base64 {
+        alphabet: BASE64,
+        lead: 1,
+    },
+    Coding::Base64 {
+        alphabet: BASE64,
+        lead: 2,
+    },
+    Coding::Base64 {
+        alphabet: BASE64_URL,
+        lead: 0,
+    },
+    Coding::Base64 {
+        alphabet: BASE64_URL,
+        lead: 1,
+    },
+    Coding::Base64 {
+        alphabet: BASE64_URL,
+        lead: 2,
+    },
     Coding::Hex(HEX_LOWER),
     Coding::Hex(HEX_UPPER),
     Coding::Percent(HEX_UPPER),
@@ -113,7 +137,7 @@ impl Coding {
         match self {
             Self::Raw => byte(at),
             Self::Hex(digits) => digit(digits, byte(at / 2), at % 2 == 1),
-            Self::Percent(_) if at % 3 == 0 => b'%',
+            Self::Percent(_) if at.is_multiple_of(3) => b'%',
             Self::Percent(digits) => digit(digits, byte(at / 3), at % 3 == 2),
             Self::Base64 { alphabet, lead } => {
                 let bit = 6 * (base64_first(lead) + at) - 8 * lead;
@@ -125,30 +149,84 @@ impl Coding {
 
     /// What may stand next to the form and gives bits of the value away.
     fn edge(self, value: &[u8]) -> Edge {
-        let Self::Base64 { lead, .. } = self else { return Edge::Open };
-        let (Some(first), Some(last)) = (value.first(), value.last()) else { return Edge::Open };
+        let Self::Base64 { lead, .. } = self else {
+            return Edge::Open;
+        };
+        let (Some(first), Some(last)) = (value.first(), value.last()) else {
+            return Edge::Open;
+        };
         let left = match lead {
             0 => None,
-            1 => Some(Partial { mask: 0b00_1111, bits: first >> 4 }),
-            _ => Some(Partial { mask: 0b00_0011, bits: first >> 6 }),
+            1 => Some(Partial {
+                mask: 0b00_1111,
+                bits: first >> 4,
+            }),
+            _ => Some(Partial {
+                mask: 0b00_0011,
+                bits: first >> 6,
+            }),
         };
         let (right, pads) = match (lead + value.len()) % 3 {
             0 => (None, 0),
-            1 => (Some(Partial { mask: 0b11_0000, bits: (last & 3) << 4 }), 2),
-            _ => (Some(Partial { mask: 0b11_1100, bits: (last & 15) << 2 }), 1),
+            1 => (
+                Some(Partial {
+                    mask: 0b11_0000,
+                    bits: (last & 3) << 4,
+                }),
+                2,
+            ),
+            _ => (
+                Some(Partial {
+                    mask: 0b11_1100,
+                    bits: (last & 15) << 2,
+                }),
+                1,
+            ),
         };
         Edge::Base64 { left, right, pads }
     }
 
     fn write(self, value: &[u8], out: &mut WipedBytes) {
         out.clear();
-        if let Self::Raw = self {
-            return out.extend(value);
-        }
-        for at in 0..self.len(value.len()) {
-            out.push(self.byte(value, at));
+        match self {
+            Self::Raw => out.extend(value),
+            Self::Hex(digits) => {
+                for &byte in value {
+                    out.extend(&hex_pair(digits, byte));
+                }
+            }
+            Self::Percent(digits) => {
+                for &byte in value {
+                    let [high, low] = hex_pair(digits, byte);
+                    out.extend(&[b'%', high, low]);
+                }
+            }
+            Self::Base64 { alphabet, lead } => {
+                // The bits of bytes that wait to be written: none of the bytes before the value.
+                let (mut bits, mut count) = (0u32, 8 * lead);
+                let mut skip = base64_first(lead);
+                for &byte in value {
+                    bits = bits << 8 | u32::from(byte);
+                    count += 8;
+                    while count >= 6 {
+                        count -= 6;
+                        if skip > 0 {
+                            skip -= 1;
+                        } else {
+                            out.push(alphabet[(bits >> count & 63) as usize]);
+                        }
+                    }
+                }
+            }
         }
     }
+}
+
+fn hex_pair(digits: &[u8; 16], byte: u8) -> [u8; 2] {
+    [
+        digits[usize::from(byte >> 4)],
+        digits[usize::from(byte & 15)],
+    ]
 }
 
 /// Index of the first character that depends on the value only.
@@ -161,8 +239,14 @@ fn add_wrapped(forms: &mut Forms, secret: u32, value: &[u8], scratch: &mut Wiped
         if value.len() <= line_bytes {
             continue;
         }
-        for piece in value.chunks(line_bytes).filter(|piece| piece.len() >= VALUE_BYTES_FULL) {
-            let coding = Coding::Base64 { alphabet: BASE64, lead: 0 };
+        for piece in value
+            .chunks(line_bytes)
+            .filter(|piece| piece.len() >= VALUE_BYTES_FULL)
+        {
+            let coding = Coding::Base64 {
+                alphabet: BASE64,
+                lead: 0,
+            };
             coding.write(piece, scratch);
             forms.add_bytes(secret, scratch.as_slice(), coding.edge(piece));
         }
@@ -171,12 +255,21 @@ fn add_wrapped(forms: &mut Forms, secret: u32, value: &[u8], scratch: &mut Wiped
 
 /// Adds the forms that leave ordinary characters as they are.
 fn add_texts(forms: &mut Forms, secret: u32, value: &[u8], scratch: &mut WipedBytes) {
-    if value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte)) {
+    if value
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte))
+    {
         return;
     }
     let is_long = value.len() > STORED_BYTES_MAX;
-    for (kept, space) in PERCENT_SETS.iter().take(if is_long { 1 } else { PERCENT_SETS.len() }) {
-        for digits in [HEX_UPPER, HEX_LOWER].into_iter().take(if is_long { 1 } else { 2 }) {
+    for (kept, space) in PERCENT_SETS
+        .iter()
+        .take(if is_long { 1 } else { PERCENT_SETS.len() })
+    {
+        for digits in [HEX_UPPER, HEX_LOWER]
+            .into_iter()
+            .take(if is_long { 1 } else { 2 })
+        {
             write_percent(value, kept, *space, digits, scratch);
             forms.add_bytes(secret, scratch.as_slice(), Edge::Open);
         }
@@ -200,22 +293,39 @@ fn add_texts(forms: &mut Forms, secret: u32, value: &[u8], scratch: &mut WipedBy
 }
 
 /// Bytes that stay as they are next to letters and digits, and what a space becomes.
-const PERCENT_SETS: [(&[u8], Option<u8>); 5] = [
+static PERCENT_SETS: [([bool; 256], Option<u8>); 5] = [
     // RFC 3986: all but the unreserved.
-    (b"-._~", None),
+    (letters_digits_and(b"-._~"), None),
     // encodeURIComponent
-    (b"-._~!*'()", None),
+    (letters_digits_and(b"-._~!*'()"), None),
     // A path.
-    (b"-._~/", None),
+    (letters_digits_and(b"-._~/"), None),
     // application/x-www-form-urlencoded
-    (b"-._*", Some(b'+')),
+    (letters_digits_and(b"-._*"), Some(b'+')),
     // encodeURI
-    (b"-._~!*'();,/?:@&=+$#", None),
+    (letters_digits_and(b"-._~!*'();,/?:@&=+$#"), None),
 ];
+
+static BACKSLASH_PLAIN: [bool; 256] = letters_digits_and(b"-._/:=@%+,");
+
+const fn letters_digits_and(others: &[u8]) -> [bool; 256] {
+    let mut set = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        set[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < others.len() {
+        set[others[at] as usize] = true;
+        at += 1;
+    }
+    set
+}
 
 fn write_percent(
     value: &[u8],
-    kept: &[u8],
+    kept: &[bool; 256],
     space: Option<u8>,
     digits: &[u8; 16],
     out: &mut WipedBytes,
@@ -224,10 +334,10 @@ fn write_percent(
     for &byte in value {
         match space {
             Some(plus) if byte == b' ' => out.push(plus),
-            _ if byte.is_ascii_alphanumeric() || kept.contains(&byte) => out.push(byte),
+            _ if kept[usize::from(byte)] => out.push(byte),
             _ => {
-                let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
-                out.extend(&[b'%', digits[high], digits[low]]);
+                let [high, low] = hex_pair(digits, byte);
+                out.extend(&[b'%', high, low]);
             }
         }
     }
@@ -255,7 +365,12 @@ impl JsonEscapes {
                 either(!is_ascii).flat_map(move |non_ascii| {
                     either(has_hex && !is_long).map(move |is_upper| {
                         let digits = if is_upper { HEX_UPPER } else { HEX_LOWER };
-                        Self { slash, html, non_ascii, digits }
+                        Self {
+                            slash,
+                            html,
+                            non_ascii,
+                            digits,
+                        }
                     })
                 })
             })
@@ -296,7 +411,7 @@ impl JsonEscapes {
 fn write_backslashed(value: &[u8], out: &mut WipedBytes) {
     out.clear();
     for &byte in value {
-        let is_plain = byte.is_ascii_alphanumeric() || b"-._/:=@%+,".contains(&byte);
+        let is_plain = BACKSLASH_PLAIN[usize::from(byte)];
         if !is_plain && byte.is_ascii_graphic() || byte == b' ' {
             out.push(b'\\');
         }

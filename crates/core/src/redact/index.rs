@@ -44,8 +44,11 @@ pub(super) struct Probes {
 
 impl Index {
     pub(super) fn build(forms: &Forms, ids: &[u32]) -> Self {
-        let mut index =
-            Self { long: Tier::default(), middle: Tier::default(), short: Tier::default() };
+        let mut index = Self {
+            long: Tier::default(),
+            middle: Tier::default(),
+            short: Tier::default(),
+        };
         let (mut long, mut middle, mut short) = (Vec::new(), Vec::new(), Vec::new());
         long.reserve_exact(ids.len() * 8);
         middle.reserve_exact(ids.len() * 4);
@@ -138,7 +141,10 @@ impl<const GRAM: usize, const STRIDE: usize> Tier<GRAM, STRIDE> {
         }
         let wanted = rows.len() * BITS_PER_GRAM / 64;
         let sizes = [WORDS_SMALL, WORDS_MEDIUM];
-        let words = sizes.into_iter().find(|&words| wanted <= words).unwrap_or(WORDS_LARGE);
+        let words = sizes
+            .into_iter()
+            .find(|&words| wanted <= words)
+            .unwrap_or(WORDS_LARGE);
         self.bits = vec![0; words];
         let bits_shift = 64 - words.trailing_zeros();
         let buckets = rows.len().next_power_of_two().max(2);
@@ -214,7 +220,10 @@ impl<const GRAM: usize, const STRIDE: usize> Tier<GRAM, STRIDE> {
     #[inline(never)]
     fn look_up(&self, gram: u64, at: usize, hits: &mut Vec<Hit>) {
         let bucket = (hash(gram) >> self.buckets_shift) as usize;
-        let Some(&[from, to]) = self.buckets.get(bucket..bucket + 2).and_then(<[u32]>::as_array)
+        let Some(&[from, to]) = self
+            .buckets
+            .get(bucket..bucket + 2)
+            .and_then(<[u32]>::as_array)
         else {
             return;
         };
@@ -223,7 +232,10 @@ impl<const GRAM: usize, const STRIDE: usize> Tier<GRAM, STRIDE> {
                 && let Some(place) = self.places.get(entry)
                 && let Some(at) = at.checked_sub(place.offset as usize)
             {
-                hits.push(Hit { at, form: place.form });
+                hits.push(Hit {
+                    at,
+                    form: place.form,
+                });
             }
         }
     }
@@ -273,7 +285,7 @@ fn rarest_window(head: &[u8], len: usize) -> usize {
     let mut weights = [0u32; WINDOW_END_MAX];
     let mut before = None;
     for (weight, &byte) in weights.iter_mut().zip(head) {
-        *weight = commonness(byte) + if before == Some(byte) { 4 } else { 0 };
+        *weight = COMMONNESS[usize::from(byte)] + if before == Some(byte) { 4 } else { 0 };
         before = Some(byte);
     }
     let mut sum: u32 = weights.iter().take(len).sum();
@@ -287,12 +299,18 @@ fn rarest_window(head: &[u8], len: usize) -> usize {
     best
 }
 
-/// How often a byte stands in ordinary output, roughly.
-fn commonness(byte: u8) -> u32 {
-    match byte {
-        0 | 0xff | b' ' | b'\n' => 6,
-        b'a'..=b'z' | b'/' | b':' | b'.' | b'-' | b'_' | b'=' | b'%' | b'"' | b',' | b'\\' => 4,
-        b'0'..=b'9' => 3,
-        _ => 2,
+/// How often each byte stands in ordinary output, roughly.
+static COMMONNESS: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            0 | 0xff | b' ' | b'\n' => 6,
+            b'a'..=b'z' | b'/' | b':' | b'.' | b'-' | b'_' | b'=' | b'%' | b'"' | b',' | b'\\' => 4,
+            b'0'..=b'9' => 3,
+            _ => 2,
+        };
+        byte += 1;
     }
-}
+    table
+};

@@ -11,8 +11,8 @@ const KEY_BYTES: usize = 8;
 pub(super) struct Prefixes {
     keys: Vec<u64>,
     forms: Vec<u32>,
-    /// One bit for each pair of bytes that begins a form.
-    pairs: Vec<u64>,
+    /// One bit for the hash of the first four bytes of each form.
+    starts: Vec<u64>,
     /// One bit for each byte that may be hidden on the left of a form.
     lefts: [u64; 4],
     /// One bit for each mask and bits of a left byte that is in `lefts`.
@@ -27,14 +27,19 @@ impl Prefixes {
             let Some(form) = forms.form(id) else { continue };
             let mut head = [0; KEY_BYTES];
             forms.head(form, &mut head);
-            rows.push((u64::from_be_bytes(head), form.len(), forms.fingerprint(form), id));
+            rows.push((
+                u64::from_be_bytes(head),
+                form.len(),
+                forms.fingerprint(form),
+                id,
+            ));
             head.zeroize();
         }
         rows.sort_unstable();
         let mut prefixes = Self {
             keys: Vec::with_capacity(rows.len()),
             forms: Vec::with_capacity(rows.len()),
-            pairs: vec![0; (1 << 16) / 64],
+            starts: vec![0; (1 << 16) / 64],
             lefts: [0; 4],
             lefts_seen: [0; 4],
             longest: 0,
@@ -59,8 +64,8 @@ impl Prefixes {
     /// True when `data` from `at` on, which is not empty, is the beginning of a longer form.
     pub(super) fn may_begin(&self, forms: &Forms, data: &[u8], at: usize) -> bool {
         let tail = data.get(at..).unwrap_or_default();
-        if let [first, second, ..] = tail
-            && !has_bit(&self.pairs, usize::from(*first) << 8 | usize::from(*second))
+        if let Some(&start) = tail.first_chunk::<4>()
+            && !has_bit(&self.starts, start_hash(start))
         {
             return false;
         }
@@ -87,7 +92,7 @@ impl Prefixes {
     }
 
     pub(super) fn table_bytes(&self) -> usize {
-        self.keys.capacity() * 8 + self.forms.capacity() * 4 + self.pairs.capacity() * 8
+        self.keys.capacity() * 8 + self.forms.capacity() * 4 + self.starts.capacity() * 8
     }
 
     fn add(&mut self, forms: &Forms, key: u64, id: u32) {
@@ -98,12 +103,17 @@ impl Prefixes {
         }
         self.keys.push(key);
         self.forms.push(id);
-        set_bit(&mut self.pairs, usize::from((key >> 48) as u16));
+        // No form is shorter than four bytes.
+        let [a, b, c, d, ..] = key.to_be_bytes();
+        set_bit(&mut self.starts, start_hash([a, b, c, d]));
         self.longest = self.longest.max(form.len_max());
         if let Some(left) = form.left()
             && !has_bit(&self.lefts_seen, usize::from(left.mask << 4 | left.bits))
         {
-            set_bit(&mut self.lefts_seen, usize::from(left.mask << 4 | left.bits));
+            set_bit(
+                &mut self.lefts_seen,
+                usize::from(left.mask << 4 | left.bits),
+            );
             for byte in (0..=u8::MAX).filter(|&byte| left.admits(byte)) {
                 set_bit(&mut self.lefts, byte.into());
             }
@@ -117,8 +127,14 @@ impl Drop for Prefixes {
     }
 }
 
+fn start_hash(start: [u8; 4]) -> usize {
+    (u32::from_le_bytes(start).wrapping_mul(0x9e37_79b1) >> 16) as usize
+}
+
 fn has_bit(words: &[u64], at: usize) -> bool {
-    words.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+    words
+        .get(at / 64)
+        .is_some_and(|word| word >> (at % 64) & 1 == 1)
 }
 
 fn set_bit(words: &mut [u64], at: usize) {

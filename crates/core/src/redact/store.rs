@@ -34,7 +34,11 @@ enum Body {
     /// In the arena, from this offset on.
     Stored(usize),
     /// Encoded from the first `len` bytes of a value when compared.
-    Coded { value: usize, len: usize, coding: Coding },
+    Coded {
+        value: usize,
+        len: usize,
+        coding: Coding,
+    },
 }
 
 /// What is asked of the bytes next to a form.
@@ -45,7 +49,11 @@ pub(super) enum Edge {
     /// No letter, digit or `_` on either side.
     Token,
     /// Base64 characters that share bits with the value are hidden along with it.
-    Base64 { left: Option<Partial>, right: Option<Partial>, pads: usize },
+    Base64 {
+        left: Option<Partial>,
+        right: Option<Partial>,
+        pads: usize,
+    },
 }
 
 /// A base64 character of which only the bits under `mask` are known.
@@ -86,7 +94,12 @@ impl Forms {
         }
         let start = self.arena.as_slice().len();
         self.arena.extend(bytes);
-        self.forms.push(Form { body: Body::Stored(start), len: bytes.len(), secret, edge });
+        self.forms.push(Form {
+            body: Body::Stored(start),
+            len: bytes.len(),
+            secret,
+            edge,
+        });
     }
 
     /// Adds a long form of the first `value_len` bytes of `value`, without a copy of it.
@@ -101,12 +114,25 @@ impl Forms {
         // EXPOSE: to find the last shared value again by its address; nothing is kept.
         let address = value.expose_secret().as_ptr();
         // EXPOSE: as above.
-        if self.values.last().is_none_or(|last| last.expose_secret().as_ptr() != address) {
+        if self
+            .values
+            .last()
+            .is_none_or(|last| last.expose_secret().as_ptr() != address)
+        {
             self.values.push(value.clone());
         }
         let len = coding.len(value_len);
-        let body = Body::Coded { value: self.values.len() - 1, len: value_len, coding };
-        self.forms.push(Form { body, len, secret, edge });
+        let body = Body::Coded {
+            value: self.values.len() - 1,
+            len: value_len,
+            coding,
+        };
+        self.forms.push(Form {
+            body,
+            len,
+            secret,
+            edge,
+        });
     }
 
     pub(super) fn count(&self) -> usize {
@@ -132,8 +158,13 @@ impl Forms {
                 self.arena.as_slice().get(start..start + bytes.len()) == Some(bytes)
             }
             Body::Coded { value, len, coding } => {
-                let Some(value) = self.shared(value, len) else { return false };
-                bytes.iter().enumerate().all(|(i, &byte)| coding.byte(value, from + i) == byte)
+                let Some(value) = self.shared(value, len) else {
+                    return false;
+                };
+                bytes
+                    .iter()
+                    .enumerate()
+                    .all(|(i, &byte)| coding.byte(value, from + i) == byte)
             }
         }
     }
@@ -143,7 +174,11 @@ impl Forms {
         let count = form.len.min(buffer.len());
         match form.body {
             Body::Stored(start) => {
-                let bytes = self.arena.as_slice().get(start..start + count).unwrap_or_default();
+                let bytes = self
+                    .arena
+                    .as_slice()
+                    .get(start..start + count)
+                    .unwrap_or_default();
                 buffer[..bytes.len()].copy_from_slice(bytes);
             }
             Body::Coded { value, len, coding } => {
@@ -158,20 +193,36 @@ impl Forms {
 
     /// A number that equal forms share.
     pub(super) fn fingerprint(&self, form: &Form) -> u64 {
-        let Body::Stored(start) = form.body else { return form.len as u64 };
-        let bytes = self.arena.as_slice().get(start..start + form.len).unwrap_or_default();
+        let Body::Stored(start) = form.body else {
+            return form.len as u64;
+        };
+        let bytes = self
+            .arena
+            .as_slice()
+            .get(start..start + form.len)
+            .unwrap_or_default();
         let (words, rest) = bytes.as_chunks::<8>();
         let mix = |hash: u64, word: u64| {
-            (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+            (hash ^ word)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(29)
         };
-        let hash = words.iter().fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+        let hash = words
+            .iter()
+            .fold(0, |hash, word| mix(hash, u64::from_le_bytes(*word)));
         rest.iter().fold(hash, |hash, &byte| mix(hash, byte.into()))
     }
 
     /// True when both forms have the same bytes. Forms that are not stored count as different.
     pub(super) fn is_same(&self, a: &Form, b: &Form) -> bool {
-        let Body::Stored(start) = a.body else { return false };
-        let bytes = self.arena.as_slice().get(start..start + a.len).unwrap_or_default();
+        let Body::Stored(start) = a.body else {
+            return false;
+        };
+        let bytes = self
+            .arena
+            .as_slice()
+            .get(start..start + a.len)
+            .unwrap_or_default();
         a.len == b.len && self.agrees(b, 0, bytes)
     }
 
@@ -221,9 +272,9 @@ impl Form {
 
     /// Where the hidden piece starts when the form stands at `at`.
     pub(super) fn start(&self, data: &[u8], at: usize) -> usize {
-        let takes_left = self.left().is_some_and(|left| {
-            byte_before(data, at).is_some_and(|byte| left.admits(byte))
-        });
+        let takes_left = self
+            .left()
+            .is_some_and(|left| byte_before(data, at).is_some_and(|byte| left.admits(byte)));
         at - usize::from(takes_left)
     }
 
@@ -239,7 +290,11 @@ impl Form {
                 _ => end,
             },
             Edge::Base64 { right: None, .. } => end,
-            Edge::Base64 { right: Some(right), pads, .. } => {
+            Edge::Base64 {
+                right: Some(right),
+                pads,
+                ..
+            } => {
                 let taken = right.taken(rest, pads);
                 if taken == rest.len() && taken <= pads && !is_end {
                     return Verdict::Undecided;
@@ -273,7 +328,11 @@ impl Partial {
     fn taken(self, rest: &[u8], pads: usize) -> usize {
         match rest.split_first() {
             Some((&first, rest)) if self.admits(first) => {
-                1 + rest.iter().take(pads).take_while(|&&byte| byte == b'=').count()
+                1 + rest
+                    .iter()
+                    .take(pads)
+                    .take_while(|&&byte| byte == b'=')
+                    .count()
             }
             _ => 0,
         }

@@ -105,13 +105,20 @@ impl Redactor {
     /// Looks for forms in what arrived.
     fn find(&mut self) {
         let mut hits = std::mem::take(&mut self.hits);
-        self.patterns.0.index.scan(self.data.as_slice(), &mut self.probes, &mut hits);
+        self.patterns
+            .0
+            .index
+            .scan(self.data.as_slice(), &mut self.probes, &mut hits);
         for hit in hits.drain(..) {
             // What begins before was seen not to be a form, or has left the buffer in part.
             if hit.at < self.settled {
                 continue;
             }
-            let mut found = Pending { form: hit.form, at: hit.at, agreed: 0 };
+            let mut found = Pending {
+                form: hit.form,
+                at: hit.at,
+                agreed: 0,
+            };
             if self.advance(&mut found, false) {
                 self.pending.push(found);
             }
@@ -123,7 +130,9 @@ impl Redactor {
     fn advance(&mut self, found: &mut Pending, is_end: bool) -> bool {
         let forms = &self.patterns.0.forms;
         let data = self.data.as_slice();
-        let Some(form) = forms.form(found.form) else { return false };
+        let Some(form) = forms.form(found.form) else {
+            return false;
+        };
         if found.agreed == 0 && !form.may_start(data, found.at) {
             return false;
         }
@@ -148,19 +157,26 @@ impl Redactor {
 
     /// Moves `settled` up to the first form that is undecided.
     fn settle(&mut self) {
-        let PatternsInner { forms, prefixes, index } = &*self.patterns.0;
+        let PatternsInner {
+            forms,
+            prefixes,
+            index,
+        } = &*self.patterns.0;
         let data = self.data.as_slice();
         let is_left = |at: usize| {
             at.checked_sub(1)
                 .filter(|&before| prefixes.may_be_left(data[before]))
                 .unwrap_or(at)
         };
-        let first = self.settled.max((data.len() + 1).saturating_sub(index.reach()));
+        let first = self
+            .settled
+            .max((data.len() + 1).saturating_sub(index.reach()));
         let begun = (first..data.len()).find(|&at| prefixes.may_begin(forms, data, at));
         let begun = is_left(begun.unwrap_or(data.len()));
-        let found = self.pending.iter().filter_map(|found| {
-            Some(forms.form(found.form)?.start(data, found.at))
-        });
+        let found = self
+            .pending
+            .iter()
+            .filter_map(|found| Some(forms.form(found.form)?.start(data, found.at)));
         let settled = found.fold(begun, usize::min);
         self.settled = self.settled.max(settled);
     }
