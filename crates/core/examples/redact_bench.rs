@@ -140,7 +140,7 @@ fn log_text(random: &mut Random, secrets: &[SecretValue]) -> Vec<u8> {
         "TypeError: undefined is not a function",
         "at Object.<anonymous>",
         "127.0.0.1:5432",
-        "session",
+        "checkout",
         "INFO",
         "service=checkout",
     ];
