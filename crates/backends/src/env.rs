@@ -62,8 +62,8 @@ impl EnvBackend {
     }
 
     fn read(&self, variable: &str, path: &SecretValue) -> Result<SecretValue, BackendError> {
-        // EXPOSE: names a file to open. Messages name the variable only, since a secret that was
-        // put there by mistake would be shown otherwise.
+        // Messages name the variable only: a secret put there by mistake would be shown otherwise.
+        // EXPOSE: names a file, which is opened.
         let path = Path::new(std::ffi::OsStr::from_bytes(path.expose_secret()));
         match file::read_capped(path, VARIABLE_FILE_BYTES_MAX) {
             Ok(bytes) => Ok(SecretValue::copy_from(&bytes)),

@@ -29,6 +29,7 @@ mod secrets_json;
 mod yaml;
 
 pub use compose::from_compose;
+pub use fernet_folder::FERNET_FILES_MAX;
 pub use fernet_folder::from_fernet_folder;
 pub use kubernetes::from_kubernetes;
 pub use secrets_json::from_secrets_json;
@@ -261,6 +262,9 @@ pub enum ImportError {
         /// The secret's name.
         name: String,
     },
+    /// Over [`FERNET_FILES_MAX`].
+    #[error("more than {FERNET_FILES_MAX} .enc files")]
+    TooManyFiles,
     /// There is nothing to import in the folder.
     #[error("no .enc files")]
     Empty,

@@ -28,15 +28,17 @@ mod interpolation;
 /// When the bytes are no YAML, a template, or no Compose file.
 pub fn from_compose(bytes: &[u8]) -> Result<Import, ImportError> {
     let mut reader = Reader::default();
-    for document in yaml::documents(bytes)? {
-        if document.get("services").is_none() && document.get("secrets").is_none() {
-            let expected = "a Compose file with 'services' or 'secrets'";
-            return Err(ImportError::Form {
-                line: 1,
-                column: 1,
-                expected,
-            });
-        }
+    let documents = yaml::documents(bytes)?;
+    let has_part = |key: &str| documents.iter().any(|document| document.get(key).is_some());
+    if !has_part("services") && !has_part("secrets") {
+        let expected = "a Compose file with 'services' or 'secrets'";
+        return Err(ImportError::Form {
+            line: 1,
+            column: 1,
+            expected,
+        });
+    }
+    for document in &documents {
         for (key, node) in document.fields() {
             match key.as_str() {
                 "services" => {

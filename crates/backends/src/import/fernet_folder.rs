@@ -26,8 +26,8 @@ use crate::file::ReadFileError;
 
 /// Largest `.enc` file, in bytes.
 const FERNET_FILE_BYTES_MAX: u64 = 4 << 20;
-/// Most entries of the folder.
-const FERNET_FILES_MAX: usize = 10_000;
+/// Most `.enc` files of a folder.
+pub const FERNET_FILES_MAX: usize = 10_000;
 
 /// Reads every `.enc` file of a folder: Fernet tokens under the SHA-256 of a key text.
 ///
@@ -39,7 +39,10 @@ const FERNET_FILES_MAX: usize = 10_000;
 /// When the folder or a file cannot be read, the key is wrong, or a file's content is of another
 /// form. The error names the file.
 pub fn from_fernet_folder(folder: &Path, key_text: &SecretValue) -> Result<Import, ImportError> {
-    let fernet = derive_key(key_text)?;
+    let wrong_key = || ImportError::WrongKey {
+        file: folder.display().to_string(),
+    };
+    let fernet = derive_key(key_text).ok_or_else(wrong_key)?;
     let mut import = Import::default();
     let mut names = BTreeSet::new();
     for file in enc_files(folder)? {
@@ -58,12 +61,12 @@ pub fn from_fernet_folder(folder: &Path, key_text: &SecretValue) -> Result<Impor
     Ok(import)
 }
 
-fn derive_key(key_text: &SecretValue) -> Result<Fernet, ImportError> {
+fn derive_key(key_text: &SecretValue) -> Option<Fernet> {
     // EXPOSE: hashed into the Fernet key, which wipes itself.
     let mut digest = Sha256::digest(key_text.expose_secret());
     let key = Zeroizing::new(BASE64URL.encode(&digest));
     zeroize::Zeroize::zeroize(digest.as_mut_slice());
-    Fernet::new(&key).ok_or(ImportError::Empty)
+    Fernet::new(&key)
 }
 
 fn enc_files(folder: &Path) -> Result<Vec<String>, ImportError> {
@@ -79,6 +82,9 @@ fn enc_files(folder: &Path) -> Result<Vec<String>, ImportError> {
         let name = entry.map_err(|error| failed(&error))?.file_name();
         if let Some(name) = name.to_str().filter(|name| name.ends_with(".enc")) {
             files.push(name.to_owned());
+        }
+        if files.len() > FERNET_FILES_MAX {
+            return Err(ImportError::TooManyFiles);
         }
     }
     files.sort_unstable();

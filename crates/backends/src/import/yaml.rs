@@ -115,6 +115,10 @@ pub(super) fn documents(bytes: &[u8]) -> Result<Vec<Node>, ImportError> {
         let (line, column) = dotenv::end_of(std::str::from_utf8(valid).unwrap_or_default());
         ImportError::Yaml { line, column }
     })?;
+    let says_nothing = |line: &str| line.is_empty() || line == "---" || line.starts_with('#');
+    if text.lines().map(str::trim).all(says_nothing) {
+        return Ok(Vec::new());
+    }
     if brackets_open_at_most(bytes) > BRACKETS_MAX {
         return Err(ImportError::TooComplex);
     }
