@@ -1,0 +1,152 @@
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+
+use clap::Args;
+use data_encoding::BASE64;
+use serde_json::json;
+use strongroom_core::secret::SecretValue;
+use strongroom_crypto::SystemRng;
+use strongroom_engine::resolve;
+use strongroom_engine::resolve::Generate;
+use strongroom_engine::resolve::Request;
+
+use crate::app::App;
+use crate::commands::check;
+use crate::error::CommandError;
+use crate::error::Kind;
+use crate::project;
+use crate::project::Place;
+use crate::project::Project;
+use crate::session;
+
+/// Print a secret's value
+///
+/// A declared name is looked up through the profile's chain, as `run` does. The value is printed
+/// exactly; a newline follows only on a terminal.
+#[derive(Args)]
+pub(crate) struct GetArgs {
+    /// Declared name, or path (a leading / makes it absolute)
+    name: String,
+    /// A version of the store's, instead of the current one
+    #[arg(long, value_name = "NUMBER")]
+    version: Option<u64>,
+    /// One field of a value that is a JSON object
+    #[arg(long, value_name = "NAME")]
+    field: Option<String>,
+    /// Print on a terminal without asking
+    #[arg(long)]
+    reveal: bool,
+}
+
+struct Found {
+    value: SecretValue,
+    source: String,
+    version: Option<u64>,
+}
+
+pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
+    let project = project::load_if_there(app)?;
+    let place = project::place(project.as_ref(), &args.name)?;
+    let found = match (&project, &place.declaration, args.version) {
+        (Some(project), Some(_), None) => through_chain(app, project, &place)?,
+        _ => from_store(app, &place, args.version)?,
+    };
+    let value = match &args.field {
+        Some(field) => field_of(&found.value, field, &args.name)?,
+        None => found.value.clone(),
+    };
+    if app.ui.is_json {
+        // EXPOSE: `get` is the command that shows a value.
+        let (text, encoding) = match value.expose_secret_text() {
+            Some(text) => (text.to_owned(), "utf-8"),
+            // EXPOSE: bytes that are no text, for the same reason.
+            None => (BASE64.encode(value.expose_secret()), "base64"),
+        };
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "name": args.name,
+            "path": place.path.as_str(),
+            "value": text,
+            "encoding": encoding,
+            "source": found.source,
+            "secret_version": found.version,
+        }));
+    }
+    let is_terminal = std::io::stdout().is_terminal();
+    if is_terminal && !args.reveal {
+        app.ui.confirm(&format!("Show the value of {} on this terminal?", args.name))?;
+    }
+    // EXPOSE: `get` is the command that shows a value.
+    app.ui.print_bytes(value.expose_secret())?;
+    if is_terminal { app.ui.print("\n") } else { Ok(()) }
+}
+
+fn from_store(app: &App, place: &Place<'_>, version: Option<u64>) -> Result<Found, CommandError> {
+    let session = session::open(app)?;
+    let secret =
+        pollster::block_on(session.engine.read(&session.context, &place.path, version))?;
+    Ok(Found {
+        value: secret.payload.value,
+        source: "store".into(),
+        version: Some(secret.version.number),
+    })
+}
+
+fn through_chain(
+    app: &App,
+    project: &Project,
+    place: &Place<'_>,
+) -> Result<Found, CommandError> {
+    let declaration = place.declaration.map(|declaration| declaration.name.clone());
+    let name = declaration.unwrap_or_default();
+    let session = if project.uses_store() { session::open_if_there(app)? } else { None };
+    let links = project.links(app, session.as_ref())?;
+    let only = BTreeSet::from([name.clone()]);
+    let request = Request {
+        manifest: &project.manifest,
+        profile: &project.profile,
+        only: Some(&only),
+        allow_placeholders: std::slice::from_ref(&name),
+        generate: Generate::Never,
+        elsewhere: None,
+        rng: &SystemRng,
+        now: app.now(),
+    };
+    let mut resolution = pollster::block_on(resolve::resolve(&request, &links));
+    if let Some(failure) = resolution.failures.pop() {
+        return Err(failure.into());
+    }
+    let resolved = resolution.secrets.pop();
+    let (value, origin) = match resolved {
+        Some(resolved) => (resolved.value, resolved.origin),
+        None => (None, resolve::Origin::Nowhere),
+    };
+    let Some(value) = value else {
+        let looked_in = check::looked_in(&links);
+        let message = format!("{name} has no value in profile {}", project.profile.name);
+        return Err(CommandError::new(Kind::NotFound, "secret.not_found", message)
+            .hint(format!("looked in: {looked_in}"))
+            .hint(format!("strongroom set {name} --profile {}", project.profile.name)));
+    };
+    Ok(Found { value, source: origin.word().unwrap_or_default(), version: None })
+}
+
+fn field_of(value: &SecretValue, field: &str, name: &str) -> Result<SecretValue, CommandError> {
+    // EXPOSE: parsed to find one field of it, which is printed.
+    let parsed: Result<serde_json::Map<String, serde_json::Value>, _> =
+        serde_json::from_slice(value.expose_secret());
+    let Ok(mut fields) = parsed else {
+        return Err(CommandError::usage(format!("the value of {name} is not a JSON object")));
+    };
+    let known = fields.keys().cloned().collect::<Vec<_>>().join(", ");
+    match fields.remove(field) {
+        Some(serde_json::Value::String(text)) => Ok(SecretValue::from_text(text)),
+        Some(other) => Ok(SecretValue::from_text(other.to_string())),
+        None => Err(CommandError::new(
+            Kind::NotFound,
+            "secret.no_field",
+            format!("{name} has no field {field}"),
+        )
+        .hint(format!("its fields: {known}"))),
+    }
+}

@@ -1,0 +1,115 @@
+//! Settings in layers: flag, environment, config file, default; each knows where it came from.
+
+use std::io::Read;
+use std::path::Path;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use strongroom_core::secret::SecretValue;
+use zeroize::Zeroizing;
+
+use crate::args::Global;
+use crate::env::Environment;
+use crate::error::CommandError;
+use crate::error::Kind;
+
+const CONFIG_BYTES_MAX: u64 = 64 * 1024;
+const PASSPHRASE_BYTES_MAX: u64 = 4096;
+
+/// A setting and where it was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting<T> {
+    pub(crate) value: T,
+    pub(crate) from: &'static str,
+}
+
+/// Settings of the user, not of a project.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    store: Option<Setting<PathBuf>>,
+    key_file: Option<Setting<PathBuf>>,
+    passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    store: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+}
+
+impl Settings {
+    pub(crate) fn load(
+        global: &Global,
+        environment: &Environment,
+    ) -> Result<Self, CommandError> {
+        let folder = environment.config_folder();
+        let config = match &folder {
+            Some(folder) => read_config(&folder.join("config.toml"))?,
+            None => ConfigFile::default(),
+        };
+        let config_value = |path: Option<PathBuf>| {
+            path.map(|value| Setting { value, from: "the config file" })
+        };
+        let flag = |path: &Option<PathBuf>| {
+            path.clone().map(|value| Setting { value, from: "a flag or its variable" })
+        };
+        let default_value = |path: Option<PathBuf>| {
+            path.map(|value| Setting { value, from: "the default" })
+        };
+        let data = environment.data_folder().map(|folder| folder.join("store.db"));
+        let store = flag(&global.store)
+            .or_else(|| config_value(config.store))
+            .or_else(|| default_value(data));
+        let key_file = flag(&global.key_file)
+            .or_else(|| config_value(config.key_file))
+            .or_else(|| default_value(folder.map(|folder| folder.join("store.key"))));
+        let passphrase_file = environment.get("STRONGROOM_PASSPHRASE_FILE").map(PathBuf::from);
+        Ok(Self { store, key_file, passphrase_file })
+    }
+
+    pub(crate) fn store(&self) -> Result<Setting<PathBuf>, CommandError> {
+        self.store.clone().ok_or_else(|| homeless("--store"))
+    }
+
+    pub(crate) fn key_file(&self) -> Result<Setting<PathBuf>, CommandError> {
+        self.key_file.clone().ok_or_else(|| homeless("--key-file"))
+    }
+
+    /// The passphrase, if a file with it is named.
+    pub(crate) fn passphrase(&self) -> Result<Option<SecretValue>, CommandError> {
+        let Some(path) = &self.passphrase_file else { return Ok(None) };
+        let mut bytes = Zeroizing::new(Vec::with_capacity(256));
+        std::fs::File::open(path)
+            .and_then(|file| file.take(PASSPHRASE_BYTES_MAX).read_to_end(&mut bytes))
+            .map_err(|error| {
+                let message =
+                    format!("the passphrase file {} cannot be read: {error}", path.display());
+                CommandError::new(Kind::Locked, "key.passphrase_file", message)
+            })?;
+        let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        Ok(Some(SecretValue::copy_from(line)))
+    }
+}
+
+fn homeless(flag: &str) -> CommandError {
+    CommandError::usage(format!("HOME is not set, so there is no default for {flag}"))
+        .hint(format!("give {flag}, or set HOME or the XDG variables"))
+}
+
+fn read_config(path: &Path) -> Result<ConfigFile, CommandError> {
+    let mut text = String::new();
+    match std::fs::File::open(path) {
+        Ok(file) => file.take(CONFIG_BYTES_MAX).read_to_string(&mut text).map(|_| ()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ConfigFile::default()),
+        Err(error) => Err(error),
+    }
+    .map_err(|error| CommandError::failed(format!("{} cannot be read: {error}", path.display())))?;
+    toml::from_str(&text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let line = text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+        CommandError::usage(format!("{}:{line} is not understood", path.display()))
+            .hint("it knows the keys store and key_file")
+    })
+}

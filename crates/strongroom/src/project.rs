@@ -1,0 +1,288 @@
+//! The project at hand: its manifest, the profile, and the chain of backends.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use strongroom_backends::dotenv::DotenvBackend;
+use strongroom_backends::env::EnvBackend;
+use strongroom_backends::files::FilesBackend;
+use strongroom_core::manifest;
+use strongroom_core::manifest::Manifest;
+use strongroom_core::manifest::Profile;
+use strongroom_core::manifest::Source;
+use strongroom_core::path::SecretPath;
+use strongroom_core::registry::Declaration;
+use strongroom_engine::backend::StoreBackend;
+use strongroom_engine::resolve::Link;
+
+use crate::app::App;
+use crate::error::CommandError;
+use crate::error::Kind;
+use crate::session::Session;
+
+/// The manifest's name.
+pub(crate) const MANIFEST_NAME: &str = "strongroom.toml";
+/// The file beside it that overrides it and is not committed.
+pub(crate) const LOCAL_NAME: &str = "strongroom.local.toml";
+/// The chain when the manifest writes none.
+const CHAIN_DEFAULT: [&str; 2] = ["store", "env"];
+
+/// A manifest that was found, and the profile that is active.
+pub(crate) struct Project {
+    pub(crate) manifest: Manifest,
+    pub(crate) profile: Profile,
+    pub(crate) path: PathBuf,
+    pub(crate) notices: Vec<manifest::Problem>,
+    pub(crate) profile_from: &'static str,
+}
+
+/// The manifest's problems.
+pub(crate) fn manifest_error(problems: &[manifest::Problem]) -> CommandError {
+    let mut lines = Vec::new();
+    for problem in problems {
+        lines.push(match &problem.hint {
+            Some(hint) => format!("{problem} ({hint})"),
+            None => problem.to_string(),
+        });
+    }
+    let count = problems.len();
+    let noun = if count == 1 { "problem" } else { "problems" };
+    let message = format!("the manifest has {count} {noun}\n  {}", lines.join("\n  "));
+    CommandError::new(Kind::Validation, "manifest.invalid", message)
+}
+
+/// Where the manifest is: as told, or found by walking up.
+pub(crate) fn find(app: &App) -> Result<Option<PathBuf>, CommandError> {
+    if let Some(path) = &app.global.manifest {
+        return Ok(Some(path.clone()));
+    }
+    let mut folder = std::env::current_dir()
+        .map_err(|error| CommandError::failed(format!("the working folder is gone: {error}")))?;
+    loop {
+        let candidate = folder.join(MANIFEST_NAME);
+        if candidate.is_file() {
+            return Ok(Some(candidate));
+        }
+        if !folder.pop() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Loads the project; there must be one.
+pub(crate) fn load(app: &App) -> Result<Project, CommandError> {
+    load_if_there(app)?.ok_or_else(|| {
+        CommandError::new(Kind::NotFound, "manifest.missing", format!(
+            "there is no {MANIFEST_NAME} here or in any folder above"
+        ))
+        .hint("strongroom init writes one; --manifest names one elsewhere")
+    })
+}
+
+/// Loads the project, if there is one.
+pub(crate) fn load_if_there(app: &App) -> Result<Option<Project>, CommandError> {
+    let Some(path) = find(app)? else { return Ok(None) };
+    let text = read(&path)?;
+    let local_path = path.with_file_name(LOCAL_NAME);
+    let local = if local_path.is_file() { Some(read(&local_path)?) } else { None };
+    let name = path.display().to_string();
+    let local_name = local_path.display().to_string();
+    let mut sources = vec![Source { name: &name, text: &text }];
+    if let Some(text) = &local {
+        sources.push(Source { name: &local_name, text });
+    }
+    let (manifest, notices) =
+        Manifest::parse(&sources).map_err(|problems| manifest_error(&problems))?;
+    let (wanted, profile_from) = wanted_profile(app, &manifest);
+    let profile = profile(&manifest, &wanted)?.clone();
+    Ok(Some(Project { manifest, profile, path, notices, profile_from }))
+}
+
+pub(crate) fn profile<'m>(manifest: &'m Manifest, name: &str) -> Result<&'m Profile, CommandError> {
+    manifest.profile(name).ok_or_else(|| {
+        let known: Vec<&str> = manifest.profiles().map(|profile| profile.name.as_str()).collect();
+        let error = CommandError::usage(format!("there is no profile {name}"));
+        match manifest::did_you_mean(name, known.iter().copied()) {
+            Some(near) => error.hint(format!("did you mean {near}?")),
+            None => error.hint(format!("known here: {}", known.join(", "))),
+        }
+    })
+}
+
+fn wanted_profile(app: &App, manifest: &Manifest) -> (String, &'static str) {
+    if let Some(name) = &app.global.profile {
+        return (name.clone(), "--profile or STRONGROOM_PROFILE");
+    }
+    match app.environment.text("APP_PROFILE") {
+        Some(name) => (name.to_owned(), "APP_PROFILE"),
+        None => (manifest.default_profile.clone(), "the manifest's default"),
+    }
+}
+
+fn read(path: &Path) -> Result<String, CommandError> {
+    let cap = manifest::MANIFEST_BYTES_MAX as u64;
+    let bytes = strongroom_backends::file::read_capped(path, cap).map_err(|error| {
+        let kind = if path.exists() { Kind::Failed } else { Kind::NotFound };
+        CommandError::new(kind, "manifest.unreadable", error.to_string())
+    })?;
+    String::from_utf8(bytes.to_vec()).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let message = format!("{} is not UTF-8 (byte {at})", path.display());
+        CommandError::new(Kind::Validation, "manifest.not_utf8", message)
+    })
+}
+
+impl Project {
+    /// The entries of the active profile's chain, and why they are these.
+    pub(crate) fn chain(&self) -> (Vec<String>, &'static str) {
+        match &self.profile.chain {
+            Some(chain) => (chain.clone(), "the manifest"),
+            None => (CHAIN_DEFAULT.map(str::to_owned).to_vec(), "the default"),
+        }
+    }
+
+    pub(crate) fn uses_store(&self) -> bool {
+        let (chain, _) = self.chain();
+        chain.iter().any(|entry| scheme_of(entry) == "store")
+    }
+
+    /// The backends of the chain. Without a session, `store` is an empty place.
+    pub(crate) fn links(
+        &self,
+        app: &App,
+        session: Option<&Session>,
+    ) -> Result<Vec<Link>, CommandError> {
+        let (chain, _) = self.chain();
+        let mut links = Vec::with_capacity(chain.len());
+        for entry in &chain {
+            if let Some(link) = self.link(app, session, entry)? {
+                links.push(link);
+            }
+        }
+        Ok(links)
+    }
+
+    fn link(
+        &self,
+        app: &App,
+        session: Option<&Session>,
+        entry: &str,
+    ) -> Result<Option<Link>, CommandError> {
+        let (address, is_optional) = split_options(entry)?;
+        let (scheme, rest) = address.split_once(':').unwrap_or((address, ""));
+        let backend: Box<dyn strongroom_core::port::Backend> = match scheme {
+            "store" => match session {
+                Some(session) => Box::new(StoreBackend::new(
+                    session.engine.clone(),
+                    session.context.clone(),
+                    self.manifest.folder(&self.profile.name),
+                )),
+                None => return Ok(None),
+            },
+            "env" => Box::new(EnvBackend::new(app.environment.variables().to_vec())),
+            "dotenv" => {
+                let file = if rest.is_empty() { ".env" } else { rest };
+                Box::new(DotenvBackend::new(self.beside(file), format!("dotenv:{file}")))
+            }
+            "files" => {
+                let folder = if rest.is_empty() { "/run/secrets" } else { rest };
+                Box::new(FilesBackend::new(self.beside(folder)))
+            }
+            _ => return Err(unknown_scheme(entry, scheme)),
+        };
+        Ok(Some(Link { backend, is_optional }))
+    }
+
+    /// Paths in a chain are relative to the manifest.
+    fn beside(&self, path: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new(".")).join(path)
+    }
+
+    /// What a person means who writes a name or path.
+    pub(crate) fn place(&self, text: &str) -> Result<Place<'_>, CommandError> {
+        if let Some(declaration) = self.manifest.declaration(text) {
+            let lookup = strongroom_engine::resolve::lookup(
+                &self.manifest,
+                &self.profile.name,
+                declaration,
+            );
+            return Ok(Place { path: lookup.place, declaration: Some(declaration) });
+        }
+        if let Some(absolute) = text.strip_prefix('/') {
+            return Ok(Place { path: parse_path(absolute)?, declaration: None });
+        }
+        let relative = parse_path(text)?;
+        let by_path =
+            self.manifest.declarations().iter().find(|declaration| declaration.path == relative);
+        let path = relative.below(&self.manifest.folder(&self.profile.name))?;
+        Ok(Place { path, declaration: by_path })
+    }
+}
+
+/// A secret that the command line names.
+#[derive(Clone, Debug)]
+pub(crate) struct Place<'p> {
+    pub(crate) path: SecretPath,
+    pub(crate) declaration: Option<&'p Declaration>,
+}
+
+/// As `Project::place`, where there may be no project: then paths begin at the root.
+pub(crate) fn place<'p>(
+    project: Option<&'p Project>,
+    text: &str,
+) -> Result<Place<'p>, CommandError> {
+    match project {
+        Some(project) => project.place(text),
+        None => {
+            let path = parse_path(text.strip_prefix('/').unwrap_or(text))?;
+            Ok(Place { path, declaration: None })
+        }
+    }
+}
+
+fn parse_path(text: &str) -> Result<SecretPath, CommandError> {
+    text.parse().map_err(|error: strongroom_core::path::ParsePathError| {
+        CommandError::usage(error.to_string())
+    })
+}
+
+fn scheme_of(entry: &str) -> &str {
+    entry.split([':', '?']).next().unwrap_or(entry)
+}
+
+/// Cuts `?optional=…` off a chain entry.
+fn split_options(entry: &str) -> Result<(&str, bool), CommandError> {
+    let Some((address, options)) = entry.split_once('?') else { return Ok((entry, false)) };
+    let mut is_optional = false;
+    for option in options.split('&') {
+        match option.split_once('=').unwrap_or((option, "true")) {
+            ("optional", value) => {
+                is_optional =
+                    strongroom_core::format::parse_bool(value).ok_or_else(|| {
+                        CommandError::usage(format!("chain entry {address}: optional is a boolean"))
+                    })?;
+            }
+            (key, _) => {
+                let message = format!("chain entry {address}: the option {key} is not known");
+                return Err(CommandError::usage(message).hint("known: optional=true"));
+            }
+        }
+    }
+    Ok((address, is_optional))
+}
+
+fn unknown_scheme(entry: &str, scheme: &str) -> CommandError {
+    const KNOWN: [&str; 4] = ["store", "dotenv", "env", "files"];
+    const PLANNED: [&str; 9] =
+        ["aws", "vault", "gcp", "azure", "k8s", "keyring", "age", "sops", "exec"];
+    if PLANNED.contains(&scheme) {
+        let message = format!("chain entry {entry}: this version cannot talk to {scheme} yet");
+        return CommandError::new(Kind::Unreachable, "backend.not_built", message)
+            .hint(format!("it knows {}", KNOWN.join(", ")));
+    }
+    let error = CommandError::usage(format!("chain entry {entry}: {scheme} is no backend"));
+    match manifest::did_you_mean(scheme, KNOWN) {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint(format!("known: {}", KNOWN.join(", "))),
+    }
+}

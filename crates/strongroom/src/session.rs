@@ -1,0 +1,294 @@
+//! Opening the store: which file, which key, on whose behalf.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use strongroom_core::port::Rng;
+use strongroom_core::port::Storage;
+use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Timestamp;
+use strongroom_crypto::SystemRng;
+use strongroom_crypto::barrier::Barrier;
+use strongroom_crypto::header::Header;
+use strongroom_crypto::header::UnsealError;
+use strongroom_crypto::header::Unsealed;
+use strongroom_crypto::keyring::SEALS_PER_KEY_MAX;
+use strongroom_crypto::slot::KeySlot;
+use strongroom_crypto::slot::SlotKind;
+use strongroom_crypto::slot::UnwrapError;
+use strongroom_crypto::slot::WrapContext;
+use strongroom_engine::Engine;
+use strongroom_engine::context::OpContext;
+use strongroom_store::embedded::EmbeddedStorage;
+use strongroom_store::embedded::OpenStoreError;
+use strongroom_store::embedded::Rollback;
+use strongroom_store::embedded::StoreFile;
+use strongroom_store::embedded::Writes;
+
+use crate::app::App;
+use crate::error::CommandError;
+use crate::error::Kind;
+use crate::keyfile;
+use crate::oskeyring;
+
+/// Tries at a passphrase prompt.
+const PASSPHRASE_TRIES: usize = 3;
+
+/// An open store.
+pub(crate) struct Session {
+    pub(crate) engine: Engine,
+    pub(crate) storage: Arc<EmbeddedStorage>,
+    pub(crate) context: OpContext,
+    pub(crate) barrier: Barrier,
+    /// Root key and keyring, for changes of the key slots.
+    pub(crate) unsealed: Unsealed,
+    /// The slot that opened it.
+    pub(crate) slot: KeySlot,
+    has_written: Cell<bool>,
+}
+
+impl Session {
+    /// Notes that the store was written to, so that the daily copy is made at the end.
+    pub(crate) fn note_write(&self) {
+        self.has_written.set(true);
+    }
+
+    /// What is due after a command: the daily copy, and a new data key after very many seals.
+    pub(crate) fn finish(&self, app: &App) {
+        if !self.has_written.get() {
+            return;
+        }
+        if let Err(error) = self.storage.back_up_daily(app.now().as_micros()) {
+            app.ui.warn(&format!("warning: the daily backup could not be made: {error}"));
+        }
+        let seals = self.storage.seals().unwrap_or(0);
+        let keys = self.unsealed.keyring.data_keys().len() as u64;
+        if seals / SEALS_PER_KEY_MAX >= keys {
+            app.ui.warn("hint: this store has sealed very often under its data key: strongroom key rotate");
+        }
+    }
+}
+
+/// Opens the user's store; there must be one.
+pub(crate) fn open(app: &App) -> Result<Session, CommandError> {
+    open_with(app, Rollback::Refuse)
+}
+
+pub(crate) fn open_with(app: &App, rollback: Rollback) -> Result<Session, CommandError> {
+    let path = app.settings.store()?;
+    let file = StoreFile::open(&path.value)?;
+    unlock(app, file, rollback)
+}
+
+/// Opens the user's store, or makes it with a key-file slot; says so.
+pub(crate) fn open_or_create(app: &App) -> Result<Session, CommandError> {
+    let path = app.settings.store()?.value;
+    match StoreFile::open(&path) {
+        Ok(file) => return unlock(app, file, Rollback::Refuse),
+        Err(OpenStoreError::Missing { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match create(app, &path) {
+        Err(error) if error.code == "store.exists" => open(app),
+        other => other,
+    }
+}
+
+/// Opens the store if there is one.
+pub(crate) fn open_if_there(app: &App) -> Result<Option<Session>, CommandError> {
+    let path = app.settings.store()?.value;
+    match StoreFile::open(&path) {
+        Ok(file) => unlock(app, file, Rollback::Refuse).map(Some),
+        Err(OpenStoreError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn create(app: &App, path: &Path) -> Result<Session, CommandError> {
+    let key_path = app.settings.key_file()?.value;
+    if key_path.parent() == path.parent() {
+        return Err(CommandError::usage(format!(
+            "the key file {} would lie beside the store it opens",
+            key_path.display()
+        ))
+        .hint("choose another folder with --key-file or STRONGROOM_KEY_FILE"));
+    }
+    let key = keyfile::create(&key_path, &SystemRng)?;
+    let now = app.now();
+    let (mut header, unsealed) = Header::create(&SystemRng, now);
+    let context = WrapContext { rng: &SystemRng, now };
+    header
+        .add_slot(&unsealed, SlotKind::KeyFile, "made with the store", &key, &context)
+        .map_err(|error| CommandError::failed(error.to_string()))?;
+    let barrier = Barrier::new(header.store_id(), &unsealed.keyring);
+    let first = Engine::first_records(&barrier);
+    let file = StoreFile::create(path, &header, &barrier, first)?;
+    app.ui.say(&format!(
+        "made the store {} (opened by the key file {})",
+        path.display(),
+        key_path.display()
+    ));
+    let slot = file.header().slots().first().cloned();
+    let slot = slot.ok_or_else(|| CommandError::failed("the new store has no key slot"))?;
+    enter(app, file, unsealed, slot, Rollback::Refuse)
+}
+
+fn unlock(app: &App, file: StoreFile, rollback: Rollback) -> Result<Session, CommandError> {
+    for warning in file.warnings() {
+        app.ui.warn(&format!("warning: {warning}"));
+    }
+    let (unsealed, slot) = unseal(app, file.header())?;
+    enter(app, file, unsealed, slot, rollback)
+}
+
+fn enter(
+    app: &App,
+    file: StoreFile,
+    unsealed: Unsealed,
+    slot: KeySlot,
+    rollback: Rollback,
+) -> Result<Session, CommandError> {
+    let barrier = Barrier::new(file.header().store_id(), &unsealed.keyring);
+    let storage = Arc::new(file.unlock(&barrier, Writes::Inline, rollback)?);
+    let port: Arc<dyn Storage> = storage.clone();
+    let engine = Engine::new(port, barrier.clone());
+    let context = context(app);
+    let has_written = Cell::new(false);
+    Ok(Session { engine, storage, context, barrier, unsealed, slot, has_written })
+}
+
+fn context(app: &App) -> OpContext {
+    let mut id = [0; 8];
+    SystemRng.fill(&mut id);
+    OpContext {
+        actor: app.environment.user(),
+        door: format!("cli {}", app.command),
+        request_id: data_encoding::HEXLOWER.encode(&id),
+        now: app.now(),
+    }
+}
+
+/// Tries the key slots: what needs nobody first, a passphrase last.
+fn unseal(app: &App, header: &Header) -> Result<(Unsealed, KeySlot), CommandError> {
+    let mut refused = Vec::new();
+    let key_path = app.settings.key_file()?.value;
+    if let Some(found) = try_key_file(header, &key_path, &mut refused)? {
+        return Ok(found);
+    }
+    for slot in header.slots() {
+        let SlotKind::OsKeyring { service } = &slot.kind else { continue };
+        match oskeyring::get(service, &header.store_id(), slot.id) {
+            Ok(Some(key)) => match header.unseal(slot.id, &key) {
+                Ok(unsealed) => return Ok((unsealed, slot.clone())),
+                Err(error) => refused.push(format!("slot {} (keyring): {error}", slot.id)),
+            },
+            Ok(None) => {
+                refused.push(format!("slot {} (keyring): {service} has no such entry", slot.id));
+            }
+            Err(error) => refused.push(format!("slot {} (keyring): {error}", slot.id)),
+        }
+    }
+    if let Some(found) = try_passphrase(app, header, &mut refused)? {
+        return Ok(found);
+    }
+    let slots = header.slots().iter().map(|slot| slot.kind.word()).collect::<Vec<_>>().join(", ");
+    let mut error = CommandError::new(
+        Kind::Locked,
+        "store.locked",
+        format!("the store is locked: none of its key slots opened ({slots})"),
+    );
+    error.hints = refused;
+    Err(error)
+}
+
+fn try_key_file(
+    header: &Header,
+    path: &PathBuf,
+    refused: &mut Vec<String>,
+) -> Result<Option<(Unsealed, KeySlot)>, CommandError> {
+    let slots: Vec<&KeySlot> =
+        header.slots().iter().filter(|slot| slot.kind == SlotKind::KeyFile).collect();
+    if slots.is_empty() {
+        return Ok(None);
+    }
+    let key = match keyfile::read(path) {
+        Ok(Some(key)) => key,
+        Ok(None) => {
+            refused.push(format!("key file {}: there is none", path.display()));
+            return Ok(None);
+        }
+        // With another way in, a bad key file is only named when that fails too.
+        Err(error) if slots.len() < header.slots().len() => {
+            refused.push(error.message);
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    for slot in slots {
+        match header.unseal(slot.id, &key) {
+            Ok(unsealed) => return Ok(Some((unsealed, slot.clone()))),
+            Err(UnsealError::Slot(UnwrapError::WrongKey)) => {}
+            Err(error) => {
+                return Err(CommandError::new(Kind::Failed, "store.keyring", error.to_string())
+                    .hint("strongroom doctor --restore-backup puts the daily backup in place"));
+            }
+        }
+    }
+    refused.push(format!("key file {}: it does not open this store", path.display()));
+    Ok(None)
+}
+
+/// A passphrase or recovery key, from a file or a person.
+fn try_passphrase(
+    app: &App,
+    header: &Header,
+    refused: &mut Vec<String>,
+) -> Result<Option<(Unsealed, KeySlot)>, CommandError> {
+    let is_typed = |slot: &&KeySlot| {
+        matches!(slot.kind, SlotKind::Passphrase { .. } | SlotKind::Recovery)
+    };
+    let slots: Vec<&KeySlot> = header.slots().iter().filter(is_typed).collect();
+    if slots.is_empty() {
+        return Ok(None);
+    }
+    let attempt = |secret: &SecretValue| -> Option<(Unsealed, KeySlot)> {
+        slots.iter().find_map(|slot| {
+            // EXPOSE: only its prefix is looked at, to spare a slow derivation.
+            let is_kit = secret.expose_secret().trim_ascii_start().starts_with(b"SRK1");
+            if is_kit != (slot.kind == SlotKind::Recovery) {
+                return None;
+            }
+            let unsealed = header.unseal(slot.id, secret).ok()?;
+            Some((unsealed, (*slot).clone()))
+        })
+    };
+    if let Some(passphrase) = app.settings.passphrase()? {
+        let found = attempt(&passphrase);
+        if found.is_none() {
+            refused.push("the passphrase from the file does not open this store".into());
+        }
+        return Ok(found);
+    }
+    if !app.ui.is_interactive() {
+        refused.push("nobody is there to type the passphrase; \
+                      STRONGROOM_PASSPHRASE_FILE names a file that holds it".into());
+        return Ok(None);
+    }
+    for _ in 0..PASSPHRASE_TRIES {
+        let typed = app.ui.ask_secret("Passphrase (or recovery key)", false)?;
+        if let Some(found) = attempt(&typed) {
+            return Ok(Some(found));
+        }
+        app.ui.warn("that does not open the store");
+    }
+    refused.push("the passphrase is wrong".into());
+    Ok(None)
+}
+
+/// A moment from microseconds, for tables.
+pub(crate) fn day(time: Timestamp) -> String {
+    let text = time.to_string();
+    text.get(..16).map_or(text.clone(), |minute| minute.replace('T', " "))
+}
