@@ -22,7 +22,7 @@ impl OriginalLimits {
     #[must_use]
     pub(crate) fn lift(&self) -> LiftedLimits {
         // A failure leaves the command with a stricter limit, which does no harm.
-        let _ = setrlimit(Resource::Core, self.core.clone());
+        let _ = setrlimit(Resource::Core, self.core);
         LiftedLimits {
             original: self.clone(),
         }
