@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Locked,
     Unreachable,
     Interrupted,
+    /// The code that shells give for a command that cannot be started.
+    Child(u8),
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             Self::Locked => 7,
             Self::Unreachable => 8,
             Self::Interrupted => 130,
+            Self::Child(code) => code,
         }
     }
 }

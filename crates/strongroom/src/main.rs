@@ -1,2 +1,119 @@
-//! strongroom
-fn main() {}
+//! The command line of Strongroom.
+
+mod app;
+mod args;
+mod child;
+mod commands;
+mod config;
+mod env;
+mod error;
+mod hardening;
+mod input;
+mod keyfile;
+mod manifest_text;
+mod oskeyring;
+mod output;
+mod project;
+mod session;
+mod ui;
+mod usage;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::app::App;
+use crate::args::Cli;
+use crate::args::Command;
+use crate::env::Environment;
+use crate::error::CommandError;
+
+fn main() -> ExitCode {
+    let limits = hardening::harden();
+    std::panic::set_hook(Box::new(report_panic));
+    let environment = Environment::of_process();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(usage::report(&error)),
+    };
+    let Cli { global, command } = cli;
+    let ui = app::ui_of(&global, &environment);
+    let result = App::new(global, environment, command.name(), limits)
+        .and_then(|app| dispatch(&app, &command));
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            ui.report(&error);
+            ExitCode::from(error.kind.exit_code())
+        }
+    }
+}
+
+/// A panic is a bug of ours; its message might quote a value, so only its place is shown.
+fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    use std::io::Write;
+    let place = panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+    let _ = writeln!(std::io::stderr(), "error: strongroom has a bug{place}; nothing half-done was stored");
+}
+
+fn dispatch(app: &App, command: &Command) -> Result<u8, CommandError> {
+    match command {
+        Command::Run(args) => return commands::run::run(app, args),
+        Command::Init(args) => commands::init::run(app, args),
+        Command::Import(args) => commands::import::run(app, args),
+        Command::Set(args) => commands::set::run(app, args),
+        Command::Get(args) => commands::get::run(app, args),
+        Command::List(args) => commands::list::run(app, args),
+        Command::Check(args) => commands::check::run(app, args),
+        Command::Export(args) => commands::export::run(app, args),
+        Command::History(args) => commands::history::run(app, args),
+        Command::Rollback(args) => commands::history::rollback(app, args),
+        Command::Rm(args) => commands::remove::rm(app, args),
+        Command::Undelete(args) => commands::remove::undelete(app, args),
+        Command::Destroy(args) => commands::remove::destroy(app, args),
+        Command::Mv(args) => commands::carry::mv(app, args),
+        Command::Cp(args) => commands::carry::cp(app, args),
+        Command::Tag(args) => commands::tag::run(app, args),
+        Command::Diff(args) => commands::diff::run(app, args),
+        Command::Status(args) => commands::status::run(app, args),
+        Command::Doctor(args) => commands::doctor::run(app, args),
+        Command::Key(args) => commands::key::run(app, args),
+        Command::Audit(args) => commands::audit::run(app, args),
+        Command::Schema(args) => commands::meta::schema(app, args),
+        Command::Completions(args) => commands::meta::completions(app, args),
+        Command::Man(args) => commands::meta::man(app, args),
+    }?;
+    Ok(0)
+}
+
+impl Command {
+    /// For the audit log: the command, never its arguments.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Init(_) => "init",
+            Self::Import(_) => "import",
+            Self::Set(_) => "set",
+            Self::Get(_) => "get",
+            Self::List(_) => "list",
+            Self::Check(_) => "check",
+            Self::Run(_) => "run",
+            Self::Export(_) => "export",
+            Self::History(_) => "history",
+            Self::Rollback(_) => "rollback",
+            Self::Rm(_) => "rm",
+            Self::Undelete(_) => "undelete",
+            Self::Destroy(_) => "destroy",
+            Self::Mv(_) => "mv",
+            Self::Cp(_) => "cp",
+            Self::Tag(_) => "tag",
+            Self::Diff(_) => "diff",
+            Self::Status(_) => "status",
+            Self::Doctor(_) => "doctor",
+            Self::Key(_) => "key",
+            Self::Audit(_) => "audit",
+            Self::Schema(_) => "schema",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
+        }
+    }
+}

@@ -14,3 +14,20 @@ pub(crate) fn get(
     let _ = (service, store_id, slot);
     Err("keyrings are not built in".into())
 }
+
+/// Writes a store's entry.
+pub(crate) fn set(
+    service: &str,
+    store_id: &[u8; 16],
+    slot: u32,
+    key: &SecretValue,
+) -> Result<(), String> {
+    let _ = (service, store_id, slot, key);
+    Err("keyrings are not built in".into())
+}
+
+/// Removes a store's entry.
+pub(crate) fn remove(service: &str, store_id: &[u8; 16], slot: u32) -> Result<(), String> {
+    let _ = (service, store_id, slot);
+    Err("keyrings are not built in".into())
+}

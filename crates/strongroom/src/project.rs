@@ -81,13 +81,25 @@ pub(crate) fn load(app: &App) -> Result<Project, CommandError> {
 
 /// Loads the project, if there is one.
 pub(crate) fn load_if_there(app: &App) -> Result<Option<Project>, CommandError> {
-    let Some(path) = find(app)? else { return Ok(None) };
-    let text = read(&path)?;
+    match find(app)? {
+        Some(path) => load_at(app, &path).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Loads the project of a manifest.
+pub(crate) fn load_at(app: &App, path: &Path) -> Result<Project, CommandError> {
+    let text = read(path)?;
+    from_text(app, path, &text)
+}
+
+/// The project of a manifest's text; the local file beside it overrides it.
+pub(crate) fn from_text(app: &App, path: &Path, text: &str) -> Result<Project, CommandError> {
     let local_path = path.with_file_name(LOCAL_NAME);
     let local = if local_path.is_file() { Some(read(&local_path)?) } else { None };
     let name = path.display().to_string();
     let local_name = local_path.display().to_string();
-    let mut sources = vec![Source { name: &name, text: &text }];
+    let mut sources = vec![Source { name: &name, text }];
     if let Some(text) = &local {
         sources.push(Source { name: &local_name, text });
     }
@@ -95,7 +107,7 @@ pub(crate) fn load_if_there(app: &App) -> Result<Option<Project>, CommandError> 
         Manifest::parse(&sources).map_err(|problems| manifest_error(&problems))?;
     let (wanted, profile_from) = wanted_profile(app, &manifest);
     let profile = profile(&manifest, &wanted)?.clone();
-    Ok(Some(Project { manifest, profile, path, notices, profile_from }))
+    Ok(Project { manifest, profile, path: path.to_owned(), notices, profile_from })
 }
 
 pub(crate) fn profile<'m>(manifest: &'m Manifest, name: &str) -> Result<&'m Profile, CommandError> {

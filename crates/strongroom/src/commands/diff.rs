@@ -1,0 +1,96 @@
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::app::App;
+use crate::error::CommandError;
+use crate::project;
+use crate::project::Project;
+use crate::session;
+use crate::session::Session;
+
+/// Compare two profiles by fingerprint, without showing a value
+///
+/// Says which secrets are only in one of them, differ, or have the same value in both.
+#[derive(Args)]
+pub(crate) struct DiffArgs {
+    /// One profile
+    from: String,
+    /// The other; without it, the active profile
+    to: Option<String>,
+    /// List secrets that are the same, too
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(app: &App, args: &DiffArgs) -> Result<(), CommandError> {
+    let project = project::load(app)?;
+    let to = args.to.clone().unwrap_or_else(|| project.profile.name.clone());
+    project::profile(&project.manifest, &args.from)?;
+    project::profile(&project.manifest, &to)?;
+    if args.from == to {
+        return Err(CommandError::usage(format!("{to} would be compared with itself")));
+    }
+    let session = session::open(app)?;
+    let left = fingerprints(&session, &project, &args.from)?;
+    let right = fingerprints(&session, &project, &to)?;
+    let paths: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+    let mut lines = Vec::new();
+    for path in paths {
+        let state = match (left.get(path), right.get(path)) {
+            (Some(a), Some(b)) if a == b => "same",
+            (Some(_), Some(_)) => "differs",
+            (Some(_), None) => "only_in_first",
+            _ => "only_in_second",
+        };
+        if args.all || state != "same" || app.ui.is_json {
+            lines.push((path.clone(), state));
+        }
+    }
+    if app.ui.is_json {
+        let secrets: Vec<_> =
+            lines.iter().map(|(path, state)| json!({"path": path, "state": state})).collect();
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "first": args.from,
+            "second": to,
+            "secrets": secrets,
+        }));
+    }
+    if lines.is_empty() {
+        app.ui.say(&format!("{} and {to} hold the same secrets with the same values", args.from));
+        return Ok(());
+    }
+    let rows = lines
+        .into_iter()
+        .map(|(path, state)| {
+            let state = match state {
+                "only_in_first" => format!("only in {}", args.from),
+                "only_in_second" => format!("only in {to}"),
+                other => other.to_owned(),
+            };
+            vec![path, state]
+        })
+        .collect();
+    app.ui.print_table(&["path", "state"], rows)
+}
+
+fn fingerprints(
+    session: &Session,
+    project: &Project,
+    profile: &str,
+) -> Result<BTreeMap<String, [u8; 16]>, CommandError> {
+    let folder = project.manifest.folder(profile);
+    let entries = pollster::block_on(session.engine.list_recursive(&session.context, &folder))?;
+    let below = format!("{folder}/");
+    Ok(entries
+        .into_iter()
+        .filter(|entry| entry.is_live)
+        .map(|entry| {
+            let path = entry.path.strip_prefix(&below).unwrap_or(&entry.path).to_owned();
+            (path, entry.fingerprint)
+        })
+        .collect())
+}

@@ -1,0 +1,170 @@
+use clap::Args;
+use serde_json::json;
+use strongroom_core::time::Timestamp;
+use strongroom_crypto::slot::SlotKind;
+use strongroom_engine::verify::Problem;
+use strongroom_store::embedded::Rollback;
+use strongroom_store::embedded::restore_backup;
+
+use crate::app::App;
+use crate::commands::check::plural;
+use crate::error::CommandError;
+use crate::error::Kind;
+use crate::project;
+use crate::session;
+use crate::session::day;
+use crate::ui::Tone;
+
+/// A backup older than this is reported, in days.
+const BACKUP_DAYS_MAX: i64 = 7;
+
+/// Read the whole store through and say what is wrong
+///
+/// Opens every record, checks that none has vanished, looks at the key slots and the daily
+/// backup. Exits with 1 when something is wrong.
+#[derive(Args)]
+pub(crate) struct DoctorArgs {
+    /// Accept a store that is older than its head file says
+    #[arg(long)]
+    accept_rollback: bool,
+    /// Put the daily backup in the store's place; the store is kept beside it
+    #[arg(long)]
+    restore_backup: bool,
+}
+
+struct Finding {
+    is_bad: bool,
+    what: String,
+    next: Option<String>,
+}
+
+pub(crate) fn run(app: &App, args: &DoctorArgs) -> Result<(), CommandError> {
+    let mut rollback = Rollback::Refuse;
+    if args.restore_backup {
+        let path = app.settings.store()?.value;
+        app.ui.confirm(&format!("Put the daily backup in the place of {}?", path.display()))?;
+        let kept = restore_backup(&path)?;
+        app.ui.say(&format!("the backup is in place; the store before is {}", kept.display()));
+        rollback = Rollback::Accept;
+    }
+    if args.accept_rollback {
+        app.ui.confirm("Accept the store as it is, even if it has lost writes?")?;
+        rollback = Rollback::Accept;
+    }
+    let session = session::open_with(app, rollback)?;
+    let integrity = session.storage.integrity()?;
+    let report = pollster::block_on(session.engine.verify())?;
+    let mut problems = report.problems;
+    problems.extend(
+        integrity.into_iter().map(|detail| Problem { what: "the store's file".into(), detail }),
+    );
+    let backup = session.storage.last_backup();
+    let header = session.storage.read_header()?;
+    let findings = findings(app, &header, backup.as_ref().map(|backup| backup.made));
+    let manifest = project::load_if_there(app);
+    let is_ok = problems.is_empty() && manifest.is_ok();
+    if app.ui.is_json {
+        app.ui.print_json(&json!({
+            "version": 1,
+            "ok": is_ok,
+            "store": session.storage.path(),
+            "secrets": report.secrets,
+            "versions": report.versions,
+            "audit_records": report.audit_records,
+            "problems": problems.iter().map(|problem| json!({
+                "what": problem.what,
+                "detail": problem.detail,
+            })).collect::<Vec<_>>(),
+            "findings": findings.iter().map(|finding| json!({
+                "what": finding.what,
+                "next": finding.next,
+            })).collect::<Vec<_>>(),
+            "backup": backup.as_ref().map(|backup| json!({
+                "path": backup.path,
+                "made": Timestamp::from_micros(backup.made).to_string(),
+            })),
+        }))?;
+    } else {
+        let good = app.ui.tint(Tone::Good, "ok");
+        app.ui.print_line(&format!(
+            "{good}     the store {} opens ({}, slot {})",
+            session.storage.path().display(),
+            session.slot.kind.word(),
+            session.slot.id
+        ))?;
+        app.ui.print_line(&format!(
+            "{good}     {} with {} and {} open",
+            plural(usize::try_from(report.secrets).unwrap_or(usize::MAX), "secret"),
+            plural(usize::try_from(report.versions).unwrap_or(usize::MAX), "version"),
+            plural(usize::try_from(report.audit_records).unwrap_or(usize::MAX), "audit record"),
+        ))?;
+        if let Some(backup) = &backup {
+            let made = day(Timestamp::from_micros(backup.made));
+            app.ui.print_line(&format!("{good}     daily backup {} of {made}", backup.path.display()))?;
+        }
+        for finding in &findings {
+            let tone = if finding.is_bad { Tone::Bad } else { Tone::Doubtful };
+            app.ui.print_line(&format!("{}   {}", app.ui.tint(tone, "note"), finding.what))?;
+            if let Some(next) = &finding.next {
+                app.ui.print_line(&format!("       {next}"))?;
+            }
+        }
+        for problem in &problems {
+            let word = app.ui.tint(Tone::Bad, "wrong");
+            app.ui.print_line(&format!("{word}  {}: {}", problem.what, problem.detail))?;
+        }
+    }
+    if let Err(error) = manifest {
+        return Err(error);
+    }
+    if is_ok {
+        return Ok(());
+    }
+    let message = format!("the store has {}", plural(problems.len(), "problem"));
+    let failed = CommandError::new(Kind::Failed, "store.damaged", message);
+    Err(match backup {
+        Some(backup) => failed.hint(format!(
+            "the daily backup {} is of {}; --restore-backup puts it in place and keeps this store",
+            backup.path.display(),
+            Timestamp::from_micros(backup.made)
+        )),
+        None => failed.hint("there is no daily backup; what still opens can be exported"),
+    })
+}
+
+fn findings(
+    app: &App,
+    header: &strongroom_crypto::header::Header,
+    backup_made: Option<i64>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let slots = header.slots();
+    if !slots.iter().any(|slot| slot.kind == SlotKind::Recovery) {
+        findings.push(Finding {
+            is_bad: false,
+            what: match slots {
+                [_] => "the store has one key slot: who loses that key loses the store".into(),
+                _ => "the store has no recovery kit".into(),
+            },
+            next: Some("strongroom key add recovery".into()),
+        });
+    }
+    match backup_made {
+        None => findings.push(Finding {
+            is_bad: false,
+            what: "there is no daily backup yet; the next write makes one".into(),
+            next: None,
+        }),
+        Some(made) => {
+            let days = app.now().seconds_since(Timestamp::from_micros(made)) / 86_400;
+            if days > BACKUP_DAYS_MAX {
+                findings.push(Finding {
+                    is_bad: true,
+                    what: format!("the backup is {days} days old; the next write makes a new one"),
+                    next: None,
+                });
+            }
+        }
+    }
+    findings
+}

@@ -1,0 +1,389 @@
+use std::path::Path;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::ValueEnum;
+use rustix::fs::Mode;
+use serde_json::json;
+use strongroom_backends::import::IMPORT_BYTES_MAX;
+use strongroom_backends::import::Import;
+use strongroom_backends::import::ImportError;
+use strongroom_backends::import::Imported;
+use strongroom_backends::import::from_compose;
+use strongroom_backends::import::from_dotenv;
+use strongroom_backends::import::from_fernet_folder;
+use strongroom_backends::import::from_kubernetes;
+use strongroom_backends::import::from_secrets_json;
+use strongroom_core::path::SecretPath;
+use strongroom_core::placeholder::placeholder_reason;
+use strongroom_core::secret::Payload;
+use strongroom_core::secret::SecretValue;
+use strongroom_core::secret::Shape;
+use strongroom_core::version::Provenance;
+use strongroom_engine::secrets::WriteOptions;
+
+use crate::app::App;
+use crate::commands::check::plural;
+use crate::error::CommandError;
+use crate::error::Kind;
+use crate::manifest_text;
+use crate::manifest_text::Candidate;
+use crate::output;
+use crate::output::Existing;
+use crate::project;
+use crate::project::MANIFEST_NAME;
+use crate::project::Project;
+use crate::session;
+
+/// The variable that holds the key of a Fernet folder.
+const FERNET_KEY_VARIABLE: &str = "SECRETS_ENCRYPTION_KEY";
+
+/// Import secrets from a file: .env, JSON, Kubernetes or Compose YAML, a Fernet folder
+///
+/// Shows what would be imported, values masked; then writes them to the store and reads every
+/// one back. Placeholders and plain settings are not stored. What the manifest does not declare
+/// yet is added to it; without a manifest one is written. The file itself is not changed.
+#[derive(Args)]
+pub(crate) struct ImportArgs {
+    /// The file or folder
+    file: PathBuf,
+    /// What it is, if its name does not tell
+    #[arg(long, value_enum, value_name = "KIND")]
+    from: Option<FileKind>,
+    /// Only show what would be imported
+    #[arg(long)]
+    dry_run: bool,
+    /// Import placeholders too
+    #[arg(long)]
+    placeholders: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FileKind {
+    /// A .env file
+    Env,
+    /// A JSON file of secrets
+    Json,
+    /// Kubernetes manifests
+    Kubernetes,
+    /// A Compose file
+    Compose,
+    /// A folder of Fernet-encrypted files (key in SECRETS_ENCRYPTION_KEY)
+    Fernet,
+}
+
+/// One value on its way into the store.
+pub(crate) struct Item {
+    pub(crate) name: String,
+    place: SecretPath,
+    payload: Payload,
+    origin: String,
+    note: String,
+    action: ItemAction,
+    candidate: Option<Candidate>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ItemAction {
+    Import,
+    SkipPlaceholder,
+    SkipEmpty,
+    Setting,
+}
+
+impl ItemAction {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Import => "import",
+            Self::SkipPlaceholder => "skip: placeholder",
+            Self::SkipEmpty => "skip: empty",
+            Self::Setting => "setting: into the manifest",
+        }
+    }
+}
+
+impl Item {
+    pub(crate) fn new(
+        app: &App,
+        project: &Project,
+        file: &Path,
+        name: &str,
+        value: &SecretValue,
+    ) -> Result<Self, CommandError> {
+        let _ = app;
+        let payload = Payload::detect(value.clone());
+        Self::of(Some(project), file, name, payload, false)
+    }
+
+    fn of(
+        project: Option<&Project>,
+        file: &Path,
+        name: &str,
+        payload: Payload,
+        with_placeholders: bool,
+    ) -> Result<Self, CommandError> {
+        let place = project::place(project, name)?;
+        let guessed = Candidate::guess(name, &payload.value);
+        let is_sensitive =
+            place.declaration.map_or(guessed.is_sensitive, |declaration| declaration.is_sensitive);
+        // EXPOSE: compared with known placeholders; only the reason is kept.
+        let text = payload.value.expose_secret_text().unwrap_or_default();
+        let project_name = project.map(|project| project.manifest.project.as_str());
+        let reason = placeholder_reason(name, text, project_name);
+        let action = match (payload.value.is_empty(), is_sensitive, reason) {
+            (true, _, _) => ItemAction::SkipEmpty,
+            (_, false, _) => ItemAction::Setting,
+            (_, true, Some(_)) if !with_placeholders => ItemAction::SkipPlaceholder,
+            _ => ItemAction::Import,
+        };
+        let candidate = place.declaration.is_none().then_some(guessed);
+        Ok(Self {
+            name: name.to_owned(),
+            place: place.path,
+            payload,
+            origin: file.display().to_string(),
+            note: reason.unwrap_or_default().to_owned(),
+            action,
+            candidate,
+        })
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.action == ItemAction::Import
+    }
+}
+
+pub(crate) fn run(app: &App, args: &ImportArgs) -> Result<(), CommandError> {
+    let kind = kind_of(args)?;
+    let import = read(app, &args.file, kind)?;
+    let (project, new_manifest) = project_for(app, &import.imported)?;
+    let mut items = Vec::with_capacity(import.imported.len());
+    for found in &import.imported {
+        let payload = Payload { value: found.value.clone(), shape: found.shape };
+        let payload =
+            if payload.shape == Shape::Fields { payload } else { Payload::detect(payload.value) };
+        items.push(Item::of(
+            Some(&project),
+            &args.file,
+            &found.name,
+            payload,
+            args.placeholders,
+        )?);
+    }
+    if !app.ui.is_json {
+        show(app, &items, &import)?;
+    }
+    let wanted: Vec<Item> = items.into_iter().collect();
+    let count = wanted.iter().filter(|item| item.is_wanted()).count();
+    if args.dry_run {
+        return report(app, &wanted, &import, &[], true);
+    }
+    if count > 0 && !app.ui.is_json {
+        app.ui.confirm(&format!("Import {}?", plural(count, "secret")))?;
+    }
+    declare(&project, new_manifest.as_deref(), &wanted)?;
+    let to_store: Vec<Item> = wanted.into_iter().collect();
+    let stored = store_items(app, &to_store)?;
+    report(app, &to_store, &import, &stored, false)
+}
+
+fn kind_of(args: &ImportArgs) -> Result<FileKind, CommandError> {
+    if let Some(kind) = args.from {
+        return Ok(kind);
+    }
+    if args.file.is_dir() {
+        return Ok(FileKind::Fernet);
+    }
+    let name = args.file.file_name().map(|name| name.to_string_lossy().to_lowercase());
+    let name = name.unwrap_or_default();
+    let extension = args.file.extension().map(|end| end.to_string_lossy().to_lowercase());
+    match extension.as_deref() {
+        _ if name.starts_with(".env") || name.contains(".env") => Ok(FileKind::Env),
+        Some("env") => Ok(FileKind::Env),
+        Some("json") => Ok(FileKind::Json),
+        Some("yaml" | "yml") if name.contains("compose") => Ok(FileKind::Compose),
+        Some("yaml" | "yml") => Ok(FileKind::Kubernetes),
+        _ => Err(CommandError::usage(format!(
+            "{} does not tell by its name what it is",
+            args.file.display()
+        ))
+        .hint("--from env, json, kubernetes, compose or fernet")),
+    }
+}
+
+fn read(app: &App, file: &Path, kind: FileKind) -> Result<Import, CommandError> {
+    if kind == FileKind::Fernet {
+        let key = app.environment.text(FERNET_KEY_VARIABLE).ok_or_else(|| {
+            CommandError::usage(format!("the key of {} is missing", file.display()))
+                .hint(format!("set {FERNET_KEY_VARIABLE} to the key the folder was written with"))
+        })?;
+        let key = SecretValue::copy_from(key.as_bytes());
+        return from_fernet_folder(file, &key).map_err(|error| import_error(file, &error));
+    }
+    let bytes =
+        strongroom_backends::file::read_capped(file, IMPORT_BYTES_MAX as u64).map_err(|error| {
+            let kind = if file.exists() { Kind::Failed } else { Kind::NotFound };
+            CommandError::new(kind, "import.unreadable", error.to_string())
+        })?;
+    match kind {
+        FileKind::Env => from_dotenv(&bytes),
+        FileKind::Json => from_secrets_json(&bytes),
+        FileKind::Compose => from_compose(&bytes),
+        FileKind::Kubernetes | FileKind::Fernet => from_kubernetes(&bytes),
+    }
+    .map_err(|error| import_error(file, &error))
+}
+
+fn import_error(file: &Path, error: &ImportError) -> CommandError {
+    let text = error.to_string();
+    let message = if text.contains(&*file.to_string_lossy()) {
+        text
+    } else {
+        format!("{}: {text}", file.display())
+    };
+    CommandError::new(Kind::Validation, "import.malformed", message).hint("nothing was imported")
+}
+
+/// The project to import into; without a manifest, the text of one that would be written.
+fn project_for(
+    app: &App,
+    imported: &[Imported],
+) -> Result<(Project, Option<String>), CommandError> {
+    if let Some(project) = project::load_if_there(app)? {
+        return Ok((project, None));
+    }
+    let candidates = imported
+        .iter()
+        .filter(|found| !found.name.contains('/'))
+        .map(|found| Candidate::guess(&found.name, &found.value))
+        .collect();
+    let folder = std::env::current_dir().unwrap_or_default();
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = manifest_text::project_name(&name.unwrap_or_default());
+    let candidates = manifest_text::distinct(candidates);
+    let text = manifest_text::manifest(&name, &["store", "env"], &candidates);
+    let project = project::from_text(app, Path::new(MANIFEST_NAME), &text)?;
+    Ok((project, Some(text)))
+}
+
+/// Writes or extends the manifest.
+fn declare(
+    project: &Project,
+    new_manifest: Option<&str>,
+    items: &[Item],
+) -> Result<(), CommandError> {
+    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+    if let Some(text) = new_manifest {
+        return output::write(&project.path, text.as_bytes(), mode, Existing::Keep);
+    }
+    let candidates: Vec<Candidate> = items
+        .iter()
+        .filter(|item| item.action != ItemAction::SkipEmpty)
+        .filter_map(|item| item.candidate.clone())
+        .filter(|candidate| !candidate.name.contains('/'))
+        .collect();
+    let candidates = manifest_text::distinct(candidates);
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(&project.path).map_err(|error| {
+        CommandError::failed(format!("{} cannot be read: {error}", project.path.display()))
+    })?;
+    let text = manifest_text::with_added(&text, &candidates);
+    output::write(&project.path, text.as_bytes(), mode, Existing::Replace)
+}
+
+/// Writes the wanted items to the store and reads every one back.
+pub(crate) fn store_items(app: &App, items: &[Item]) -> Result<Vec<String>, CommandError> {
+    if !items.iter().any(Item::is_wanted) {
+        return Ok(Vec::new());
+    }
+    let session = session::open_or_create(app)?;
+    let mut stored = Vec::new();
+    for item in items.iter().filter(|item| item.is_wanted()) {
+        let options = WriteOptions::new(Provenance::Imported(item.origin.clone()));
+        pollster::block_on(session.engine.write(
+            &session.context,
+            &item.place,
+            &item.payload,
+            &options,
+        ))?;
+        let back = pollster::block_on(session.engine.read(&session.context, &item.place, None))?;
+        if !back.payload.value.ct_eq(&item.payload.value) {
+            let message = format!("/{} does not read back as it was written", item.place);
+            return Err(CommandError::new(Kind::Failed, "import.not_verified", message));
+        }
+        stored.push(item.name.clone());
+    }
+    session.note_write();
+    session.finish(app);
+    Ok(stored)
+}
+
+fn show(app: &App, items: &[Item], import: &Import) -> Result<(), CommandError> {
+    let rows = items
+        .iter()
+        .map(|item| {
+            let class = item.candidate.as_ref().map(|candidate| candidate.class.word());
+            let value = if item.action == ItemAction::Setting { "(plain)" } else { "••••••••" };
+            vec![
+                item.name.clone(),
+                value.to_owned(),
+                class.unwrap_or("declared").to_owned(),
+                item.action.word().to_owned(),
+                item.note.clone(),
+            ]
+        })
+        .collect();
+    app.ui.print_table(&["name", "value", "class", "action", "remark"], rows)?;
+    for referenced in &import.referenced {
+        app.ui.say(&format!("names only: {} ({})", referenced.name, referenced.place));
+    }
+    for skipped in &import.skipped {
+        app.ui.say(&format!("skipped: {} ({})", skipped.name, skipped.reason));
+    }
+    Ok(())
+}
+
+fn report(
+    app: &App,
+    items: &[Item],
+    import: &Import,
+    stored: &[String],
+    is_dry_run: bool,
+) -> Result<(), CommandError> {
+    if app.ui.is_json {
+        let listed: Vec<_> = items
+            .iter()
+            .map(|item| {
+                json!({
+                    "name": item.name,
+                    "path": item.place.as_str(),
+                    "action": item.action.word(),
+                    "remark": item.note,
+                })
+            })
+            .collect();
+        let referenced: Vec<_> = import
+            .referenced
+            .iter()
+            .map(|referenced| json!({"name": referenced.name, "place": referenced.place}))
+            .collect();
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "dry_run": is_dry_run,
+            "items": listed,
+            "referenced": referenced,
+            "imported": stored,
+        }));
+    }
+    if is_dry_run {
+        app.ui.say("nothing was written (--dry-run)");
+    } else {
+        app.ui.say(&format!(
+            "imported {} and read them back; the file was not changed",
+            plural(stored.len(), "secret")
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,308 @@
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use clap::Args;
+use strongroom_core::redact::Coverage;
+use strongroom_core::redact::Redactor;
+use strongroom_core::redact::RedactorBuilder;
+use strongroom_core::registry::Delivery;
+use strongroom_core::secret::SecretValue;
+use strongroom_crypto::SystemRng;
+use strongroom_engine::resolve;
+use strongroom_engine::resolve::Generate;
+use strongroom_engine::resolve::Origin;
+use strongroom_engine::resolve::Request;
+use strongroom_engine::resolve::Resolution;
+use strongroom_engine::resolve::Severity;
+
+use crate::app::App;
+use crate::child;
+use crate::child::ChildSpec;
+use crate::child::Mask;
+use crate::child::PassThrough;
+use crate::child::SecretFile;
+use crate::child::SecretOrPlain;
+use crate::commands::check;
+use crate::commands::check::Stream;
+use crate::error::CommandError;
+use crate::error::Kind;
+use crate::project;
+use crate::project::Project;
+use crate::session;
+
+/// Variables that a child inherits without being asked for. `*` stands for any rest.
+const INHERITED: [&str; 34] = [
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "COLORTERM", "TERM_PROGRAM*", "LANG",
+    "LANGUAGE", "LC_*", "TZ", "TMPDIR", "PWD", "HOSTNAME", "XDG_*", "DISPLAY", "WAYLAND_DISPLAY",
+    "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "EDITOR", "VISUAL", "PAGER", "NO_COLOR",
+    "FORCE_COLOR", "CLICOLOR*", "CI", "COLUMNS", "LINES", "RUST_BACKTRACE", "RUST_LOG",
+    "NODE_ENV", "PYTHONUNBUFFERED", "SSL_CERT_*",
+];
+
+/// Run a command with the secrets it needs, masked in its output
+///
+/// Checks everything first and reports all problems at once; then starts the command with the
+/// secrets in its environment (or in files, or on standard input), and masks them, raw and
+/// encoded, in what it prints. Returns the command's exit code.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  strongroom run -- npm start
+  strongroom run --profile production -- ./server
+  strongroom run --only DATABASE_URL -- ./migrate")]
+pub(crate) struct RunArgs {
+    /// Inject only these (repeatable, or separated by commas)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Give the command the whole environment, not only the usual variables
+    #[arg(long)]
+    inherit_env: bool,
+    /// Leave the command's output as it is
+    #[arg(long)]
+    no_redact: bool,
+    /// Let the placeholder value of a secret through (repeatable)
+    #[arg(long, value_name = "NAME")]
+    allow_placeholder: Vec<String>,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
+    let project = project::load(app)?;
+    let only = only_of(&project, &args.only)?;
+    let session = match project.uses_store() {
+        true => Some(session::open_or_create(app)?),
+        false => None,
+    };
+    let links = project.links(app, session.as_ref())?;
+    let fingerprint = |value: &SecretValue| {
+        session.as_ref().map_or([0; 16], |session| session.barrier.fingerprint(value))
+    };
+    let elsewhere = check::elsewhere(&project, session.as_ref(), &fingerprint)?;
+    let request = Request {
+        manifest: &project.manifest,
+        profile: &project.profile,
+        only: only.as_ref(),
+        allow_placeholders: &args.allow_placeholder,
+        generate: Generate::Missing,
+        elsewhere: elsewhere.as_ref(),
+        rng: &SystemRng,
+        now: app.now(),
+    };
+    let resolution = pollster::block_on(resolve::resolve(&request, &links));
+    if !resolution.is_ok() {
+        app.ui.warn(check::problems(app, &project, &resolution, Stream::Err).trim_start());
+        app.ui.warn("the command was not started");
+        return Err(CommandError::reported(check::kind_of(&resolution), "check.failed"));
+    }
+    for problem in &resolution.problems {
+        if problem.severity == Severity::Warning {
+            app.ui.say(&format!("warning: {} {}", problem.secret, problem.message));
+        }
+    }
+    let delivery = deliver(app, args, &project, &resolution);
+    let generated = resolution
+        .secrets
+        .iter()
+        .any(|secret| matches!(secret.origin, Origin::Generated(_)));
+    app.ui.say(&summary(&project, &resolution, &delivery, args.no_redact));
+    let masked = delivery.masked;
+    let masks = || masks_of(&masked);
+    let status = child::run(delivery.spec, masks).map_err(|error| child_error(&error))?;
+    if let (Some(session), true) = (&session, generated) {
+        session.note_write();
+        session.finish(app);
+    }
+    Ok(status.code())
+}
+
+fn only_of(
+    project: &Project,
+    names: &[String],
+) -> Result<Option<BTreeSet<String>>, CommandError> {
+    for name in names {
+        if project.manifest.declaration(name).is_none() {
+            let declared =
+                project.manifest.declarations().iter().map(|declared| declared.name.as_str());
+            let error = CommandError::usage(format!("--only {name}: there is no such declaration"));
+            return Err(match strongroom_core::manifest::did_you_mean(name, declared) {
+                Some(near) => error.hint(format!("did you mean {near}?")),
+                None => error,
+            });
+        }
+    }
+    Ok((!names.is_empty()).then(|| names.iter().cloned().collect()))
+}
+
+/// What the child gets, and what is masked.
+struct Deliveries {
+    spec: ChildSpec,
+    masked: Vec<(String, SecretValue)>,
+    too_short: Vec<String>,
+    injected: usize,
+}
+
+fn deliver(
+    app: &App,
+    args: &RunArgs,
+    project: &Project,
+    resolution: &Resolution<'_>,
+) -> Deliveries {
+    let mut env: BTreeMap<OsString, SecretOrPlain> = app
+        .environment
+        .variables()
+        .iter()
+        .filter(|(name, _)| args.inherit_env || is_inherited(name.to_str(), project))
+        .map(|(name, value)| (name.clone(), SecretOrPlain::Plain(value.clone())))
+        .collect();
+    let mut files = Vec::new();
+    let mut stdin_secret = None;
+    let mut masked = Vec::new();
+    let mut too_short = Vec::new();
+    let mut injected = 0;
+    for secret in &resolution.secrets {
+        let Some(value) = &secret.value else { continue };
+        let name = &secret.declaration.name;
+        match &secret.declaration.delivery {
+            Delivery::Env(variable) => {
+                env.insert(variable.into(), SecretOrPlain::Secret(value.clone()));
+            }
+            Delivery::File { name, env: variable, mode } => files.push(SecretFile {
+                name: name.clone(),
+                value: value.clone(),
+                mode: *mode,
+                env: Some(variable.clone()),
+            }),
+            Delivery::Stdin => stdin_secret = Some(value.clone()),
+            Delivery::None => continue,
+        }
+        injected += 1;
+        if !secret.declaration.is_sensitive {
+            continue;
+        }
+        if RedactorBuilder::new().add(name, value) == Coverage::Never {
+            too_short.push(name.clone());
+        } else {
+            masked.push((name.clone(), value.clone()));
+        }
+    }
+    let mut command = args.command.iter().cloned();
+    let spec = ChildSpec {
+        program: command.next().unwrap_or_default(),
+        args: command.collect(),
+        env: env.into_iter().collect(),
+        files,
+        private_dirs: app.environment.private_folders(),
+        stdin_secret,
+        redact: !args.no_redact,
+        original_limits: app.limits,
+    };
+    Deliveries { spec, masked, too_short, injected }
+}
+
+fn is_inherited(name: Option<&str>, project: &Project) -> bool {
+    let Some(name) = name else { return false };
+    let own = project.profile.inherit_env.iter().map(String::as_str);
+    INHERITED.iter().copied().chain(own).any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    })
+}
+
+/// `injected 14 (profile development: store 9, dotenv 4, generated 1), redacting 12`
+fn summary(
+    project: &Project,
+    resolution: &Resolution<'_>,
+    delivery: &Deliveries,
+    no_redact: bool,
+) -> String {
+    let mut sources: Vec<(String, usize)> = Vec::new();
+    for secret in resolution.secrets.iter().filter(|secret| secret.value.is_some()) {
+        if secret.declaration.delivery == Delivery::None {
+            continue;
+        }
+        let source = match &secret.origin {
+            Origin::Backend(name) => name.split(':').next().unwrap_or(name).to_owned(),
+            Origin::Fallback(_) => "fallback".to_owned(),
+            origin => origin.word().unwrap_or_default(),
+        };
+        match sources.iter_mut().find(|(known, _)| *known == source) {
+            Some((_, count)) => *count += 1,
+            None => sources.push((source, 1)),
+        }
+    }
+    let parts: Vec<String> =
+        sources.iter().map(|(source, count)| format!("{source} {count}")).collect();
+    let parts = if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") };
+    let redacting = if no_redact {
+        "redacting nothing (--no-redact)".to_owned()
+    } else {
+        format!("redacting {}", delivery.masked.len())
+    };
+    let mut line = format!(
+        "injected {} (profile {}: {parts}), {redacting}",
+        delivery.injected, project.profile.name
+    );
+    if !delivery.too_short.is_empty() && !no_redact {
+        line.push_str(&format!("; too short to redact: {}", delivery.too_short.join(", ")));
+    }
+    line
+}
+
+struct RedactorMask(Option<Redactor>);
+
+impl Mask for RedactorMask {
+    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
+        match &mut self.0 {
+            Some(redactor) => redactor.push(chunk, out),
+            // Nothing is known to be safe any more.
+            None => {}
+        }
+    }
+
+    fn flush_idle(&mut self, out: &mut Vec<u8>) {
+        if let Some(redactor) = &mut self.0 {
+            redactor.flush_idle(out);
+        }
+    }
+
+    fn has_held(&self) -> bool {
+        self.0.as_ref().is_some_and(Redactor::has_held)
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        if let Some(redactor) = self.0.take() {
+            redactor.finish(out);
+        }
+    }
+}
+
+/// Built while the command already runs.
+fn masks_of(masked: &[(String, SecretValue)]) -> (Box<dyn Mask>, Box<dyn Mask>) {
+    let mut builder = RedactorBuilder::new();
+    for (name, value) in masked {
+        builder.add(name, value);
+    }
+    let patterns = builder.build();
+    if patterns.is_empty() {
+        return (Box::new(PassThrough), Box::new(PassThrough));
+    }
+    let mask = || Box::new(RedactorMask(Some(patterns.stream())));
+    (mask(), mask())
+}
+
+fn child_error(error: &child::ChildError) -> CommandError {
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        message.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    let failed = CommandError::new(Kind::Failed, "run.not_started", message);
+    match error.exit_code() {
+        Some(code) => CommandError { kind: Kind::Child(code), ..failed },
+        None => failed,
+    }
+}

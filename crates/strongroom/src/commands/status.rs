@@ -1,0 +1,99 @@
+use clap::Args;
+use serde_json::json;
+use strongroom_core::time::Timestamp;
+
+use crate::app::App;
+use crate::error::CommandError;
+use crate::project;
+use crate::session;
+use crate::session::day;
+
+/// Show which project, profile, chain and store are in use, and why
+#[derive(Args)]
+pub(crate) struct StatusArgs {}
+
+pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
+    let project = project::load_if_there(app)?;
+    let store = app.settings.store()?;
+    let key_file = app.settings.key_file()?;
+    let session = session::open_if_there(app)?;
+    let count = match &session {
+        Some(session) => {
+            Some(pollster::block_on(session.engine.list_recursive(&session.context, ""))?.len())
+        }
+        None => None,
+    };
+    let backup = session.as_ref().and_then(|session| session.storage.last_backup());
+    let backup_made = backup.as_ref().map(|backup| Timestamp::from_micros(backup.made));
+    let ignored = ignored_clouds(app);
+    if app.ui.is_json {
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "project": project.as_ref().map(|project| json!({
+                "name": project.manifest.project,
+                "manifest": project.path,
+                "declarations": project.manifest.declarations().len(),
+                "profile": project.profile.name,
+                "profile_from": project.profile_from,
+                "strict": project.profile.is_strict,
+                "chain": project.chain().0,
+                "chain_from": project.chain().1,
+            })),
+            "store": {
+                "path": store.value,
+                "path_from": store.from,
+                "exists": session.is_some(),
+                "secrets": count,
+                "opened_by": session.as_ref().map(|session| session.slot.kind.word()),
+                "backup": backup_made.map(|time| time.to_string()),
+            },
+            "key_file": key_file.value,
+            "not_taken": ignored,
+        }));
+    }
+    let mut rows = Vec::new();
+    let mut row = |name: &str, value: String, why: &str| {
+        rows.push(vec![name.to_owned(), value, why.to_owned()]);
+    };
+    match &project {
+        Some(project) => {
+            let (chain, chain_from) = project.chain();
+            row("project", project.manifest.project.clone(), &project.path.display().to_string());
+            let strict = if project.profile.is_strict { " (strict)" } else { "" };
+            row("profile", format!("{}{strict}", project.profile.name), project.profile_from);
+            row("chain", chain.join(" → "), chain_from);
+            let count = project.manifest.declarations().len();
+            row("declared", count.to_string(), "");
+        }
+        None => row("project", "none here".into(), "strongroom init writes a manifest"),
+    }
+    row("store", store.value.display().to_string(), store.from);
+    match (&session, count) {
+        (Some(session), Some(count)) => {
+            row("stored", count.to_string(), "");
+            let slot = &session.slot;
+            row("opened by", format!("{} (slot {})", slot.kind.word(), slot.id), &slot.label);
+            let backup = backup_made.map_or("none yet".to_owned(), day);
+            row("backup", backup, "made daily, after the first write");
+        }
+        _ => row("stored", "nothing yet".into(), "the first set, import or run makes the store"),
+    }
+    for (name, why) in &ignored {
+        row("not taken", name.clone(), why);
+    }
+    app.ui.print_table(&["what", "value", "why"], rows)
+}
+
+/// Clouds that the environment points to and this version does not ask.
+fn ignored_clouds(app: &App) -> Vec<(String, String)> {
+    const POINTERS: [(&str, &str); 3] =
+        [("AWS_REGION", "aws"), ("AWS_DEFAULT_REGION", "aws"), ("VAULT_ADDR", "vault")];
+    POINTERS
+        .iter()
+        .filter(|(variable, _)| app.environment.has(variable))
+        .map(|(variable, backend)| {
+            let why = format!("{variable} is set, but this version does not talk to it yet");
+            ((*backend).to_owned(), why)
+        })
+        .collect()
+}
