@@ -279,7 +279,13 @@ fn is_typed(word: &str) -> bool {
 }
 
 fn is_periodic(bytes: &[u8], unit: usize) -> bool {
-    bytes.len() >= unit * 2
+    // Twice the same four digits is too likely among random ones.
+    let times = if bytes.iter().all(u8::is_ascii_digit) {
+        3
+    } else {
+        2
+    };
+    bytes.len() >= unit * times
         && bytes
             .iter()
             .zip(bytes.iter().skip(unit))
