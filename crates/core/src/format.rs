@@ -24,6 +24,7 @@ pub use pattern::ParsePatternError;
 pub use pattern::Pattern;
 pub use pattern::PatternSet;
 pub(crate) use pattern::Verdict;
+pub(crate) use types::split_url;
 
 /// A declared type of value.
 #[derive(

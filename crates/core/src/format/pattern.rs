@@ -178,7 +178,7 @@ pub(crate) struct Walk<'a> {
 }
 
 /// What is known of a text after some of its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Verdict {
     /// It matches, whatever follows.
     Matches,

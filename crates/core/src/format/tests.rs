@@ -13,113 +13,114 @@ fn names_round_trip_and_agree_with_serde() {
     assert_eq!("URL".parse::<ValueType>(), Err(ParseValueTypeError));
 }
 
+const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl";
+const PEM: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAw\nBQYDK2Vw\n-----END PRIVATE KEY-----\n";
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----";
+const CUT: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n";
+/// Type, values of it, values that are not.
+const TYPE_CASES: &[(&str, &[&str], &[&str])] = &[
+    ("text", &["x", " x "], &[""]),
+    (
+        "url",
+        &[
+            "https://h/p?q",
+            "sqlite:///./a.db",
+            "amqp://u:p@h:5672/v",
+            "http://[::1]:80/",
+        ],
+        &[
+            "h.example",
+            "http://",
+            "http://a b",
+            "1http://x",
+            "http://h:port/",
+            "http:///x",
+        ],
+    ),
+    (
+        "https-url",
+        &["https://h", "HTTPS://h"],
+        &["http://h", "https://"],
+    ),
+    (
+        "postgres-url",
+        &[
+            "postgres://u:p@h/d",
+            "postgresql://h:5432,g:5433/d",
+            "postgresql:///d",
+        ],
+        &["mysql://h/d", "postgres:/h", "postgres://u:p/w@h/d"],
+    ),
+    ("mysql-url", &["mysql://u:p@h:3306/d"], &["postgres://h/d"]),
+    (
+        "mongodb-url",
+        &["mongodb://a:1,b:2/d", "mongodb+srv://u:p@c.net/d"],
+        &["mongo://a"],
+    ),
+    (
+        "redis-url",
+        &["redis://:pw@h:6379/0", "rediss://h"],
+        &["redis:h"],
+    ),
+    (
+        "amqp-url",
+        &["amqp://guest:guest@mq_1:5672/"],
+        &["http://mq"],
+    ),
+    (
+        "email",
+        &["a.b+c@d.org", "root@localhost"],
+        &["a", "@b", "a b@c", "a@-b"],
+    ),
+    (
+        "hostname",
+        &["a", "a.b-c.org.", "127.0.0.1", "::1"],
+        &["a_b", "a..b", "-a", "a b"],
+    ),
+    (
+        "port",
+        &["1", "65535"],
+        &["0", "65536", "+80", "80 ", "http"],
+    ),
+    (
+        "integer",
+        &["0", "-5", "9223372036854775807"],
+        &["1.5", "9223372036854775808", "a"],
+    ),
+    (
+        "boolean",
+        &["true", "OFF", "Yes", "0"],
+        &["2", "t", "enabled", "wahr"],
+    ),
+    ("hex", &["00fF", "abc", "0x1f"], &["0x", "xyz", "00 11"]),
+    (
+        "base64",
+        &["YQ==", "YQ", "YWI=", "YWJj", "+/+/"],
+        &["Y", "Y=", "YQ=", "YWJj=", "_-_-"],
+    ),
+    ("base64url", &["_-_-", "YQ"], &["+/+/", "Y", "===="]),
+    (
+        "uuid",
+        &["6F9619FF-8b86-4011-b42d-00cf4fc964ff"],
+        &["6f9619ff8b864011b42d00cf4fc964ff"],
+    ),
+    (
+        "jwt",
+        &[JWT],
+        &["a.b.c", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0."],
+    ),
+    (
+        "pem",
+        &[PEM, CERTIFICATE],
+        &[CUT, "MC4CAQAw", "-----BEGIN X-----\\nMC4\\n-----END X-----"],
+    ),
+    ("ssh-private-key", &[PEM], &[CERTIFICATE, CUT]),
+    ("json", &["{\"a\":1}\n", "[]"], &["{a:1}", "x"]),
+];
 #[test]
 fn types_accept_theirs_and_refuse_others() {
-    let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl";
-    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAw\nBQYDK2Vw\n-----END PRIVATE KEY-----\n";
-    let certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----";
-    let cut = "-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n";
-    let cases: &[(&str, &[&str], &[&str])] = &[
-        ("text", &["x", " x "], &[""]),
-        (
-            "url",
-            &[
-                "https://h/p?q",
-                "sqlite:///./a.db",
-                "amqp://u:p@h:5672/v",
-                "http://[::1]:80/",
-            ],
-            &[
-                "h.example",
-                "http://",
-                "http://a b",
-                "1http://x",
-                "http://h:port/",
-                "http:///x",
-            ],
-        ),
-        (
-            "https-url",
-            &["https://h", "HTTPS://h"],
-            &["http://h", "https://"],
-        ),
-        (
-            "postgres-url",
-            &[
-                "postgres://u:p@h/d",
-                "postgresql://h:5432,g:5433/d",
-                "postgresql:///d",
-            ],
-            &["mysql://h/d", "postgres:/h", "postgres://u:p/w@h/d"],
-        ),
-        ("mysql-url", &["mysql://u:p@h:3306/d"], &["postgres://h/d"]),
-        (
-            "mongodb-url",
-            &["mongodb://a:1,b:2/d", "mongodb+srv://u:p@c.net/d"],
-            &["mongo://a"],
-        ),
-        (
-            "redis-url",
-            &["redis://:pw@h:6379/0", "rediss://h"],
-            &["redis:h"],
-        ),
-        (
-            "amqp-url",
-            &["amqp://guest:guest@mq_1:5672/"],
-            &["http://mq"],
-        ),
-        (
-            "email",
-            &["a.b+c@d.org", "root@localhost"],
-            &["a", "@b", "a b@c", "a@-b"],
-        ),
-        (
-            "hostname",
-            &["a", "a.b-c.org.", "127.0.0.1", "::1"],
-            &["a_b", "a..b", "-a", "a b"],
-        ),
-        (
-            "port",
-            &["1", "65535"],
-            &["0", "65536", "+80", "80 ", "http"],
-        ),
-        (
-            "integer",
-            &["0", "-5", "9223372036854775807"],
-            &["1.5", "9223372036854775808", "a"],
-        ),
-        (
-            "boolean",
-            &["true", "OFF", "Yes", "0"],
-            &["2", "t", "enabled", "wahr"],
-        ),
-        ("hex", &["00fF", "abc", "0x1f"], &["0x", "xyz", "00 11"]),
-        (
-            "base64",
-            &["YQ==", "YQ", "YWI=", "YWJj", "+/+/"],
-            &["Y", "Y=", "YQ=", "YWJj=", "_-_-"],
-        ),
-        ("base64url", &["_-_-", "YQ"], &["+/+/", "Y", "===="]),
-        (
-            "uuid",
-            &["6F9619FF-8b86-4011-b42d-00cf4fc964ff"],
-            &["6f9619ff8b864011b42d00cf4fc964ff"],
-        ),
-        (
-            "jwt",
-            &[jwt],
-            &["a.b.c", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0."],
-        ),
-        (
-            "pem",
-            &[pem, certificate],
-            &[cut, "MC4CAQAw", "-----BEGIN X-----\\nMC4\\n-----END X-----"],
-        ),
-        ("ssh-private-key", &[pem], &[certificate, cut]),
-        ("json", &["{\"a\":1}\n", "[]"], &["{a:1}", "x"]),
-    ];
-    assert_eq!(cases.len(), ValueType::all().count());
-    for (name, good, bad) in cases {
+    assert_eq!(TYPE_CASES.len(), ValueType::all().count());
+    for (name, good, bad) in TYPE_CASES {
         let value_type: ValueType = name.parse().unwrap();
         for value in *good {
             assert_eq!(
