@@ -72,7 +72,7 @@ impl FilesBackend {
                     Some(Fetched {
                         value,
                         version: None,
-                expires_at: None,
+                        expires_at: None,
                     })
                 })
                 .map_err(|(kind, message)| self.error(kind, message)),

@@ -80,6 +80,12 @@ impl GeneratorSpec {
         layout::of(self).entropy_bits()
     }
 
+    /// Most characters that a drawn value has.
+    #[must_use]
+    pub fn chars_max(&self) -> Option<usize> {
+        Some(layout::of(self).places.len())
+    }
+
     /// True when what is drawn can be a secret at all.
     #[must_use]
     pub fn makes_secrets(&self) -> bool {

@@ -255,18 +255,12 @@ fn depth(folder: &str) -> usize {
     }
 }
 
-/// A child as listed: its record and what its name field says.
-pub(crate) struct Child {
-    pub(crate) record: Record,
-    pub(crate) summary: Summary,
-}
-
 /// All children of a folder, checked against what the folder knows; `None` if there is none.
 pub(crate) async fn children(
     storage: &dyn Storage,
     barrier: &Barrier,
     folder: &str,
-) -> Result<Option<Vec<Child>>, Error> {
+) -> Result<Option<Vec<Summary>>, Error> {
     let id = record::id_of(barrier, Kind::Folder, folder);
     for _ in 0..READS_MAX {
         let before = storage.revision().await?;
@@ -287,7 +281,7 @@ pub(crate) async fn children(
                 let summary =
                     record::open_summary(barrier, &record).ok_or_else(|| unreadable(folder))?;
                 found.apply(&delta_of(barrier, &record, summary.is_folder));
-                listed.push(Child { record, summary });
+                listed.push(summary);
             }
             if is_last {
                 break;

@@ -282,8 +282,7 @@ impl Engine {
         let mut entries: Vec<Entry> = children
             .unwrap_or_default()
             .into_iter()
-            .map(|child| {
-                let summary = child.summary;
+            .map(|summary| {
                 let path = if folder.is_empty() {
                     summary.leaf
                 } else {

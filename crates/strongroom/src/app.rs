@@ -29,7 +29,14 @@ impl App {
     ) -> Result<Self, CommandError> {
         let ui = ui_of(&global, &environment);
         let settings = Settings::load(&global, &environment)?;
-        Ok(Self { global, environment, settings, ui, command, limits })
+        Ok(Self {
+            global,
+            environment,
+            settings,
+            ui,
+            command,
+            limits,
+        })
     }
 
     /// Now.

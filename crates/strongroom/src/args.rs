@@ -14,7 +14,12 @@ use crate::commands;
 /// store of yours, or come from .env files, the environment and folders of files. `run` checks
 /// them, starts the application with them, and masks them in its output.
 #[derive(Parser)]
-#[command(name = "strongroom", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "strongroom",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 #[command(disable_help_subcommand = true, infer_subcommands = false)]
 #[command(after_help = "Begin with: strongroom init")]
 pub(crate) struct Cli {
@@ -29,7 +34,13 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Profile to use, e.g. production [also: APP_PROFILE]
-    #[arg(long, short = 'p', global = true, env = "STRONGROOM_PROFILE", value_name = "NAME")]
+    #[arg(
+        long,
+        short = 'p',
+        global = true,
+        env = "STRONGROOM_PROFILE",
+        value_name = "NAME"
+    )]
     pub(crate) profile: Option<String>,
     /// Manifest to read instead of the strongroom.toml found by walking up
     #[arg(long, global = true, env = "STRONGROOM_MANIFEST", value_name = "FILE")]

@@ -39,33 +39,47 @@ struct ConfigFile {
 }
 
 impl Settings {
-    pub(crate) fn load(
-        global: &Global,
-        environment: &Environment,
-    ) -> Result<Self, CommandError> {
+    pub(crate) fn load(global: &Global, environment: &Environment) -> Result<Self, CommandError> {
         let folder = environment.config_folder();
         let config = match &folder {
             Some(folder) => read_config(&folder.join("config.toml"))?,
             None => ConfigFile::default(),
         };
         let config_value = |path: Option<PathBuf>| {
-            path.map(|value| Setting { value, from: "the config file" })
+            path.map(|value| Setting {
+                value,
+                from: "the config file",
+            })
         };
         let flag = |path: &Option<PathBuf>| {
-            path.clone().map(|value| Setting { value, from: "a flag or its variable" })
+            path.clone().map(|value| Setting {
+                value,
+                from: "a flag or its variable",
+            })
         };
         let default_value = |path: Option<PathBuf>| {
-            path.map(|value| Setting { value, from: "the default" })
+            path.map(|value| Setting {
+                value,
+                from: "the default",
+            })
         };
-        let data = environment.data_folder().map(|folder| folder.join("store.db"));
+        let data = environment
+            .data_folder()
+            .map(|folder| folder.join("store.db"));
         let store = flag(&global.store)
             .or_else(|| config_value(config.store))
             .or_else(|| default_value(data));
         let key_file = flag(&global.key_file)
             .or_else(|| config_value(config.key_file))
             .or_else(|| default_value(folder.map(|folder| folder.join("store.key"))));
-        let passphrase_file = environment.get("STRONGROOM_PASSPHRASE_FILE").map(PathBuf::from);
-        Ok(Self { store, key_file, passphrase_file })
+        let passphrase_file = environment
+            .get("STRONGROOM_PASSPHRASE_FILE")
+            .map(PathBuf::from);
+        Ok(Self {
+            store,
+            key_file,
+            passphrase_file,
+        })
     }
 
     pub(crate) fn store(&self) -> Result<Setting<PathBuf>, CommandError> {
@@ -78,13 +92,17 @@ impl Settings {
 
     /// The passphrase, if a file with it is named.
     pub(crate) fn passphrase(&self) -> Result<Option<SecretValue>, CommandError> {
-        let Some(path) = &self.passphrase_file else { return Ok(None) };
+        let Some(path) = &self.passphrase_file else {
+            return Ok(None);
+        };
         let mut bytes = Zeroizing::new(Vec::with_capacity(256));
         std::fs::File::open(path)
             .and_then(|file| file.take(PASSPHRASE_BYTES_MAX).read_to_end(&mut bytes))
             .map_err(|error| {
-                let message =
-                    format!("the passphrase file {} cannot be read: {error}", path.display());
+                let message = format!(
+                    "the passphrase file {} cannot be read: {error}",
+                    path.display()
+                );
                 CommandError::new(Kind::Locked, "key.passphrase_file", message)
             })?;
         let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
@@ -94,15 +112,22 @@ impl Settings {
 }
 
 fn homeless(flag: &str) -> CommandError {
-    CommandError::usage(format!("HOME is not set, so there is no default for {flag}"))
-        .hint(format!("give {flag}, or set HOME or the XDG variables"))
+    CommandError::usage(format!(
+        "HOME is not set, so there is no default for {flag}"
+    ))
+    .hint(format!("give {flag}, or set HOME or the XDG variables"))
 }
 
 fn read_config(path: &Path) -> Result<ConfigFile, CommandError> {
     let mut text = String::new();
     match std::fs::File::open(path) {
-        Ok(file) => file.take(CONFIG_BYTES_MAX).read_to_string(&mut text).map(|_| ()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ConfigFile::default()),
+        Ok(file) => file
+            .take(CONFIG_BYTES_MAX)
+            .read_to_string(&mut text)
+            .map(|_| ()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(ConfigFile::default());
+        }
         Err(error) => Err(error),
     }
     .map_err(|error| CommandError::failed(format!("{} cannot be read: {error}", path.display())))?;

@@ -11,7 +11,9 @@ pub(crate) struct Environment {
 impl Environment {
     /// Reads the environment of this process.
     pub(crate) fn of_process() -> Self {
-        Self { variables: std::env::vars_os().collect() }
+        Self {
+            variables: std::env::vars_os().collect(),
+        }
     }
 
     /// All variables.
@@ -59,7 +61,10 @@ impl Environment {
     /// Folders that may be memory, for files of secrets.
     pub(crate) fn private_folders(&self) -> Vec<PathBuf> {
         let runtime = self.get("XDG_RUNTIME_DIR").map(PathBuf::from);
-        runtime.into_iter().chain([PathBuf::from("/dev/shm")]).collect()
+        runtime
+            .into_iter()
+            .chain([PathBuf::from("/dev/shm")])
+            .collect()
     }
 
     fn xdg(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
@@ -67,7 +72,10 @@ impl Environment {
             .get(variable)
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
-            .or_else(|| self.get("HOME").map(|home| PathBuf::from(home).join(below_home)))?;
+            .or_else(|| {
+                self.get("HOME")
+                    .map(|home| PathBuf::from(home).join(below_home))
+            })?;
         Some(base.join("strongroom"))
     }
 }

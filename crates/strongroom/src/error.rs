@@ -54,7 +54,13 @@ pub(crate) struct CommandError {
 impl CommandError {
     pub(crate) fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { kind, code, message, hints: Vec::new(), is_reported: false }
+        Self {
+            kind,
+            code,
+            message,
+            hints: Vec::new(),
+            is_reported: false,
+        }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -71,7 +77,10 @@ impl CommandError {
 
     /// Everything there is to say is on the screen already.
     pub(crate) fn reported(kind: Kind, code: &'static str) -> Self {
-        Self { is_reported: true, ..Self::new(kind, code, String::new()) }
+        Self {
+            is_reported: true,
+            ..Self::new(kind, code, String::new())
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -93,9 +102,11 @@ impl From<EngineError> for CommandError {
         };
         let failed = Self::new(kind, error.code(), error.to_string());
         match &error {
-            EngineError::Gone { path, state: "deleted", .. } => {
-                failed.hint(format!("strongroom undelete /{path}"))
-            }
+            EngineError::Gone {
+                path,
+                state: "deleted",
+                ..
+            } => failed.hint(format!("strongroom undelete /{path}")),
             EngineError::Gone { path, .. } | EngineError::VersionMismatch { path, .. } => {
                 failed.hint(format!("strongroom history /{path}"))
             }
@@ -171,7 +182,11 @@ impl From<ParsePathError> for CommandError {
 
 impl From<BackendError> for CommandError {
     fn from(error: BackendError) -> Self {
-        Self::new(backend_kind(error.kind), backend_code(error.kind), error.to_string())
+        Self::new(
+            backend_kind(error.kind),
+            backend_code(error.kind),
+            error.to_string(),
+        )
     }
 }
 

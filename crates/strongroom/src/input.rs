@@ -29,8 +29,10 @@ impl ValueSource {
             Some(text) => match text.strip_prefix('@') {
                 Some(file) if !file.is_empty() => Ok(Self::File(file.to_owned())),
                 // The argument may be the secret itself, so it is not repeated.
-                _ => Err(CommandError::usage("a value is never an argument: others could read it")
-                    .hint("type it at the prompt, pipe it in, or name a file with @FILE")),
+                _ => Err(
+                    CommandError::usage("a value is never an argument: others could read it")
+                        .hint("type it at the prompt, pipe it in, or name a file with @FILE"),
+                ),
             },
         }
     }
@@ -53,7 +55,8 @@ impl ValueSource {
                 let without = without.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
                 match without {
                     Some(line) => {
-                        app.ui.say("dropped one trailing newline (--exact keeps it)");
+                        app.ui
+                            .say("dropped one trailing newline (--exact keeps it)");
                         Ok(SecretValue::copy_from(line))
                     }
                     None => Ok(SecretValue::copy_from(&bytes)),

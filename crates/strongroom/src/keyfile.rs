@@ -40,17 +40,21 @@ pub(crate) fn read(path: &Path) -> Result<Option<SecretValue>, CommandError> {
     }
     if stat.st_mode & 0o077 != 0 {
         let mode = stat.st_mode & 0o777;
-        return Err(unusable(path, &format!("others can read it (mode {mode:03o})")).hint(format!(
-            "chmod 600 {}; if others had access, `strongroom key rotate` and new key slots",
-            path.display()
-        )));
+        return Err(
+            unusable(path, &format!("others can read it (mode {mode:03o})")).hint(format!(
+                "chmod 600 {}; if others had access, `strongroom key rotate` and new key slots",
+                path.display()
+            )),
+        );
     }
     let mut text = Zeroizing::new(Vec::with_capacity(128));
     File::from(file)
         .take(FILE_BYTES_MAX)
         .read_to_end(&mut text)
         .map_err(|error| unusable(path, &error.to_string()))?;
-    decode(&text).map(Some).ok_or_else(|| unusable(path, "it is not a Strongroom key file"))
+    decode(&text)
+        .map(Some)
+        .ok_or_else(|| unusable(path, "it is not a Strongroom key file"))
 }
 
 fn decode(text: &[u8]) -> Option<SecretValue> {
@@ -72,7 +76,10 @@ pub(crate) fn create(path: &Path, rng: &dyn Rng) -> Result<SecretValue, CommandE
         .map_err(|error| unusable(path, &error.to_string()))?;
     let mut key = Zeroizing::new([0; KEY_BYTES]);
     rng.fill(&mut *key);
-    let text = Zeroizing::new(format!("{PREFIX}{}\n", *Zeroizing::new(BASE64.encode(&*key))));
+    let text = Zeroizing::new(format!(
+        "{PREFIX}{}\n",
+        *Zeroizing::new(BASE64.encode(&*key))
+    ));
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".new-{}", std::process::id()));
     let draft = Path::new(&draft);

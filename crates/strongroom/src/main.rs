@@ -52,8 +52,13 @@ fn main() -> ExitCode {
 /// A panic is a bug of ours; its message might quote a value, so only its place is shown.
 fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
     use std::io::Write;
-    let place = panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
-    let _ = writeln!(std::io::stderr(), "error: strongroom has a bug{place}; nothing half-done was stored");
+    let place = panic
+        .location()
+        .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+    let _ = writeln!(
+        std::io::stderr(),
+        "error: strongroom has a bug{place}; nothing half-done was stored"
+    );
 }
 
 fn dispatch(app: &App, command: &Command) -> Result<u8, CommandError> {

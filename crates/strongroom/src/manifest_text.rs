@@ -26,17 +26,17 @@ impl Candidate {
         // EXPOSE: looked at to guess its kind; only a plain setting's value is kept.
         let text = value.expose_secret_text().unwrap_or_default();
         let guess = placeholder::guess(name, text);
-        let class = match (guess.is_generated, guess.is_infrastructure) {
+        let class = match (guess.generated, guess.infrastructure) {
             (true, _) => Class::PerInstallGenerated,
             (_, true) => Class::Infrastructure,
             _ => Class::UserPrompt,
         };
         let is_plain_text = !text.chars().any(char::is_control);
-        let keeps_default = !guess.is_sensitive && is_plain_text && !text.is_empty();
+        let keeps_default = !guess.sensitive && is_plain_text && !text.is_empty();
         Self {
             name: name.to_owned(),
-            is_sensitive: guess.is_sensitive,
-            value_type: guess.value_type,
+            is_sensitive: guess.sensitive,
+            value_type: guess.format,
             class,
             is_required: !text.is_empty(),
             default: keeps_default.then(|| text.to_owned()),
@@ -77,8 +77,9 @@ pub(crate) fn manifest(project: &str, chain: &[&str], candidates: &[Candidate]) 
          chain = [\"store\", \"env\"]\n",
         quoted(project)
     );
-    let (secrets, settings): (Vec<_>, Vec<_>) =
-        candidates.iter().partition(|candidate| candidate.is_sensitive);
+    let (secrets, settings): (Vec<_>, Vec<_>) = candidates
+        .iter()
+        .partition(|candidate| candidate.is_sensitive);
     for (title, group) in [("Secrets", secrets), ("Plain settings", settings)] {
         if group.is_empty() {
             continue;
@@ -108,7 +109,13 @@ pub(crate) fn project_name(folder: &str) -> String {
     let name: String = folder
         .to_lowercase()
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "._-".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
         .collect();
     let name = name.trim_matches(['-', '.']).to_owned();
     if name.is_empty() { "app".into() } else { name }
@@ -117,12 +124,21 @@ pub(crate) fn project_name(folder: &str) -> String {
 /// Candidates without doubles, in order.
 pub(crate) fn distinct(candidates: Vec<Candidate>) -> Vec<Candidate> {
     let mut seen = BTreeSet::new();
-    candidates.into_iter().filter(|candidate| seen.insert(candidate.name.clone())).collect()
+    candidates
+        .into_iter()
+        .filter(|candidate| seen.insert(candidate.name.clone()))
+        .collect()
 }
 
 fn key(name: &str) -> String {
-    let is_bare = name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-    if is_bare && !name.is_empty() { name.to_owned() } else { quoted(name) }
+    let is_bare = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    if is_bare && !name.is_empty() {
+        name.to_owned()
+    } else {
+        quoted(name)
+    }
 }
 
 fn quoted(text: &str) -> String {

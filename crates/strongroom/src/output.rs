@@ -34,8 +34,7 @@ pub(crate) fn write(
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".new-{}", std::process::id()));
     let draft = Path::new(&draft);
-    let flags =
-        OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::open(draft, flags, mode).map_err(|error| failed(error.into()))?;
     let mut file = File::from(file);
     let written = file.write_all(bytes).and_then(|()| file.sync_all());

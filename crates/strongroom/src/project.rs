@@ -72,9 +72,11 @@ pub(crate) fn find(app: &App) -> Result<Option<PathBuf>, CommandError> {
 /// Loads the project; there must be one.
 pub(crate) fn load(app: &App) -> Result<Project, CommandError> {
     load_if_there(app)?.ok_or_else(|| {
-        CommandError::new(Kind::NotFound, "manifest.missing", format!(
-            "there is no {MANIFEST_NAME} here or in any folder above"
-        ))
+        CommandError::new(
+            Kind::NotFound,
+            "manifest.missing",
+            format!("there is no {MANIFEST_NAME} here or in any folder above"),
+        )
         .hint("strongroom init writes one; --manifest names one elsewhere")
     })
 }
@@ -96,23 +98,39 @@ pub(crate) fn load_at(app: &App, path: &Path) -> Result<Project, CommandError> {
 /// The project of a manifest's text; the local file beside it overrides it.
 pub(crate) fn from_text(app: &App, path: &Path, text: &str) -> Result<Project, CommandError> {
     let local_path = path.with_file_name(LOCAL_NAME);
-    let local = if local_path.is_file() { Some(read(&local_path)?) } else { None };
+    let local = if local_path.is_file() {
+        Some(read(&local_path)?)
+    } else {
+        None
+    };
     let name = path.display().to_string();
     let local_name = local_path.display().to_string();
     let mut sources = vec![Source { name: &name, text }];
     if let Some(text) = &local {
-        sources.push(Source { name: &local_name, text });
+        sources.push(Source {
+            name: &local_name,
+            text,
+        });
     }
     let (manifest, notices) =
         Manifest::parse(&sources).map_err(|problems| manifest_error(&problems))?;
     let (wanted, profile_from) = wanted_profile(app, &manifest);
     let profile = profile(&manifest, &wanted)?.clone();
-    Ok(Project { manifest, profile, path: path.to_owned(), notices, profile_from })
+    Ok(Project {
+        manifest,
+        profile,
+        path: path.to_owned(),
+        notices,
+        profile_from,
+    })
 }
 
 pub(crate) fn profile<'m>(manifest: &'m Manifest, name: &str) -> Result<&'m Profile, CommandError> {
     manifest.profile(name).ok_or_else(|| {
-        let known: Vec<&str> = manifest.profiles().map(|profile| profile.name.as_str()).collect();
+        let known: Vec<&str> = manifest
+            .profiles()
+            .map(|profile| profile.name.as_str())
+            .collect();
         let error = CommandError::usage(format!("there is no profile {name}"));
         match manifest::did_you_mean(name, known.iter().copied()) {
             Some(near) => error.hint(format!("did you mean {near}?")),
@@ -134,7 +152,11 @@ fn wanted_profile(app: &App, manifest: &Manifest) -> (String, &'static str) {
 fn read(path: &Path) -> Result<String, CommandError> {
     let cap = manifest::MANIFEST_BYTES_MAX as u64;
     let bytes = strongroom_backends::file::read_capped(path, cap).map_err(|error| {
-        let kind = if path.exists() { Kind::Failed } else { Kind::NotFound };
+        let kind = if path.exists() {
+            Kind::Failed
+        } else {
+            Kind::NotFound
+        };
         CommandError::new(kind, "manifest.unreadable", error.to_string())
     })?;
     String::from_utf8(bytes.to_vec()).map_err(|error| {
@@ -194,15 +216,25 @@ impl Project {
             "env" => Box::new(EnvBackend::new(app.environment.variables().to_vec())),
             "dotenv" => {
                 let file = if rest.is_empty() { ".env" } else { rest };
-                Box::new(DotenvBackend::new(self.beside(file), format!("dotenv:{file}")))
+                Box::new(DotenvBackend::new(
+                    self.beside(file),
+                    format!("dotenv:{file}"),
+                ))
             }
             "files" => {
-                let folder = if rest.is_empty() { "/run/secrets" } else { rest };
+                let folder = if rest.is_empty() {
+                    "/run/secrets"
+                } else {
+                    rest
+                };
                 Box::new(FilesBackend::new(self.beside(folder)))
             }
             _ => return Err(unknown_scheme(entry, scheme)),
         };
-        Ok(Some(Link { backend, is_optional }))
+        Ok(Some(Link {
+            backend,
+            is_optional,
+        }))
     }
 
     /// Paths in a chain are relative to the manifest.
@@ -213,21 +245,30 @@ impl Project {
     /// What a person means who writes a name or path.
     pub(crate) fn place(&self, text: &str) -> Result<Place<'_>, CommandError> {
         if let Some(declaration) = self.manifest.declaration(text) {
-            let lookup = strongroom_engine::resolve::lookup(
-                &self.manifest,
-                &self.profile.name,
-                declaration,
-            );
-            return Ok(Place { path: lookup.place, declaration: Some(declaration) });
+            let lookup =
+                strongroom_engine::resolve::lookup(&self.manifest, &self.profile.name, declaration);
+            return Ok(Place {
+                path: lookup.place,
+                declaration: Some(declaration),
+            });
         }
         if let Some(absolute) = text.strip_prefix('/') {
-            return Ok(Place { path: parse_path(absolute)?, declaration: None });
+            return Ok(Place {
+                path: parse_path(absolute)?,
+                declaration: None,
+            });
         }
         let relative = parse_path(text)?;
-        let by_path =
-            self.manifest.declarations().iter().find(|declaration| declaration.path == relative);
+        let by_path = self
+            .manifest
+            .declarations()
+            .iter()
+            .find(|declaration| declaration.path == relative);
         let path = relative.below(&self.manifest.folder(&self.profile.name))?;
-        Ok(Place { path, declaration: by_path })
+        Ok(Place {
+            path,
+            declaration: by_path,
+        })
     }
 }
 
@@ -247,15 +288,19 @@ pub(crate) fn place<'p>(
         Some(project) => project.place(text),
         None => {
             let path = parse_path(text.strip_prefix('/').unwrap_or(text))?;
-            Ok(Place { path, declaration: None })
+            Ok(Place {
+                path,
+                declaration: None,
+            })
         }
     }
 }
 
 fn parse_path(text: &str) -> Result<SecretPath, CommandError> {
-    text.parse().map_err(|error: strongroom_core::path::ParsePathError| {
-        CommandError::usage(error.to_string())
-    })
+    text.parse()
+        .map_err(|error: strongroom_core::path::ParsePathError| {
+            CommandError::usage(error.to_string())
+        })
 }
 
 fn scheme_of(entry: &str) -> &str {
@@ -264,15 +309,16 @@ fn scheme_of(entry: &str) -> &str {
 
 /// Cuts `?optional=…` off a chain entry.
 fn split_options(entry: &str) -> Result<(&str, bool), CommandError> {
-    let Some((address, options)) = entry.split_once('?') else { return Ok((entry, false)) };
+    let Some((address, options)) = entry.split_once('?') else {
+        return Ok((entry, false));
+    };
     let mut is_optional = false;
     for option in options.split('&') {
         match option.split_once('=').unwrap_or((option, "true")) {
             ("optional", value) => {
-                is_optional =
-                    strongroom_core::format::parse_bool(value).ok_or_else(|| {
-                        CommandError::usage(format!("chain entry {address}: optional is a boolean"))
-                    })?;
+                is_optional = strongroom_core::format::parse_bool(value).ok_or_else(|| {
+                    CommandError::usage(format!("chain entry {address}: optional is a boolean"))
+                })?;
             }
             (key, _) => {
                 let message = format!("chain entry {address}: the option {key} is not known");
@@ -285,8 +331,9 @@ fn split_options(entry: &str) -> Result<(&str, bool), CommandError> {
 
 fn unknown_scheme(entry: &str, scheme: &str) -> CommandError {
     const KNOWN: [&str; 4] = ["store", "dotenv", "env", "files"];
-    const PLANNED: [&str; 9] =
-        ["aws", "vault", "gcp", "azure", "k8s", "keyring", "age", "sops", "exec"];
+    const PLANNED: [&str; 9] = [
+        "aws", "vault", "gcp", "azure", "k8s", "keyring", "age", "sops", "exec",
+    ];
     if PLANNED.contains(&scheme) {
         let message = format!("chain entry {entry}: this version cannot talk to {scheme} yet");
         return CommandError::new(Kind::Unreachable, "backend.not_built", message)

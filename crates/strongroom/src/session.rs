@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use strongroom_core::port::Rng;
@@ -61,12 +60,16 @@ impl Session {
             return;
         }
         if let Err(error) = self.storage.back_up_daily(app.now().as_micros()) {
-            app.ui.warn(&format!("warning: the daily backup could not be made: {error}"));
+            app.ui.warn(&format!(
+                "warning: the daily backup could not be made: {error}"
+            ));
         }
         let seals = self.storage.seals().unwrap_or(0);
         let keys = self.unsealed.keyring.data_keys().len() as u64;
         if seals / SEALS_PER_KEY_MAX >= keys {
-            app.ui.warn("hint: this store has sealed very often under its data key: strongroom key rotate");
+            app.ui.warn(
+                "hint: this store has sealed very often under its data key: strongroom key rotate",
+            );
         }
     }
 }
@@ -118,9 +121,18 @@ fn create(app: &App, path: &Path) -> Result<Session, CommandError> {
     let key = keyfile::create(&key_path, &SystemRng)?;
     let now = app.now();
     let (mut header, unsealed) = Header::create(&SystemRng, now);
-    let context = WrapContext { rng: &SystemRng, now };
+    let context = WrapContext {
+        rng: &SystemRng,
+        now,
+    };
     header
-        .add_slot(&unsealed, SlotKind::KeyFile, "made with the store", &key, &context)
+        .add_slot(
+            &unsealed,
+            SlotKind::KeyFile,
+            "made with the store",
+            &key,
+            &context,
+        )
         .map_err(|error| CommandError::failed(error.to_string()))?;
     let barrier = Barrier::new(header.store_id(), &unsealed.keyring);
     let first = Engine::first_records(&barrier);
@@ -156,7 +168,15 @@ fn enter(
     let engine = Engine::new(port, barrier.clone());
     let context = context(app);
     let has_written = Cell::new(false);
-    Ok(Session { engine, storage, context, barrier, unsealed, slot, has_written })
+    Ok(Session {
+        engine,
+        storage,
+        context,
+        barrier,
+        unsealed,
+        slot,
+        has_written,
+    })
 }
 
 fn context(app: &App) -> OpContext {
@@ -178,14 +198,19 @@ fn unseal(app: &App, header: &Header) -> Result<(Unsealed, KeySlot), CommandErro
         return Ok(found);
     }
     for slot in header.slots() {
-        let SlotKind::OsKeyring { service } = &slot.kind else { continue };
+        let SlotKind::OsKeyring { service } = &slot.kind else {
+            continue;
+        };
         match oskeyring::get(service, &header.store_id(), slot.id) {
             Ok(Some(key)) => match header.unseal(slot.id, &key) {
                 Ok(unsealed) => return Ok((unsealed, slot.clone())),
                 Err(error) => refused.push(format!("slot {} (keyring): {error}", slot.id)),
             },
             Ok(None) => {
-                refused.push(format!("slot {} (keyring): {service} has no such entry", slot.id));
+                refused.push(format!(
+                    "slot {} (keyring): {service} has no such entry",
+                    slot.id
+                ));
             }
             Err(error) => refused.push(format!("slot {} (keyring): {error}", slot.id)),
         }
@@ -193,7 +218,12 @@ fn unseal(app: &App, header: &Header) -> Result<(Unsealed, KeySlot), CommandErro
     if let Some(found) = try_passphrase(app, header, &mut refused)? {
         return Ok(found);
     }
-    let slots = header.slots().iter().map(|slot| slot.kind.word()).collect::<Vec<_>>().join(", ");
+    let slots = header
+        .slots()
+        .iter()
+        .map(|slot| slot.kind.word())
+        .collect::<Vec<_>>()
+        .join(", ");
     let mut error = CommandError::new(
         Kind::Locked,
         "store.locked",
@@ -205,11 +235,14 @@ fn unseal(app: &App, header: &Header) -> Result<(Unsealed, KeySlot), CommandErro
 
 fn try_key_file(
     header: &Header,
-    path: &PathBuf,
+    path: &Path,
     refused: &mut Vec<String>,
 ) -> Result<Option<(Unsealed, KeySlot)>, CommandError> {
-    let slots: Vec<&KeySlot> =
-        header.slots().iter().filter(|slot| slot.kind == SlotKind::KeyFile).collect();
+    let slots: Vec<&KeySlot> = header
+        .slots()
+        .iter()
+        .filter(|slot| slot.kind == SlotKind::KeyFile)
+        .collect();
     if slots.is_empty() {
         return Ok(None);
     }
@@ -231,12 +264,17 @@ fn try_key_file(
             Ok(unsealed) => return Ok(Some((unsealed, slot.clone()))),
             Err(UnsealError::Slot(UnwrapError::WrongKey)) => {}
             Err(error) => {
-                return Err(CommandError::new(Kind::Failed, "store.keyring", error.to_string())
-                    .hint("strongroom doctor --restore-backup puts the daily backup in place"));
+                return Err(
+                    CommandError::new(Kind::Failed, "store.keyring", error.to_string())
+                        .hint("strongroom doctor --restore-backup puts the daily backup in place"),
+                );
             }
         }
     }
-    refused.push(format!("key file {}: it does not open this store", path.display()));
+    refused.push(format!(
+        "key file {}: it does not open this store",
+        path.display()
+    ));
     Ok(None)
 }
 
@@ -246,9 +284,8 @@ fn try_passphrase(
     header: &Header,
     refused: &mut Vec<String>,
 ) -> Result<Option<(Unsealed, KeySlot)>, CommandError> {
-    let is_typed = |slot: &&KeySlot| {
-        matches!(slot.kind, SlotKind::Passphrase { .. } | SlotKind::Recovery)
-    };
+    let is_typed =
+        |slot: &&KeySlot| matches!(slot.kind, SlotKind::Passphrase { .. } | SlotKind::Recovery);
     let slots: Vec<&KeySlot> = header.slots().iter().filter(is_typed).collect();
     if slots.is_empty() {
         return Ok(None);
@@ -256,7 +293,10 @@ fn try_passphrase(
     let attempt = |secret: &SecretValue| -> Option<(Unsealed, KeySlot)> {
         slots.iter().find_map(|slot| {
             // EXPOSE: only its prefix is looked at, to spare a slow derivation.
-            let is_kit = secret.expose_secret().trim_ascii_start().starts_with(b"SRK1");
+            let is_kit = secret
+                .expose_secret()
+                .trim_ascii_start()
+                .starts_with(b"SRK1");
             if is_kit != (slot.kind == SlotKind::Recovery) {
                 return None;
             }
@@ -272,8 +312,11 @@ fn try_passphrase(
         return Ok(found);
     }
     if !app.ui.is_interactive() {
-        refused.push("nobody is there to type the passphrase; \
-                      STRONGROOM_PASSPHRASE_FILE names a file that holds it".into());
+        refused.push(
+            "nobody is there to type the passphrase; \
+                      STRONGROOM_PASSPHRASE_FILE names a file that holds it"
+                .into(),
+        );
         return Ok(None);
     }
     for _ in 0..PASSPHRASE_TRIES {
@@ -290,5 +333,6 @@ fn try_passphrase(
 /// A moment from microseconds, for tables.
 pub(crate) fn day(time: Timestamp) -> String {
     let text = time.to_string();
-    text.get(..16).map_or(text.clone(), |minute| minute.replace('T', " "))
+    text.get(..16)
+        .map_or(text.clone(), |minute| minute.replace('T', " "))
 }

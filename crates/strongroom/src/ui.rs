@@ -104,9 +104,9 @@ impl Ui {
     pub(crate) fn print_bytes(&self, bytes: &[u8]) -> Result<(), CommandError> {
         let mut out = io::stdout().lock();
         match out.write_all(bytes).and_then(|()| out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(CommandError::failed(format!("stdout cannot be written: {error}")))
-            }
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::failed(
+                format!("stdout cannot be written: {error}"),
+            )),
             _ => Ok(()),
         }
     }
@@ -129,13 +129,18 @@ impl Ui {
 
     pub(crate) fn table(&self, headings: &[&str], rows: Vec<Vec<String>>) -> String {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
         for row in rows {
             table.add_row(row.iter().map(|cell| clean(cell)));
         }
         let text = table.to_string();
-        let lines: Vec<String> = text.lines().map(|line| self.tint_row(line.trim_end())).collect();
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| self.tint_row(line.trim_end()))
+            .collect();
         lines.join("\n")
     }
 
@@ -200,13 +205,18 @@ impl Ui {
         confirm: bool,
     ) -> Result<SecretValue, CommandError> {
         if !self.is_interactive {
-            return Err(CommandError::usage(format!("{question}: nobody is there to answer")));
+            return Err(CommandError::usage(format!(
+                "{question}: nobody is there to answer"
+            )));
         }
         let mut prompt = Password::new(question).with_display_mode(PasswordDisplayMode::Hidden);
         if !confirm {
             prompt = prompt.without_confirmation();
         }
-        prompt.prompt().map(SecretValue::from_text).map_err(|error| prompt_failed(&error))
+        prompt
+            .prompt()
+            .map(SecretValue::from_text)
+            .map_err(|error| prompt_failed(&error))
     }
 
     /// Reports a failure.
@@ -246,7 +256,11 @@ fn prompt_failed(error: &InquireError) -> CommandError {
 }
 
 fn paint(has_colour: bool, tone: Tone, text: &str) -> String {
-    if has_colour { format!("\x1b[{}m{text}\x1b[0m", tone.code()) } else { text.to_owned() }
+    if has_colour {
+        format!("\x1b[{}m{text}\x1b[0m", tone.code())
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Shows control characters instead of sending them to the terminal. Our own colours pass.

@@ -39,7 +39,8 @@ fn message(error: &Error) -> String {
     match error.kind() {
         ErrorKind::UnknownArgument => match flag_name(&argument) {
             Some(flag) => format!("the option {flag} is not known"),
-            None => "there is one argument too many (it is not repeated here: it may be a secret)".into(),
+            None => "there is one argument too many (it is not repeated here: it may be a secret)"
+                .into(),
         },
         ErrorKind::InvalidSubcommand => match text(error, ContextKind::InvalidSubcommand) {
             Some(name) if name.len() <= 24 => format!("there is no command {name}"),
@@ -52,7 +53,9 @@ fn message(error: &Error) -> String {
         },
         ErrorKind::ValueValidation => {
             let reason = std::error::Error::source(error).map(ToString::to_string);
-            let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            let reason = reason
+                .map(|reason| format!(": {reason}"))
+                .unwrap_or_default();
             format!("the value of {argument} is not valid{reason}")
         }
         ErrorKind::ArgumentConflict => match text(error, ContextKind::PriorArg) {
@@ -61,7 +64,10 @@ fn message(error: &Error) -> String {
         },
         ErrorKind::MissingSubcommand => "a command is missing".into(),
         ErrorKind::InvalidUtf8 => "an argument is not UTF-8".into(),
-        kind => kind.as_str().unwrap_or("the command line is not understood").into(),
+        kind => kind
+            .as_str()
+            .unwrap_or("the command line is not understood")
+            .into(),
     }
 }
 
@@ -69,15 +75,22 @@ fn message(error: &Error) -> String {
 fn flag_name(argument: &str) -> Option<&str> {
     let name = argument.split('=').next()?;
     let is_flag = name.starts_with("--")
-        && name.chars().skip(2).all(|c| c.is_ascii_lowercase() || c == '-')
+        && name
+            .chars()
+            .skip(2)
+            .all(|c| c.is_ascii_lowercase() || c == '-')
         || name.len() == 2 && name.starts_with('-');
     is_flag.then_some(name)
 }
 
 fn suggestion(error: &Error) -> Option<String> {
-    [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
-        .into_iter()
-        .find_map(|kind| text(error, kind))
+    [
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedValue,
+    ]
+    .into_iter()
+    .find_map(|kind| text(error, kind))
 }
 
 fn values(error: &Error) -> Option<String> {

@@ -221,6 +221,6 @@ fn find(file: &DotenvFile, lookup: &Lookup) -> Option<Fetched> {
     Some(Fetched {
         value: value.clone(),
         version: None,
-                expires_at: None,
+        expires_at: None,
     })
 }

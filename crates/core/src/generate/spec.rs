@@ -479,7 +479,7 @@ fn whole_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 pub enum ParseGeneratorError {
     /// No generator has this name.
     #[error(
-        "unknown generator type {kind:?}; known are random, uuid, base64, base64url, hex, \
+        "unknown generator type `{kind}`; known are random, uuid, base64, base64url, hex, \
          timestamp, password and passphrase"
     )]
     UnknownType {

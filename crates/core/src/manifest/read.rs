@@ -163,7 +163,7 @@ impl Reader<'_, '_> {
         } else if message.contains("did not match any variant") {
             ("manifest.wrong_type", "the value has the wrong type".into())
         } else {
-            ("manifest.wrong_value", own_message(message))
+            ("manifest.wrong_value", own_message(&key, message))
         };
         self.problem(span.start, &key, code, message, None);
     }
@@ -237,11 +237,37 @@ impl Reader<'_, '_> {
     }
 }
 
-/// Messages of our own types are written to hold no value; anything else is not repeated.
-fn own_message(message: &str) -> String {
-    match message.strip_prefix(crate::generate::MESSAGE_PREFIX) {
-        Some(own) => own.to_owned(),
-        None => "the value cannot be read".into(),
+/// Keys of a generator that its messages may name.
+const GENERATOR_KEYS: [&str; 9] = [
+    "type",
+    "length",
+    "bytes",
+    "charset",
+    "words",
+    "separator",
+    "classes",
+    "symbols",
+    "allow_short_charset",
+];
+
+/// A generator's own messages name bounds and words of ours; anything else is not repeated.
+fn own_message(key: &str, message: &str) -> String {
+    let is_of_generator = key.ends_with(".generator");
+    match message.split_once('`') {
+        None if is_of_generator => message.to_owned(),
+        // What stands in backticks was typed by somebody.
+        Some(_) if is_of_generator => {
+            let keep = |(at, part): (usize, &'_ str)| {
+                let is_ours = at % 2 == 0 || GENERATOR_KEYS.contains(&part);
+                if is_ours {
+                    part.to_owned()
+                } else {
+                    "…".to_owned()
+                }
+            };
+            message.split('`').enumerate().map(keep).collect()
+        }
+        _ => "the value cannot be read".into(),
     }
 }
 

@@ -20,6 +20,7 @@ use super::raw::Rotation;
 use super::read::Read;
 use crate::format::Pattern;
 use crate::format::PatternSet;
+use crate::generate::Proof;
 use crate::path::SecretPath;
 use crate::registry::Class;
 use crate::registry::Declaration;
@@ -34,6 +35,8 @@ const BUILT_IN: [(&str, bool); 3] = [
     ("production", true),
 ];
 const NAME_CHARS_MAX: usize = 128;
+/// Generated values with fewer bits of entropy are reported.
+const GENERATED_BITS_MIN: f64 = 128.0;
 
 pub(super) fn validate(read: Read) -> Result<(Manifest, Vec<Problem>), Vec<Problem>> {
     let Read {
@@ -200,10 +203,7 @@ impl Check {
         let key = format!("profiles.{name}");
         let mut lineage = vec![name.to_owned()];
         let mut merged = RawProfile::default();
-        loop {
-            let Some(current) = lineage.last().and_then(|name| raw.get(name)) else {
-                break;
-            };
+        while let Some(current) = lineage.last().and_then(|name| raw.get(name)) {
             merged.chain = merged.chain.or_else(|| current.chain.clone());
             merged.strict = merged.strict.or(current.strict);
             merged.allow_placeholders = merged
@@ -463,29 +463,34 @@ impl Check {
             return;
         };
         let key = format!("{key}.generator");
-        if let Some(reason) =
-            generator.contradicts(declaration.format.as_deref(), declaration.value_type)
-        {
+        let kind = declaration.value_type;
+        if let Proof::Never { reason } = generator.proves(declaration.format.as_deref(), kind) {
             let message = format!("what it generates does not satisfy the declaration: {reason}");
             self.add(&key, "manifest.contradiction", message, None);
         }
-        if let Some(bits) = declaration.min_entropy
-            && generator.entropy_bits() < bits
+        let bits = generator.entropy_bits();
+        if let Some(least) = declaration.min_entropy
+            && bits < least
         {
-            let message = format!(
-                "it gives {:.0} bits, but min_entropy asks for {bits}",
-                generator.entropy_bits()
-            );
+            let message = format!("it gives {bits:.0} bits, but min_entropy asks for {least}");
             self.add(&key, "manifest.contradiction", message, None);
         }
-        if let (Some(least), Some(most)) = (declaration.min_length, generator.max_chars())
+        if let (Some(least), Some(most)) = (declaration.min_length, generator.chars_max())
             && most < least
         {
             let message = format!("it gives {most} characters, but min_length asks for {least}");
             self.add(&key, "manifest.contradiction", message, None);
         }
-        for warning in generator.warnings() {
-            self.notice(&key, "manifest.generator_weak", warning);
+        if !generator.makes_secrets() {
+            self.notice(
+                &key,
+                "manifest.generator_weak",
+                "a time is no secret: anybody can guess it",
+            );
+        } else if bits < GENERATED_BITS_MIN {
+            let message =
+                format!("it gives {bits:.0} bits; {GENERATED_BITS_MIN:.0} or more are safe");
+            self.notice(&key, "manifest.generator_weak", message);
         }
     }
 

@@ -29,7 +29,11 @@ pub(crate) fn run(app: &App, args: &AuditArgs) -> Result<(), CommandError> {
     };
     let session = session::open(app)?;
     let mut events = pollster::block_on(session.engine.audit_log(since, LIMIT_MAX))?;
-    if let Some(prefix) = args.path.as_deref().map(|path| path.trim_start_matches('/')) {
+    if let Some(prefix) = args
+        .path
+        .as_deref()
+        .map(|path| path.trim_start_matches('/'))
+    {
         events.retain(|event| event.paths.iter().any(|path| path.starts_with(prefix)));
     }
     let skip = events.len().saturating_sub(args.limit);
@@ -69,7 +73,8 @@ pub(crate) fn run(app: &App, args: &AuditArgs) -> Result<(), CommandError> {
             ]
         })
         .collect();
-    app.ui.print_table(&["when", "action", "what", "through", "who"], rows)
+    app.ui
+        .print_table(&["when", "action", "what", "through", "who"], rows)
 }
 
 fn since_of(app: &App, text: &str) -> Result<strongroom_core::time::Timestamp, CommandError> {
@@ -77,7 +82,8 @@ fn since_of(app: &App, text: &str) -> Result<strongroom_core::time::Timestamp, C
         let back = strongroom_core::time::Span::from_seconds(-span.as_seconds());
         return Ok(app.now().plus(back));
     }
-    text.parse().map_err(|error: strongroom_core::time::ParseTimeError| {
-        CommandError::usage(format!("--since: {error}"))
-    })
+    text.parse()
+        .map_err(|error: strongroom_core::time::ParseTimeError| {
+            CommandError::usage(format!("--since: {error}"))
+        })
 }

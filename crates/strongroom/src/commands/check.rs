@@ -53,10 +53,16 @@ enum ReportFormat {
 
 pub(crate) fn run(app: &App, args: &CheckArgs) -> Result<(), CommandError> {
     let project = project::load(app)?;
-    let session = if project.uses_store() { session::open_if_there(app)? } else { None };
+    let session = if project.uses_store() {
+        session::open_if_there(app)?
+    } else {
+        None
+    };
     let links = project.links(app, session.as_ref())?;
     let fingerprint = |value: &strongroom_core::secret::SecretValue| {
-        session.as_ref().map_or([0; 16], |session| session.barrier.fingerprint(value))
+        session
+            .as_ref()
+            .map_or([0; 16], |session| session.barrier.fingerprint(value))
     };
     let elsewhere = elsewhere(&project, session.as_ref(), &fingerprint)?;
     let request = Request {
@@ -72,21 +78,37 @@ pub(crate) fn run(app: &App, args: &CheckArgs) -> Result<(), CommandError> {
     let resolution = pollster::block_on(resolve::resolve(&request, &links));
     let is_ok = resolution.is_ok()
         && !(args.strict && !(resolution.problems.is_empty() && project.notices.is_empty()));
-    let format = if app.ui.is_json { ReportFormat::Json } else { args.format };
+    let format = if app.ui.is_json {
+        ReportFormat::Json
+    } else {
+        args.format
+    };
     match format {
-        ReportFormat::Json => app.ui.print_json(&report_json(&project, &resolution, is_ok))?,
+        ReportFormat::Json => app
+            .ui
+            .print_json(&report_json(&project, &resolution, is_ok))?,
         ReportFormat::Github => app.ui.print(&annotations(&project, &resolution))?,
         ReportFormat::Table => {
             app.ui.print(&table(app, &project, &resolution))?;
-            app.ui.print(&problems(app, &project, &resolution, Stream::Out))?;
+            app.ui
+                .print(&problems(app, &project, &resolution, Stream::Out))?;
         }
     }
-    if is_ok { Ok(()) } else { Err(CommandError::reported(kind_of(&resolution), "check.failed")) }
+    if is_ok {
+        Ok(())
+    } else {
+        Err(CommandError::reported(kind_of(&resolution), "check.failed"))
+    }
 }
 
 /// The exit code: that of a failed backend, or "validation failed".
 pub(crate) fn kind_of(resolution: &Resolution<'_>) -> Kind {
-    resolution.failures.first().map_or(Kind::Validation, |failure| error::backend_kind(failure.kind))
+    resolution
+        .failures
+        .first()
+        .map_or(Kind::Validation, |failure| {
+            error::backend_kind(failure.kind)
+        })
 }
 
 /// What other profiles hold, where the profile is strict and there is a store.
@@ -95,17 +117,21 @@ pub(crate) fn elsewhere<'f>(
     session: Option<&Session>,
     fingerprint: &'f dyn Fn(&strongroom_core::secret::SecretValue) -> [u8; 16],
 ) -> Result<Option<Elsewhere<'f>>, CommandError> {
-    let (Some(session), true) = (session, project.profile.is_strict) else { return Ok(None) };
+    let (Some(session), true) = (session, project.profile.is_strict) else {
+        return Ok(None);
+    };
     let mut fingerprints: BTreeMap<String, Vec<(String, [u8; 16])>> = BTreeMap::new();
     for profile in project.manifest.profiles() {
         if profile.name == project.profile.name {
             continue;
         }
         let folder = project.manifest.folder(&profile.name);
-        let entries =
-            pollster::block_on(session.engine.list_recursive(&session.context, &folder))?;
+        let entries = pollster::block_on(session.engine.list_recursive(&session.context, &folder))?;
         for entry in entries.iter().filter(|entry| entry.is_live) {
-            let path = entry.path.strip_prefix(&format!("{folder}/")).unwrap_or(&entry.path);
+            let path = entry
+                .path
+                .strip_prefix(&format!("{folder}/"))
+                .unwrap_or(&entry.path);
             let declared = project.manifest.declarations().iter();
             for declaration in declared.filter(|declaration| declaration.path.as_str() == path) {
                 let others = fingerprints.entry(declaration.name.clone()).or_default();
@@ -113,11 +139,18 @@ pub(crate) fn elsewhere<'f>(
             }
         }
     }
-    Ok(Some(Elsewhere { fingerprints, fingerprint }))
+    Ok(Some(Elsewhere {
+        fingerprints,
+        fingerprint,
+    }))
 }
 
 pub(crate) fn looked_in(links: &[Link]) -> String {
-    links.iter().map(|link| link.backend.describe()).collect::<Vec<_>>().join(", ")
+    links
+        .iter()
+        .map(|link| link.backend.describe())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn table(app: &App, project: &Project, resolution: &Resolution<'_>) -> String {
@@ -136,12 +169,19 @@ fn table(app: &App, project: &Project, resolution: &Resolution<'_>) -> String {
                 secret.declaration.name.clone(),
                 secret.status.word().to_owned(),
                 secret.origin.word().unwrap_or_else(|| "-".into()),
-                if secret.is_required { "required" } else { "optional" }.to_owned(),
+                if secret.is_required {
+                    "required"
+                } else {
+                    "optional"
+                }
+                .to_owned(),
                 secret.declaration.class.word().to_owned(),
             ]
         })
         .collect();
-    let table = app.ui.table(&["name", "status", "source", "needed", "class"], rows);
+    let table = app
+        .ui
+        .table(&["name", "status", "source", "needed", "class"], rows);
     format!("{}\n{table}\n", app.ui.tint(Tone::Strong, &title))
 }
 
@@ -169,15 +209,29 @@ pub(crate) fn problems(
         text.push('\n');
     };
     for failure in &resolution.failures {
-        add(&format!("\n{} {}", tint(Tone::Bad, "error"), crate::ui::clean(&failure.to_string())));
+        add(&format!(
+            "\n{} {}",
+            tint(Tone::Bad, "error"),
+            crate::ui::clean(&failure.to_string())
+        ));
     }
     for problem in &resolution.problems {
-        let tone = if problem.severity == Severity::Error { Tone::Bad } else { Tone::Doubtful };
+        let tone = if problem.severity == Severity::Error {
+            Tone::Bad
+        } else {
+            Tone::Doubtful
+        };
         let word = tint(tone, problem.severity.word());
         let name = tint(Tone::Strong, &problem.secret);
-        add(&format!("\n{word} {name} {}", crate::ui::clean(&problem.message)));
+        add(&format!(
+            "\n{word} {name} {}",
+            crate::ui::clean(&problem.message)
+        ));
         if problem.code == "check.missing" {
-            add(&format!("      looked in: {}", problem.looked_in.join(", ")));
+            add(&format!(
+                "      looked in: {}",
+                problem.looked_in.join(", ")
+            ));
             add(&format!("      who can set it: {}", problem.who));
         }
         add(&format!("      mend it: {}", problem.fix));
@@ -186,11 +240,19 @@ pub(crate) fn problems(
         add(&format!("\n{} {notice}", tint(Tone::Doubtful, "notice")));
     }
     let count = |severity| {
-        resolution.problems.iter().filter(|problem| problem.severity == severity).count()
+        resolution
+            .problems
+            .iter()
+            .filter(|problem| problem.severity == severity)
+            .count()
     };
     let errors = count(Severity::Error) + resolution.failures.len();
     let warnings = count(Severity::Warning);
-    let good = resolution.secrets.iter().filter(|secret| secret.value.is_some()).count();
+    let good = resolution
+        .secrets
+        .iter()
+        .filter(|secret| secret.value.is_some())
+        .count();
     let total = resolution.secrets.len();
     add(&format!(
         "\n{good} of {total} have a value; {}, {}",
@@ -201,7 +263,11 @@ pub(crate) fn problems(
 }
 
 pub(crate) fn plural(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
 }
 
 pub(crate) fn report_json(project: &Project, resolution: &Resolution<'_>, is_ok: bool) -> Value {
@@ -269,24 +335,36 @@ fn notice_json(notice: &manifest::Problem) -> Value {
 /// `::error file=…,line=…::…` lines.
 fn annotations(project: &Project, resolution: &Resolution<'_>) -> String {
     let escape = |text: &str| {
-        text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+        text.replace('%', "%25")
+            .replace('\r', "%0D")
+            .replace('\n', "%0A")
     };
     let file = project.path.display();
     let mut text = String::new();
     for failure in &resolution.failures {
-        text.push_str(&format!("::error file={file}::{}\n", escape(&failure.to_string())));
+        text.push_str(&format!(
+            "::error file={file}::{}\n",
+            escape(&failure.to_string())
+        ));
     }
     for problem in &resolution.problems {
         let message = format!("{} {}. {}", problem.secret, problem.message, problem.fix);
         let word = problem.severity.word();
-        text.push_str(&format!("::{word} file={file},title={}::{}\n", problem.code, escape(&message)));
+        text.push_str(&format!(
+            "::{word} file={file},title={}::{}\n",
+            problem.code,
+            escape(&message)
+        ));
     }
     for notice in &project.notices {
         let place = &notice.place;
         let message = format!("{}: {}", place.key, notice.message);
         text.push_str(&format!(
             "::notice file={},line={},col={}::{}\n",
-            place.file, place.line, place.column, escape(&message)
+            place.file,
+            place.line,
+            place.column,
+            escape(&message)
         ));
     }
     text

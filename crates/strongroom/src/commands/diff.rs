@@ -27,11 +27,16 @@ pub(crate) struct DiffArgs {
 
 pub(crate) fn run(app: &App, args: &DiffArgs) -> Result<(), CommandError> {
     let project = project::load(app)?;
-    let to = args.to.clone().unwrap_or_else(|| project.profile.name.clone());
+    let to = args
+        .to
+        .clone()
+        .unwrap_or_else(|| project.profile.name.clone());
     project::profile(&project.manifest, &args.from)?;
     project::profile(&project.manifest, &to)?;
     if args.from == to {
-        return Err(CommandError::usage(format!("{to} would be compared with itself")));
+        return Err(CommandError::usage(format!(
+            "{to} would be compared with itself"
+        )));
     }
     let session = session::open(app)?;
     let left = fingerprints(&session, &project, &args.from)?;
@@ -50,8 +55,10 @@ pub(crate) fn run(app: &App, args: &DiffArgs) -> Result<(), CommandError> {
         }
     }
     if app.ui.is_json {
-        let secrets: Vec<_> =
-            lines.iter().map(|(path, state)| json!({"path": path, "state": state})).collect();
+        let secrets: Vec<_> = lines
+            .iter()
+            .map(|(path, state)| json!({"path": path, "state": state}))
+            .collect();
         return app.ui.print_json(&json!({
             "version": 1,
             "first": args.from,
@@ -60,7 +67,10 @@ pub(crate) fn run(app: &App, args: &DiffArgs) -> Result<(), CommandError> {
         }));
     }
     if lines.is_empty() {
-        app.ui.say(&format!("{} and {to} hold the same secrets with the same values", args.from));
+        app.ui.say(&format!(
+            "{} and {to} hold the same secrets with the same values",
+            args.from
+        ));
         return Ok(());
     }
     let rows = lines
@@ -89,7 +99,11 @@ fn fingerprints(
         .into_iter()
         .filter(|entry| entry.is_live)
         .map(|entry| {
-            let path = entry.path.strip_prefix(&below).unwrap_or(&entry.path).to_owned();
+            let path = entry
+                .path
+                .strip_prefix(&below)
+                .unwrap_or(&entry.path)
+                .to_owned();
             (path, entry.fingerprint)
         })
         .collect())

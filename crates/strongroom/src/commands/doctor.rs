@@ -3,6 +3,8 @@ use serde_json::json;
 use strongroom_core::time::Timestamp;
 use strongroom_crypto::slot::SlotKind;
 use strongroom_engine::verify::Problem;
+use strongroom_engine::verify::Report;
+use strongroom_store::embedded::Backup;
 use strongroom_store::embedded::Rollback;
 use strongroom_store::embedded::restore_backup;
 
@@ -12,6 +14,7 @@ use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project;
 use crate::session;
+use crate::session::Session;
 use crate::session::day;
 use crate::ui::Tone;
 
@@ -42,50 +45,101 @@ pub(crate) fn run(app: &App, args: &DoctorArgs) -> Result<(), CommandError> {
     let mut rollback = Rollback::Refuse;
     if args.restore_backup {
         let path = app.settings.store()?.value;
-        app.ui.confirm(&format!("Put the daily backup in the place of {}?", path.display()))?;
+        app.ui.confirm(&format!(
+            "Put the daily backup in the place of {}?",
+            path.display()
+        ))?;
         let kept = restore_backup(&path)?;
-        app.ui.say(&format!("the backup is in place; the store before is {}", kept.display()));
+        app.ui.say(&format!(
+            "the backup is in place; the store before is {}",
+            kept.display()
+        ));
         rollback = Rollback::Accept;
     }
     if args.accept_rollback {
-        app.ui.confirm("Accept the store as it is, even if it has lost writes?")?;
+        app.ui
+            .confirm("Accept the store as it is, even if it has lost writes?")?;
         rollback = Rollback::Accept;
     }
     let session = session::open_with(app, rollback)?;
-    let integrity = session.storage.integrity()?;
-    let report = pollster::block_on(session.engine.verify())?;
-    let mut problems = report.problems;
-    problems.extend(
-        integrity.into_iter().map(|detail| Problem { what: "the store's file".into(), detail }),
+    let examination = examine(app, &session)?;
+    let manifest = project::load_if_there(app);
+    if app.ui.is_json {
+        app.ui
+            .print_json(&examination.json(&session, manifest.is_ok()))?;
+    } else {
+        examination.print(app, &session)?;
+    }
+    manifest?;
+    if examination.problems.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the store has {}",
+        plural(examination.problems.len(), "problem")
     );
+    let failed = CommandError::new(Kind::Failed, "store.damaged", message);
+    Err(match examination.backup {
+        Some(backup) => failed.hint(format!(
+            "the daily backup {} is of {}; --restore-backup puts it in place and keeps this store",
+            backup.path.display(),
+            Timestamp::from_micros(backup.made)
+        )),
+        None => failed.hint("there is no daily backup; what still opens can be exported"),
+    })
+}
+
+/// Everything that was looked at.
+struct Examination {
+    report: Report,
+    problems: Vec<Problem>,
+    findings: Vec<Finding>,
+    backup: Option<Backup>,
+}
+
+fn examine(app: &App, session: &Session) -> Result<Examination, CommandError> {
+    let integrity = session.storage.integrity()?;
+    let mut report = pollster::block_on(session.engine.verify())?;
+    let mut problems = std::mem::take(&mut report.problems);
+    let of_file = |detail| Problem {
+        what: "the store's file".into(),
+        detail,
+    };
+    problems.extend(integrity.into_iter().map(of_file));
     let backup = session.storage.last_backup();
     let header = session.storage.read_header()?;
     let findings = findings(app, &header, backup.as_ref().map(|backup| backup.made));
-    let manifest = project::load_if_there(app);
-    let is_ok = problems.is_empty() && manifest.is_ok();
-    if app.ui.is_json {
-        app.ui.print_json(&json!({
+    Ok(Examination {
+        report,
+        problems,
+        findings,
+        backup,
+    })
+}
+
+impl Examination {
+    fn json(&self, session: &Session, manifest_is_ok: bool) -> serde_json::Value {
+        let problem = |problem: &Problem| json!({"what": problem.what, "detail": problem.detail});
+        let finding = |finding: &Finding| json!({"what": finding.what, "next": finding.next});
+        json!({
             "version": 1,
-            "ok": is_ok,
+            "ok": self.problems.is_empty() && manifest_is_ok,
             "store": session.storage.path(),
-            "secrets": report.secrets,
-            "versions": report.versions,
-            "audit_records": report.audit_records,
-            "problems": problems.iter().map(|problem| json!({
-                "what": problem.what,
-                "detail": problem.detail,
-            })).collect::<Vec<_>>(),
-            "findings": findings.iter().map(|finding| json!({
-                "what": finding.what,
-                "next": finding.next,
-            })).collect::<Vec<_>>(),
-            "backup": backup.as_ref().map(|backup| json!({
+            "secrets": self.report.secrets,
+            "versions": self.report.versions,
+            "audit_records": self.report.audit_records,
+            "problems": self.problems.iter().map(problem).collect::<Vec<_>>(),
+            "findings": self.findings.iter().map(finding).collect::<Vec<_>>(),
+            "backup": self.backup.as_ref().map(|backup| json!({
                 "path": backup.path,
                 "made": Timestamp::from_micros(backup.made).to_string(),
             })),
-        }))?;
-    } else {
+        })
+    }
+
+    fn print(&self, app: &App, session: &Session) -> Result<(), CommandError> {
         let good = app.ui.tint(Tone::Good, "ok");
+        let count = |number: u64, noun| plural(usize::try_from(number).unwrap_or(usize::MAX), noun);
         app.ui.print_line(&format!(
             "{good}     the store {} opens ({}, slot {})",
             session.storage.path().display(),
@@ -94,42 +148,35 @@ pub(crate) fn run(app: &App, args: &DoctorArgs) -> Result<(), CommandError> {
         ))?;
         app.ui.print_line(&format!(
             "{good}     {} with {} and {} open",
-            plural(usize::try_from(report.secrets).unwrap_or(usize::MAX), "secret"),
-            plural(usize::try_from(report.versions).unwrap_or(usize::MAX), "version"),
-            plural(usize::try_from(report.audit_records).unwrap_or(usize::MAX), "audit record"),
+            count(self.report.secrets, "secret"),
+            count(self.report.versions, "version"),
+            count(self.report.audit_records, "audit record"),
         ))?;
-        if let Some(backup) = &backup {
+        if let Some(backup) = &self.backup {
             let made = day(Timestamp::from_micros(backup.made));
-            app.ui.print_line(&format!("{good}     daily backup {} of {made}", backup.path.display()))?;
+            let path = backup.path.display();
+            app.ui
+                .print_line(&format!("{good}     daily backup {path} of {made}"))?;
         }
-        for finding in &findings {
-            let tone = if finding.is_bad { Tone::Bad } else { Tone::Doubtful };
-            app.ui.print_line(&format!("{}   {}", app.ui.tint(tone, "note"), finding.what))?;
+        for finding in &self.findings {
+            let tone = if finding.is_bad {
+                Tone::Bad
+            } else {
+                Tone::Doubtful
+            };
+            app.ui
+                .print_line(&format!("{}   {}", app.ui.tint(tone, "note"), finding.what))?;
             if let Some(next) = &finding.next {
                 app.ui.print_line(&format!("       {next}"))?;
             }
         }
-        for problem in &problems {
+        for problem in &self.problems {
             let word = app.ui.tint(Tone::Bad, "wrong");
-            app.ui.print_line(&format!("{word}  {}: {}", problem.what, problem.detail))?;
+            app.ui
+                .print_line(&format!("{word}  {}: {}", problem.what, problem.detail))?;
         }
+        Ok(())
     }
-    if let Err(error) = manifest {
-        return Err(error);
-    }
-    if is_ok {
-        return Ok(());
-    }
-    let message = format!("the store has {}", plural(problems.len(), "problem"));
-    let failed = CommandError::new(Kind::Failed, "store.damaged", message);
-    Err(match backup {
-        Some(backup) => failed.hint(format!(
-            "the daily backup {} is of {}; --restore-backup puts it in place and keeps this store",
-            backup.path.display(),
-            Timestamp::from_micros(backup.made)
-        )),
-        None => failed.hint("there is no daily backup; what still opens can be exported"),
-    })
 }
 
 fn findings(

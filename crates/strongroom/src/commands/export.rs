@@ -74,7 +74,11 @@ type Values = Vec<(String, SecretValue)>;
 
 pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
     let project = project::load(app)?;
-    let session = if project.uses_store() { session::open_if_there(app)? } else { None };
+    let session = if project.uses_store() {
+        session::open_if_there(app)?
+    } else {
+        None
+    };
     let links = project.links(app, session.as_ref())?;
     let request = Request {
         manifest: &project.manifest,
@@ -88,8 +92,12 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
     };
     let resolution = pollster::block_on(resolve::resolve(&request, &links));
     if !resolution.is_ok() {
-        app.ui.warn(check::problems(app, &project, &resolution, Stream::Err).trim_start());
-        return Err(CommandError::reported(check::kind_of(&resolution), "check.failed"));
+        app.ui
+            .warn(check::problems(app, &project, &resolution, Stream::Err).trim_start());
+        return Err(CommandError::reported(
+            check::kind_of(&resolution),
+            "check.failed",
+        ));
     }
     let values: Values = resolution
         .secrets
@@ -103,10 +111,18 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
             secret.value.clone().map(|value| (name, value))
         })
         .collect();
-    let format = if app.ui.is_json { ExportFormat::Json } else { args.format };
+    let format = if app.ui.is_json {
+        ExportFormat::Json
+    } else {
+        args.format
+    };
     let text = render(format, &project.manifest.project, &values)?;
     if let Some(path) = &args.output {
-        let existing = if args.force { Existing::Replace } else { Existing::Keep };
+        let existing = if args.force {
+            Existing::Replace
+        } else {
+            Existing::Keep
+        };
         output::write(path, &text, Mode::RUSR | Mode::WUSR, existing)?;
         app.ui.say(&format!(
             "wrote {} to {} (mode 600)",
@@ -139,7 +155,10 @@ fn render(
 }
 
 fn buffer(values: &Values) -> Zeroizing<Vec<u8>> {
-    let bytes: usize = values.iter().map(|(name, value)| name.len() + value.len_bytes()).sum();
+    let bytes: usize = values
+        .iter()
+        .map(|(name, value)| name.len() + value.len_bytes())
+        .sum();
     Zeroizing::new(Vec::with_capacity(2 * bytes + 64 * values.len() + 256))
 }
 
@@ -235,14 +254,18 @@ fn lines(values: &Values, format: &str) -> Result<Zeroizing<Vec<u8>>, CommandErr
 /// A name that a shell would not take could run as a command.
 fn check_variable(name: &str) -> Result<(), CommandError> {
     let mut chars = name.chars();
-    let is_variable = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+    let is_variable = chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
     if is_variable {
         return Ok(());
     }
     let message = format!("{name} is no name of a shell variable");
-    Err(CommandError::new(Kind::Validation, "export.not_representable", message)
-        .hint("target = { type = \"env\", name = \"…\" } in the manifest gives it one"))
+    Err(
+        CommandError::new(Kind::Validation, "export.not_representable", message)
+            .hint("target = { type = \"env\", name = \"…\" } in the manifest gives it one"),
+    )
 }
 
 #[derive(serde::Serialize)]
@@ -253,12 +276,12 @@ struct KubernetesSecret<'a> {
     metadata: BTreeMap<&'a str, &'a str>,
     #[serde(rename = "type")]
     secret_type: &'a str,
-    data: BTreeMap<&'a str, Zeroizing<String>>,
+    data: BTreeMap<&'a str, String>,
 }
 
 fn kubernetes(project: &str, values: &Values) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     let name = project.to_lowercase().replace(['_', ' '], "-");
-    let secret = KubernetesSecret {
+    let mut secret = KubernetesSecret {
         api_version: "v1",
         kind: "Secret",
         metadata: BTreeMap::from([("name", name.as_str())]),
@@ -266,12 +289,12 @@ fn kubernetes(project: &str, values: &Values) -> Result<Zeroizing<Vec<u8>>, Comm
         // EXPOSE: exported on the user's order.
         data: values
             .iter()
-            .map(|(name, value)| {
-                (name.as_str(), Zeroizing::new(BASE64.encode(value.expose_secret())))
-            })
+            .map(|(name, value)| (name.as_str(), BASE64.encode(value.expose_secret())))
             .collect(),
     };
-    yaml(&secret)
+    let text = yaml(&secret);
+    secret.data.values_mut().for_each(zeroize::Zeroize::zeroize);
+    text
 }
 
 /// Heredoc lines, with an end mark that no value can foresee.

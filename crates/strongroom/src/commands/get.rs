@@ -74,17 +74,23 @@ pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
     }
     let is_terminal = std::io::stdout().is_terminal();
     if is_terminal && !args.reveal {
-        app.ui.confirm(&format!("Show the value of {} on this terminal?", args.name))?;
+        app.ui.confirm(&format!(
+            "Show the value of {} on this terminal?",
+            args.name
+        ))?;
     }
     // EXPOSE: `get` is the command that shows a value.
     app.ui.print_bytes(value.expose_secret())?;
-    if is_terminal { app.ui.print("\n") } else { Ok(()) }
+    if is_terminal {
+        app.ui.print("\n")
+    } else {
+        Ok(())
+    }
 }
 
 fn from_store(app: &App, place: &Place<'_>, version: Option<u64>) -> Result<Found, CommandError> {
     let session = session::open(app)?;
-    let secret =
-        pollster::block_on(session.engine.read(&session.context, &place.path, version))?;
+    let secret = pollster::block_on(session.engine.read(&session.context, &place.path, version))?;
     Ok(Found {
         value: secret.payload.value,
         source: "store".into(),
@@ -92,14 +98,16 @@ fn from_store(app: &App, place: &Place<'_>, version: Option<u64>) -> Result<Foun
     })
 }
 
-fn through_chain(
-    app: &App,
-    project: &Project,
-    place: &Place<'_>,
-) -> Result<Found, CommandError> {
-    let declaration = place.declaration.map(|declaration| declaration.name.clone());
+fn through_chain(app: &App, project: &Project, place: &Place<'_>) -> Result<Found, CommandError> {
+    let declaration = place
+        .declaration
+        .map(|declaration| declaration.name.clone());
     let name = declaration.unwrap_or_default();
-    let session = if project.uses_store() { session::open_if_there(app)? } else { None };
+    let session = if project.uses_store() {
+        session::open_if_there(app)?
+    } else {
+        None
+    };
     let links = project.links(app, session.as_ref())?;
     let only = BTreeSet::from([name.clone()]);
     let request = Request {
@@ -124,11 +132,20 @@ fn through_chain(
     let Some(value) = value else {
         let looked_in = check::looked_in(&links);
         let message = format!("{name} has no value in profile {}", project.profile.name);
-        return Err(CommandError::new(Kind::NotFound, "secret.not_found", message)
-            .hint(format!("looked in: {looked_in}"))
-            .hint(format!("strongroom set {name} --profile {}", project.profile.name)));
+        return Err(
+            CommandError::new(Kind::NotFound, "secret.not_found", message)
+                .hint(format!("looked in: {looked_in}"))
+                .hint(format!(
+                    "strongroom set {name} --profile {}",
+                    project.profile.name
+                )),
+        );
     };
-    Ok(Found { value, source: origin.word().unwrap_or_default(), version: None })
+    Ok(Found {
+        value,
+        source: origin.word().unwrap_or_default(),
+        version: None,
+    })
 }
 
 fn field_of(value: &SecretValue, field: &str, name: &str) -> Result<SecretValue, CommandError> {
@@ -136,7 +153,9 @@ fn field_of(value: &SecretValue, field: &str, name: &str) -> Result<SecretValue,
     let parsed: Result<serde_json::Map<String, serde_json::Value>, _> =
         serde_json::from_slice(value.expose_secret());
     let Ok(mut fields) = parsed else {
-        return Err(CommandError::usage(format!("the value of {name} is not a JSON object")));
+        return Err(CommandError::usage(format!(
+            "the value of {name} is not a JSON object"
+        )));
     };
     let known = fields.keys().cloned().collect::<Vec<_>>().join(", ");
     match fields.remove(field) {

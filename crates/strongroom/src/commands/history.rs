@@ -59,7 +59,8 @@ pub(crate) fn run(app: &App, args: &HistoryArgs) -> Result<(), CommandError> {
             ]
         })
         .collect();
-    app.ui.print_table(&["version", "state", "written", "how", "stages"], rows)
+    app.ui
+        .print_table(&["version", "state", "written", "how", "stages"], rows)
 }
 
 /// Make an earlier version's value current again, as a new version
@@ -86,8 +87,11 @@ pub(crate) fn rollback(app: &App, args: &RollbackArgs) -> Result<(), CommandErro
             })?
         }
     };
-    let written =
-        pollster::block_on(session.engine.rollback(&session.context, &place.path, version))?;
+    let written = pollster::block_on(session.engine.rollback(
+        &session.context,
+        &place.path,
+        version,
+    ))?;
     session.note_write();
     session.finish(app);
     if app.ui.is_json {

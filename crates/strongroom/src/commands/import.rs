@@ -124,8 +124,9 @@ impl Item {
     ) -> Result<Self, CommandError> {
         let place = project::place(project, name)?;
         let guessed = Candidate::guess(name, &payload.value);
-        let is_sensitive =
-            place.declaration.map_or(guessed.is_sensitive, |declaration| declaration.is_sensitive);
+        let is_sensitive = place
+            .declaration
+            .map_or(guessed.is_sensitive, |declaration| declaration.is_sensitive);
         // EXPOSE: compared with known placeholders; only the reason is kept.
         let text = payload.value.expose_secret_text().unwrap_or_default();
         let project_name = project.map(|project| project.manifest.project.as_str());
@@ -159,9 +160,15 @@ pub(crate) fn run(app: &App, args: &ImportArgs) -> Result<(), CommandError> {
     let (project, new_manifest) = project_for(app, &import.imported)?;
     let mut items = Vec::with_capacity(import.imported.len());
     for found in &import.imported {
-        let payload = Payload { value: found.value.clone(), shape: found.shape };
-        let payload =
-            if payload.shape == Shape::Fields { payload } else { Payload::detect(payload.value) };
+        let payload = Payload {
+            value: found.value.clone(),
+            shape: found.shape,
+        };
+        let payload = if payload.shape == Shape::Fields {
+            payload
+        } else {
+            Payload::detect(payload.value)
+        };
         items.push(Item::of(
             Some(&project),
             &args.file,
@@ -179,7 +186,8 @@ pub(crate) fn run(app: &App, args: &ImportArgs) -> Result<(), CommandError> {
         return report(app, &wanted, &import, &[], true);
     }
     if count > 0 && !app.ui.is_json {
-        app.ui.confirm(&format!("Import {}?", plural(count, "secret")))?;
+        app.ui
+            .confirm(&format!("Import {}?", plural(count, "secret")))?;
     }
     declare(&project, new_manifest.as_deref(), &wanted)?;
     let to_store: Vec<Item> = wanted.into_iter().collect();
@@ -194,9 +202,15 @@ fn kind_of(args: &ImportArgs) -> Result<FileKind, CommandError> {
     if args.file.is_dir() {
         return Ok(FileKind::Fernet);
     }
-    let name = args.file.file_name().map(|name| name.to_string_lossy().to_lowercase());
+    let name = args
+        .file
+        .file_name()
+        .map(|name| name.to_string_lossy().to_lowercase());
     let name = name.unwrap_or_default();
-    let extension = args.file.extension().map(|end| end.to_string_lossy().to_lowercase());
+    let extension = args
+        .file
+        .extension()
+        .map(|end| end.to_string_lossy().to_lowercase());
     match extension.as_deref() {
         _ if name.starts_with(".env") || name.contains(".env") => Ok(FileKind::Env),
         Some("env") => Ok(FileKind::Env),
@@ -214,15 +228,20 @@ fn kind_of(args: &ImportArgs) -> Result<FileKind, CommandError> {
 fn read(app: &App, file: &Path, kind: FileKind) -> Result<Import, CommandError> {
     if kind == FileKind::Fernet {
         let key = app.environment.text(FERNET_KEY_VARIABLE).ok_or_else(|| {
-            CommandError::usage(format!("the key of {} is missing", file.display()))
-                .hint(format!("set {FERNET_KEY_VARIABLE} to the key the folder was written with"))
+            CommandError::usage(format!("the key of {} is missing", file.display())).hint(format!(
+                "set {FERNET_KEY_VARIABLE} to the key the folder was written with"
+            ))
         })?;
         let key = SecretValue::copy_from(key.as_bytes());
         return from_fernet_folder(file, &key).map_err(|error| import_error(file, &error));
     }
     let bytes =
         strongroom_backends::file::read_capped(file, IMPORT_BYTES_MAX as u64).map_err(|error| {
-            let kind = if file.exists() { Kind::Failed } else { Kind::NotFound };
+            let kind = if file.exists() {
+                Kind::Failed
+            } else {
+                Kind::NotFound
+            };
             CommandError::new(kind, "import.unreadable", error.to_string())
         })?;
     match kind {
@@ -258,7 +277,9 @@ fn project_for(
         .map(|found| Candidate::guess(&found.name, &found.value))
         .collect();
     let folder = std::env::current_dir().unwrap_or_default();
-    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = folder
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
     let name = manifest_text::project_name(&name.unwrap_or_default());
     let candidates = manifest_text::distinct(candidates);
     let text = manifest_text::manifest(&name, &["store", "env"], &candidates);
@@ -287,7 +308,10 @@ fn declare(
         return Ok(());
     }
     let text = std::fs::read_to_string(&project.path).map_err(|error| {
-        CommandError::failed(format!("{} cannot be read: {error}", project.path.display()))
+        CommandError::failed(format!(
+            "{} cannot be read: {error}",
+            project.path.display()
+        ))
     })?;
     let text = manifest_text::with_added(&text, &candidates);
     output::write(&project.path, text.as_bytes(), mode, Existing::Replace)
@@ -311,7 +335,11 @@ pub(crate) fn store_items(app: &App, items: &[Item]) -> Result<Vec<String>, Comm
         let back = pollster::block_on(session.engine.read(&session.context, &item.place, None))?;
         if !back.payload.value.ct_eq(&item.payload.value) {
             let message = format!("/{} does not read back as it was written", item.place);
-            return Err(CommandError::new(Kind::Failed, "import.not_verified", message));
+            return Err(CommandError::new(
+                Kind::Failed,
+                "import.not_verified",
+                message,
+            ));
         }
         stored.push(item.name.clone());
     }
@@ -324,8 +352,15 @@ fn show(app: &App, items: &[Item], import: &Import) -> Result<(), CommandError> 
     let rows = items
         .iter()
         .map(|item| {
-            let class = item.candidate.as_ref().map(|candidate| candidate.class.word());
-            let value = if item.action == ItemAction::Setting { "(plain)" } else { "••••••••" };
+            let class = item
+                .candidate
+                .as_ref()
+                .map(|candidate| candidate.class.word());
+            let value = if item.action == ItemAction::Setting {
+                "(plain)"
+            } else {
+                "••••••••"
+            };
             vec![
                 item.name.clone(),
                 value.to_owned(),
@@ -335,12 +370,17 @@ fn show(app: &App, items: &[Item], import: &Import) -> Result<(), CommandError> 
             ]
         })
         .collect();
-    app.ui.print_table(&["name", "value", "class", "action", "remark"], rows)?;
+    app.ui
+        .print_table(&["name", "value", "class", "action", "remark"], rows)?;
     for referenced in &import.referenced {
-        app.ui.say(&format!("names only: {} ({})", referenced.name, referenced.place));
+        app.ui.say(&format!(
+            "names only: {} ({})",
+            referenced.name, referenced.place
+        ));
     }
     for skipped in &import.skipped {
-        app.ui.say(&format!("skipped: {} ({})", skipped.name, skipped.reason));
+        app.ui
+            .say(&format!("skipped: {} ({})", skipped.name, skipped.reason));
     }
     Ok(())
 }

@@ -20,8 +20,13 @@ use crate::project::LOCAL_NAME;
 use crate::project::MANIFEST_NAME;
 
 /// Names of .env files that only show what is needed.
-const TEMPLATES: [&str; 5] =
-    [".env.example", ".env.sample", ".env.template", ".env.dist", ".env-example"];
+const TEMPLATES: [&str; 5] = [
+    ".env.example",
+    ".env.sample",
+    ".env.template",
+    ".env.dist",
+    ".env-example",
+];
 /// Names of .env files with values for development.
 const VALUES: [&str; 3] = [".env", ".env.local", ".env.development"];
 
@@ -43,11 +48,17 @@ pub(crate) struct InitArgs {
 }
 
 pub(crate) fn run(app: &App, args: &InitArgs) -> Result<(), CommandError> {
-    let path = app.global.manifest.clone().unwrap_or_else(|| PathBuf::from(MANIFEST_NAME));
+    let path = app
+        .global
+        .manifest
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(MANIFEST_NAME));
     if path.exists() && !args.force {
         let message = format!("{} is there already", path.display());
-        return Err(CommandError::new(Kind::Conflict, "manifest.exists", message)
-            .hint("strongroom check says how it stands; --force writes a new one"));
+        return Err(
+            CommandError::new(Kind::Conflict, "manifest.exists", message)
+                .hint("strongroom check says how it stands; --force writes a new one"),
+        );
     }
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -58,14 +69,21 @@ pub(crate) fn run(app: &App, args: &InitArgs) -> Result<(), CommandError> {
     let candidates = candidates(&values, &templates)?;
     let name = args.name.clone().unwrap_or_else(|| folder_name(&folder));
     let text = manifest_text::manifest(&name, &["store", "env"], &candidates);
-    let files: Vec<String> =
-        values.iter().chain(&templates).map(|path| path.display().to_string()).collect();
+    let files: Vec<String> = values
+        .iter()
+        .chain(&templates)
+        .map(|path| path.display().to_string())
+        .collect();
     if !app.ui.is_json {
         describe(app, &files, &candidates)?;
         app.ui.confirm(&format!("Write {}?", path.display()))?;
     }
     let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
-    let existing = if args.force { Existing::Replace } else { Existing::Keep };
+    let existing = if args.force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
     output::write(&path, text.as_bytes(), mode, existing)?;
     let ignored = ignore_local(&folder)?;
     let imported = match args.no_import {
@@ -88,7 +106,11 @@ pub(crate) fn run(app: &App, args: &InitArgs) -> Result<(), CommandError> {
             "gitignore": ignored,
         }));
     }
-    app.ui.say(&format!("wrote {} with {} declarations", path.display(), candidates.len()));
+    app.ui.say(&format!(
+        "wrote {} with {} declarations",
+        path.display(),
+        candidates.len()
+    ));
     if ignored {
         app.ui.say(&format!("added {LOCAL_NAME} to .gitignore"));
     }
@@ -103,7 +125,11 @@ pub(crate) fn run(app: &App, args: &InitArgs) -> Result<(), CommandError> {
 }
 
 fn found(folder: &Path, names: &[&str]) -> Vec<PathBuf> {
-    names.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
+    names
+        .iter()
+        .map(|name| folder.join(name))
+        .filter(|path| path.is_file())
+        .collect()
 }
 
 fn read(path: &Path) -> Result<DotenvFile, CommandError> {
@@ -115,10 +141,7 @@ fn read(path: &Path) -> Result<DotenvFile, CommandError> {
     })
 }
 
-fn candidates(
-    values: &[PathBuf],
-    templates: &[PathBuf],
-) -> Result<Vec<Candidate>, CommandError> {
+fn candidates(values: &[PathBuf], templates: &[PathBuf]) -> Result<Vec<Candidate>, CommandError> {
     let mut candidates = Vec::new();
     for path in values.iter().chain(templates) {
         for entry in read(path)?.entries() {
@@ -130,13 +153,16 @@ fn candidates(
 
 fn folder_name(folder: &Path) -> String {
     let resolved = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    let name = resolved.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = resolved
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
     manifest_text::project_name(&name.unwrap_or_default())
 }
 
 fn describe(app: &App, files: &[String], candidates: &[Candidate]) -> Result<(), CommandError> {
     if files.is_empty() {
-        app.ui.say("found no .env file here; the manifest begins empty");
+        app.ui
+            .say("found no .env file here; the manifest begins empty");
         return Ok(());
     }
     app.ui.say(&format!("found {}", files.join(", ")));
@@ -145,14 +171,32 @@ fn describe(app: &App, files: &[String], candidates: &[Candidate]) -> Result<(),
         .map(|candidate| {
             vec![
                 candidate.name.clone(),
-                if candidate.is_sensitive { "secret" } else { "setting" }.to_owned(),
-                if candidate.is_sensitive { candidate.class.word() } else { "-" }.to_owned(),
-                candidate.value_type.map_or("-".to_owned(), |kind| kind.to_string()),
-                if candidate.is_required { "required" } else { "optional" }.to_owned(),
+                if candidate.is_sensitive {
+                    "secret"
+                } else {
+                    "setting"
+                }
+                .to_owned(),
+                if candidate.is_sensitive {
+                    candidate.class.word()
+                } else {
+                    "-"
+                }
+                .to_owned(),
+                candidate
+                    .value_type
+                    .map_or("-".to_owned(), |kind| kind.to_string()),
+                if candidate.is_required {
+                    "required"
+                } else {
+                    "optional"
+                }
+                .to_owned(),
             ]
         })
         .collect();
-    app.ui.print_table(&["name", "kind", "class", "type", "needed"], rows)
+    app.ui
+        .print_table(&["name", "kind", "class", "type", "needed"], rows)
 }
 
 /// Imports the secrets of the value files into the store, under the new manifest.
@@ -189,10 +233,16 @@ fn ignore_local(folder: &Path) -> Result<bool, CommandError> {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => {
-            return Err(CommandError::failed(format!("{} cannot be read: {error}", path.display())));
+            return Err(CommandError::failed(format!(
+                "{} cannot be read: {error}",
+                path.display()
+            )));
         }
     };
-    if text.lines().any(|line| line.trim().trim_start_matches('/') == LOCAL_NAME) {
+    if text
+        .lines()
+        .any(|line| line.trim().trim_start_matches('/') == LOCAL_NAME)
+    {
         return Ok(false);
     }
     if !text.is_empty() && !text.ends_with('\n') {
@@ -200,7 +250,8 @@ fn ignore_local(folder: &Path) -> Result<bool, CommandError> {
     }
     text.push_str(LOCAL_NAME);
     text.push('\n');
-    std::fs::write(&path, text)
-        .map_err(|error| CommandError::failed(format!("{} cannot be written: {error}", path.display())))?;
+    std::fs::write(&path, text).map_err(|error| {
+        CommandError::failed(format!("{} cannot be written: {error}", path.display()))
+    })?;
     Ok(true)
 }

@@ -143,7 +143,11 @@ fn list(app: &App) -> Result<(), CommandError> {
         .slots()
         .iter()
         .map(|slot| {
-            let used = if slot.id == session.slot.id { "opened the store now" } else { "" };
+            let used = if slot.id == session.slot.id {
+                "opened the store now"
+            } else {
+                ""
+            };
             vec![
                 slot.id.to_string(),
                 slot.kind.word().to_owned(),
@@ -153,7 +157,8 @@ fn list(app: &App) -> Result<(), CommandError> {
             ]
         })
         .collect();
-    app.ui.print_table(&["slot", "kind", "added", "label", ""], rows)?;
+    app.ui
+        .print_table(&["slot", "kind", "added", "label", ""], rows)?;
     let active = keys.iter().find(|key| key.active);
     if let Some(active) = active {
         app.ui.say(&format!(
@@ -177,9 +182,18 @@ fn add(app: &App, kind: &AddKind) -> Result<(), CommandError> {
     let session = session::open(app)?;
     let new = new_slot(app, kind)?;
     let word = new.kind.word();
-    let context = WrapContext { rng: &SystemRng, now: app.now() };
+    let context = WrapContext {
+        rng: &SystemRng,
+        now: app.now(),
+    };
     let id = change_header(&session, |header| {
-        header.add_slot(&session.unsealed, new.kind.clone(), &new.label, &new.secret, &context)
+        header.add_slot(
+            &session.unsealed,
+            new.kind.clone(),
+            &new.label,
+            &new.secret,
+            &context,
+        )
     })?;
     if let SlotKind::OsKeyring { service } = &new.kind {
         let store_id = session.storage.read_header()?.store_id();
@@ -196,7 +210,9 @@ fn add(app: &App, kind: &AddKind) -> Result<(), CommandError> {
     }
     note(&session)?;
     if app.ui.is_json && word != "recovery" {
-        return app.ui.print_json(&json!({"version": 1, "slot": id, "kind": word}));
+        return app
+            .ui
+            .print_json(&json!({"version": 1, "slot": id, "kind": word}));
     }
     app.ui.say(&format!("added key slot {id} ({word})"));
     Ok(())
@@ -210,14 +226,23 @@ fn new_slot(app: &App, kind: &AddKind) -> Result<NewSlot, CommandError> {
             let secret =
                 ValueSource::parse(source.as_deref())?.read(app, "the new passphrase", false)?;
             // EXPOSE: counted, not kept.
-            let chars = secret.expose_secret_text().map_or(0, |text| text.chars().count());
+            let chars = secret
+                .expose_secret_text()
+                .map_or(0, |text| text.chars().count());
             if chars < PASSPHRASE_CHARS_MIN {
                 return Err(CommandError::usage(format!(
                     "a passphrase has at least {PASSPHRASE_CHARS_MIN} characters"
                 )));
             }
-            let kind = SlotKind::Passphrase { cost: KdfCost::RECOMMENDED, salt };
-            NewSlot { kind, label: label.clone(), secret }
+            let kind = SlotKind::Passphrase {
+                cost: KdfCost::RECOMMENDED,
+                salt,
+            };
+            NewSlot {
+                kind,
+                label: label.clone(),
+                secret,
+            }
         }
         AddKind::KeyFile { path, label } => NewSlot {
             kind: SlotKind::KeyFile,
@@ -229,8 +254,14 @@ fn new_slot(app: &App, kind: &AddKind) -> Result<NewSlot, CommandError> {
             SystemRng.fill(&mut key);
             let secret = SecretValue::from_text(data_encoding::BASE64.encode(&key));
             zeroize::Zeroize::zeroize(&mut key);
-            let kind = SlotKind::OsKeyring { service: service.clone() };
-            NewSlot { kind, label: label.clone(), secret }
+            let kind = SlotKind::OsKeyring {
+                service: service.clone(),
+            };
+            NewSlot {
+                kind,
+                label: label.clone(),
+                secret,
+            }
         }
         AddKind::Recovery { label, .. } => NewSlot {
             kind: SlotKind::Recovery,
@@ -240,11 +271,7 @@ fn new_slot(app: &App, kind: &AddKind) -> Result<NewSlot, CommandError> {
     })
 }
 
-fn hand_out(
-    app: &App,
-    kit: &SecretValue,
-    file: Option<&PathBuf>,
-) -> Result<(), CommandError> {
+fn hand_out(app: &App, kit: &SecretValue, file: Option<&PathBuf>) -> Result<(), CommandError> {
     let mut line = zeroize::Zeroizing::new(Vec::with_capacity(kit.len_bytes() + 1));
     // EXPOSE: the kit is shown once, to be printed and kept.
     line.extend_from_slice(kit.expose_secret());
@@ -253,17 +280,25 @@ fn hand_out(
         Some(path) => output::write(path, &line, Mode::RUSR | Mode::WUSR, Existing::Keep)?,
         None => app.ui.print_bytes(&line)?,
     }
-    app.ui.say("keep this recovery key away from this machine; it is not shown again");
+    app.ui
+        .say("keep this recovery key away from this machine; it is not shown again");
     Ok(())
 }
 
 fn remove(app: &App, slot: u32) -> Result<(), CommandError> {
     let session = session::open(app)?;
     let header = session.storage.read_header()?;
-    let known = header.slots().iter().find(|known| known.id == slot).cloned();
+    let known = header
+        .slots()
+        .iter()
+        .find(|known| known.id == slot)
+        .cloned();
     let known = known.ok_or_else(|| slot_error(SlotError::NoSlot))?;
-    app.ui.confirm(&format!("Remove key slot {slot} ({})?", known.kind.word()))?;
-    change_header(&session, |header| header.remove_slot(&session.unsealed, slot, &SystemRng))?;
+    app.ui
+        .confirm(&format!("Remove key slot {slot} ({})?", known.kind.word()))?;
+    change_header(&session, |header| {
+        header.remove_slot(&session.unsealed, slot, &SystemRng)
+    })?;
     if let SlotKind::OsKeyring { service } = &known.kind {
         // The slot is gone; an entry that stays behind opens nothing.
         let _ = oskeyring::remove(service, &header.store_id(), slot);
@@ -272,7 +307,9 @@ fn remove(app: &App, slot: u32) -> Result<(), CommandError> {
     if app.ui.is_json {
         return app.ui.print_json(&json!({"version": 1, "removed": slot}));
     }
-    app.ui.say(&format!("removed key slot {slot}; copies of the store made before still open with it"));
+    app.ui.say(&format!(
+        "removed key slot {slot}; copies of the store made before still open with it"
+    ));
     Ok(())
 }
 
@@ -282,7 +319,10 @@ fn rotate(app: &App, is_lazy: bool) -> Result<(), CommandError> {
     let active = session.unsealed.keyring.rotate(&SystemRng, app.now());
     let mut header = read_at.clone();
     header.reseal(&session.unsealed, &SystemRng);
-    session.storage.replace_header(read_at.generation(), &header).map_err(header_error)?;
+    session
+        .storage
+        .replace_header(read_at.generation(), &header)
+        .map_err(header_error)?;
     session.barrier = Barrier::new(header.store_id(), &session.unsealed.keyring);
     let storage = std::sync::Arc::clone(&session.storage);
     session.engine = Engine::new(storage, session.barrier.clone());
@@ -294,9 +334,13 @@ fn rotate(app: &App, is_lazy: bool) -> Result<(), CommandError> {
     session.note_write();
     session.finish(app);
     if app.ui.is_json {
-        return app.ui.print_json(&json!({"version": 1, "data_key": active, "resealed": resealed}));
+        return app
+            .ui
+            .print_json(&json!({"version": 1, "data_key": active, "resealed": resealed}));
     }
-    app.ui.say(&format!("data key {active} is in use; {resealed} secrets were sealed under it"));
+    app.ui.say(&format!(
+        "data key {active} is in use; {resealed} secrets were sealed under it"
+    ));
     Ok(())
 }
 
@@ -307,12 +351,17 @@ fn change_header<T>(
     let read_at = session.storage.read_header()?;
     let mut header = read_at.clone();
     let result = change(&mut header).map_err(slot_error)?;
-    session.storage.replace_header(read_at.generation(), &header).map_err(header_error)?;
+    session
+        .storage
+        .replace_header(read_at.generation(), &header)
+        .map_err(header_error)?;
     Ok(result)
 }
 
 fn note(session: &Session) -> Result<(), CommandError> {
-    let event = session.context.event(Action::Keys, Vec::new(), Outcome::Allowed);
+    let event = session
+        .context
+        .event(Action::Keys, Vec::new(), Outcome::Allowed);
     pollster::block_on(session.engine.audit(&event))?;
     Ok(())
 }

@@ -35,7 +35,10 @@ pub(crate) fn run(app: &App, args: &ListArgs) -> Result<(), CommandError> {
         if args.flat {
             session.engine.list(&session.context, &folder).await
         } else {
-            session.engine.list_recursive(&session.context, &folder).await
+            session
+                .engine
+                .list_recursive(&session.context, &folder)
+                .await
         }
     })?;
     if app.ui.is_json {
@@ -53,15 +56,16 @@ pub(crate) fn run(app: &App, args: &ListArgs) -> Result<(), CommandError> {
     if args.long {
         return print_long(app, &folder, &entries);
     }
-    app.ui.print_line(&app.ui.tint(Tone::Strong, &format!("/{folder}")))?;
+    app.ui
+        .print_line(&app.ui.tint(Tone::Strong, &format!("/{folder}")))?;
     app.ui.print(&tree(&folder, &entries))
 }
 
 fn folder_of(app: &App, argument: Option<&str>) -> Result<String, CommandError> {
     let project = project::load_if_there(app)?;
-    let of_profile = project
-        .as_ref()
-        .map_or(String::new(), |project| project.manifest.folder(&project.profile.name));
+    let of_profile = project.as_ref().map_or(String::new(), |project| {
+        project.manifest.folder(&project.profile.name)
+    });
     let Some(text) = argument.map(|text| text.trim_end_matches('/')) else {
         return Ok(of_profile);
     };
@@ -97,25 +101,37 @@ fn print_long(app: &App, folder: &str, entries: &[Entry]) -> Result<(), CommandE
         .map(|entry| {
             let name = relative(folder, &entry.path);
             if entry.is_folder {
-                return vec![format!("{name}/"), String::new(), String::new(), String::new(), String::new()];
+                return vec![
+                    format!("{name}/"),
+                    String::new(),
+                    String::new(),
+                    String::new(),
+                    String::new(),
+                ];
             }
             vec![
                 name.to_owned(),
                 format!("v{}", entry.version),
                 state_of(entry).to_owned(),
-                entry.class.map_or("-", strongroom_core::registry::Class::word).to_owned(),
+                entry
+                    .class
+                    .map_or("-", strongroom_core::registry::Class::word)
+                    .to_owned(),
                 day(entry.updated),
             ]
         })
         .collect();
-    app.ui.print_table(&["path", "version", "state", "class", "updated"], rows)
+    app.ui
+        .print_table(&["path", "version", "state", "class", "updated"], rows)
 }
 
 fn relative<'p>(folder: &str, path: &'p str) -> &'p str {
     if folder.is_empty() {
         return path;
     }
-    path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path)
+    path.strip_prefix(folder)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .unwrap_or(path)
 }
 
 #[derive(Default)]
@@ -132,7 +148,11 @@ fn tree(folder: &str, entries: &[Entry]) -> String {
         for segment in relative(folder, &entry.path).split('/') {
             node = node.children.entry(segment.to_owned()).or_default();
         }
-        let state = if entry.is_live { String::new() } else { " deleted".to_owned() };
+        let state = if entry.is_live {
+            String::new()
+        } else {
+            " deleted".to_owned()
+        };
         if !entry.is_folder {
             node.note = Some(format!("  v{}{state}", entry.version));
         }
@@ -145,7 +165,11 @@ fn tree(folder: &str, entries: &[Entry]) -> String {
 fn draw(node: &Node, indent: &str, text: &mut String) {
     let last = node.children.len().saturating_sub(1);
     for (at, (name, child)) in node.children.iter().enumerate() {
-        let (branch, next) = if at == last { ("└── ", "    ") } else { ("├── ", "│   ") };
+        let (branch, next) = if at == last {
+            ("└── ", "    ")
+        } else {
+            ("├── ", "│   ")
+        };
         let slash = if child.children.is_empty() { "" } else { "/" };
         let note = child.note.as_deref().unwrap_or_default();
         text.push_str(&format!("{indent}{branch}{name}{slash}{note}\n"));

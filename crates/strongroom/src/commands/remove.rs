@@ -40,7 +40,12 @@ pub(crate) struct DestroyArgs {
 #[derive(Args)]
 struct Which {
     /// These versions, separated by commas
-    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', conflicts_with = "all_versions")]
+    #[arg(
+        long,
+        value_name = "NUMBERS",
+        value_delimiter = ',',
+        conflicts_with = "all_versions"
+    )]
     versions: Vec<u64>,
     /// All versions
     #[arg(long)]
@@ -61,13 +66,13 @@ pub(crate) fn rm(app: &App, args: &RmArgs) -> Result<(), CommandError> {
     let path = path_of(app, &args.name)?;
     let session = session::open(app)?;
     let versions = args.which.versions();
-    let changed =
-        pollster::block_on(session.engine.delete(&session.context, &path, &versions))?;
+    let changed = pollster::block_on(session.engine.delete(&session.context, &path, &versions))?;
     session.note_write();
     session.finish(app);
     report(app, "deleted", &path, &changed)?;
     if !changed.is_empty() {
-        app.ui.say(&format!("strongroom undelete /{path} brings it back"));
+        app.ui
+            .say(&format!("strongroom undelete /{path} brings it back"));
     }
     Ok(())
 }
@@ -76,8 +81,7 @@ pub(crate) fn undelete(app: &App, args: &UndeleteArgs) -> Result<(), CommandErro
     let path = path_of(app, &args.name)?;
     let session = session::open(app)?;
     let versions = args.which.versions();
-    let changed =
-        pollster::block_on(session.engine.undelete(&session.context, &path, &versions))?;
+    let changed = pollster::block_on(session.engine.undelete(&session.context, &path, &versions))?;
     session.note_write();
     session.finish(app);
     report(app, "undeleted", &path, &changed)
@@ -96,12 +100,16 @@ pub(crate) fn destroy(app: &App, args: &DestroyArgs) -> Result<(), CommandError>
         ))?;
         pollster::block_on(session.engine.remove(&session.context, &path))?;
         session.note_write();
-        let all: Vec<u64> = known.versions.iter().map(|version| version.number).collect();
+        let all: Vec<u64> = known
+            .versions
+            .iter()
+            .map(|version| version.number)
+            .collect();
         return report(app, "destroyed", &path, &all);
     }
-    app.ui.confirm(&format!("Destroy versions of /{path} for good?"))?;
-    let changed =
-        pollster::block_on(session.engine.destroy(&session.context, &path, &versions))?;
+    app.ui
+        .confirm(&format!("Destroy versions of /{path} for good?"))?;
+    let changed = pollster::block_on(session.engine.destroy(&session.context, &path, &versions))?;
     session.note_write();
     session.finish(app);
     report(app, "destroyed", &path, &changed)
@@ -112,12 +120,7 @@ fn path_of(app: &App, name: &str) -> Result<SecretPath, CommandError> {
     Ok(project::place(project.as_ref(), name)?.path)
 }
 
-fn report(
-    app: &App,
-    done: &str,
-    path: &SecretPath,
-    changed: &[u64],
-) -> Result<(), CommandError> {
+fn report(app: &App, done: &str, path: &SecretPath, changed: &[u64]) -> Result<(), CommandError> {
     if app.ui.is_json {
         return app.ui.print_json(&json!({
             "version": 1,
@@ -130,7 +133,8 @@ fn report(
         app.ui.say(&format!("/{path}: no version to be {done}"));
     } else {
         let numbers: Vec<String> = changed.iter().map(|number| format!("v{number}")).collect();
-        app.ui.say(&format!("{done} /{path} {}", numbers.join(", ")));
+        app.ui
+            .say(&format!("{done} /{path} {}", numbers.join(", ")));
     }
     Ok(())
 }

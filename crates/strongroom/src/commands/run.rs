@@ -33,11 +33,40 @@ use crate::session;
 
 /// Variables that a child inherits without being asked for. `*` stands for any rest.
 const INHERITED: [&str; 34] = [
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "COLORTERM", "TERM_PROGRAM*", "LANG",
-    "LANGUAGE", "LC_*", "TZ", "TMPDIR", "PWD", "HOSTNAME", "XDG_*", "DISPLAY", "WAYLAND_DISPLAY",
-    "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "EDITOR", "VISUAL", "PAGER", "NO_COLOR",
-    "FORCE_COLOR", "CLICOLOR*", "CI", "COLUMNS", "LINES", "RUST_BACKTRACE", "RUST_LOG",
-    "NODE_ENV", "PYTHONUNBUFFERED", "SSL_CERT_*",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "COLORTERM",
+    "TERM_PROGRAM*",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "TZ",
+    "TMPDIR",
+    "PWD",
+    "HOSTNAME",
+    "XDG_*",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "SSH_AUTH_SOCK",
+    "EDITOR",
+    "VISUAL",
+    "PAGER",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR*",
+    "CI",
+    "COLUMNS",
+    "LINES",
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+    "NODE_ENV",
+    "PYTHONUNBUFFERED",
+    "SSL_CERT_*",
 ];
 
 /// Run a command with the secrets it needs, masked in its output
@@ -78,7 +107,9 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     };
     let links = project.links(app, session.as_ref())?;
     let fingerprint = |value: &SecretValue| {
-        session.as_ref().map_or([0; 16], |session| session.barrier.fingerprint(value))
+        session
+            .as_ref()
+            .map_or([0; 16], |session| session.barrier.fingerprint(value))
     };
     let elsewhere = check::elsewhere(&project, session.as_ref(), &fingerprint)?;
     let request = Request {
@@ -93,13 +124,18 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     };
     let resolution = pollster::block_on(resolve::resolve(&request, &links));
     if !resolution.is_ok() {
-        app.ui.warn(check::problems(app, &project, &resolution, Stream::Err).trim_start());
+        app.ui
+            .warn(check::problems(app, &project, &resolution, Stream::Err).trim_start());
         app.ui.warn("the command was not started");
-        return Err(CommandError::reported(check::kind_of(&resolution), "check.failed"));
+        return Err(CommandError::reported(
+            check::kind_of(&resolution),
+            "check.failed",
+        ));
     }
     for problem in &resolution.problems {
         if problem.severity == Severity::Warning {
-            app.ui.say(&format!("warning: {} {}", problem.secret, problem.message));
+            app.ui
+                .say(&format!("warning: {} {}", problem.secret, problem.message));
         }
     }
     let delivery = deliver(app, args, &project, &resolution);
@@ -107,7 +143,8 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
         .secrets
         .iter()
         .any(|secret| matches!(secret.origin, Origin::Generated(_)));
-    app.ui.say(&summary(&project, &resolution, &delivery, args.no_redact));
+    app.ui
+        .say(&summary(&project, &resolution, &delivery, args.no_redact));
     let masked = delivery.masked;
     let masks = || masks_of(&masked);
     let status = child::run(delivery.spec, masks).map_err(|error| child_error(&error))?;
@@ -118,19 +155,21 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     Ok(status.code())
 }
 
-fn only_of(
-    project: &Project,
-    names: &[String],
-) -> Result<Option<BTreeSet<String>>, CommandError> {
+fn only_of(project: &Project, names: &[String]) -> Result<Option<BTreeSet<String>>, CommandError> {
     for name in names {
         if project.manifest.declaration(name).is_none() {
-            let declared =
-                project.manifest.declarations().iter().map(|declared| declared.name.as_str());
+            let declared = project
+                .manifest
+                .declarations()
+                .iter()
+                .map(|declared| declared.name.as_str());
             let error = CommandError::usage(format!("--only {name}: there is no such declaration"));
-            return Err(match strongroom_core::manifest::did_you_mean(name, declared) {
-                Some(near) => error.hint(format!("did you mean {near}?")),
-                None => error,
-            });
+            return Err(
+                match strongroom_core::manifest::did_you_mean(name, declared) {
+                    Some(near) => error.hint(format!("did you mean {near}?")),
+                    None => error,
+                },
+            );
         }
     }
     Ok((!names.is_empty()).then(|| names.iter().cloned().collect()))
@@ -169,7 +208,11 @@ fn deliver(
             Delivery::Env(variable) => {
                 env.insert(variable.into(), SecretOrPlain::Secret(value.clone()));
             }
-            Delivery::File { name, env: variable, mode } => files.push(SecretFile {
+            Delivery::File {
+                name,
+                env: variable,
+                mode,
+            } => files.push(SecretFile {
                 name: name.clone(),
                 value: value.clone(),
                 mode: *mode,
@@ -197,18 +240,27 @@ fn deliver(
         private_dirs: app.environment.private_folders(),
         stdin_secret,
         redact: !args.no_redact,
-        original_limits: app.limits,
+        original_limits: app.limits.clone(),
     };
-    Deliveries { spec, masked, too_short, injected }
+    Deliveries {
+        spec,
+        masked,
+        too_short,
+        injected,
+    }
 }
 
 fn is_inherited(name: Option<&str>, project: &Project) -> bool {
     let Some(name) = name else { return false };
     let own = project.profile.inherit_env.iter().map(String::as_str);
-    INHERITED.iter().copied().chain(own).any(|pattern| match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
-        None => name == pattern,
-    })
+    INHERITED
+        .iter()
+        .copied()
+        .chain(own)
+        .any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == pattern,
+        })
 }
 
 /// `injected 14 (profile development: store 9, dotenv 4, generated 1), redacting 12`
@@ -219,7 +271,11 @@ fn summary(
     no_redact: bool,
 ) -> String {
     let mut sources: Vec<(String, usize)> = Vec::new();
-    for secret in resolution.secrets.iter().filter(|secret| secret.value.is_some()) {
+    for secret in resolution
+        .secrets
+        .iter()
+        .filter(|secret| secret.value.is_some())
+    {
         if secret.declaration.delivery == Delivery::None {
             continue;
         }
@@ -233,9 +289,15 @@ fn summary(
             None => sources.push((source, 1)),
         }
     }
-    let parts: Vec<String> =
-        sources.iter().map(|(source, count)| format!("{source} {count}")).collect();
-    let parts = if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") };
+    let parts: Vec<String> = sources
+        .iter()
+        .map(|(source, count)| format!("{source} {count}"))
+        .collect();
+    let parts = if parts.is_empty() {
+        "nothing".to_owned()
+    } else {
+        parts.join(", ")
+    };
     let redacting = if no_redact {
         "redacting nothing (--no-redact)".to_owned()
     } else {
@@ -246,7 +308,10 @@ fn summary(
         delivery.injected, project.profile.name
     );
     if !delivery.too_short.is_empty() && !no_redact {
-        line.push_str(&format!("; too short to redact: {}", delivery.too_short.join(", ")));
+        line.push_str(&format!(
+            "; too short to redact: {}",
+            delivery.too_short.join(", ")
+        ));
     }
     line
 }
@@ -255,10 +320,9 @@ struct RedactorMask(Option<Redactor>);
 
 impl Mask for RedactorMask {
     fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
-        match &mut self.0 {
-            Some(redactor) => redactor.push(chunk, out),
-            // Nothing is known to be safe any more.
-            None => {}
+        // After `finish` nothing comes any more.
+        if let Some(redactor) = &mut self.0 {
+            redactor.push(chunk, out);
         }
     }
 
@@ -302,7 +366,10 @@ fn child_error(error: &child::ChildError) -> CommandError {
     }
     let failed = CommandError::new(Kind::Failed, "run.not_started", message);
     match error.exit_code() {
-        Some(code) => CommandError { kind: Kind::Child(code), ..failed },
+        Some(code) => CommandError {
+            kind: Kind::Child(code),
+            ..failed
+        },
         None => failed,
     }
 }

@@ -96,7 +96,10 @@ pub(crate) fn run(app: &App, args: &SetArgs) -> Result<(), CommandError> {
         }));
     }
     if written.is_new {
-        app.ui.say(&format!("set /{} in the store, version {}", place.path, written.version));
+        app.ui.say(&format!(
+            "set /{} in the store, version {}",
+            place.path, written.version
+        ));
     } else {
         app.ui.say(&format!(
             "/{} has this value already (version {}); nothing was written",
@@ -106,19 +109,22 @@ pub(crate) fn run(app: &App, args: &SetArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn check_value(
-    args: &SetArgs,
-    place: &Place<'_>,
-    value: &SecretValue,
-) -> Result<(), CommandError> {
-    let (Some(declaration), false) = (place.declaration, args.no_check) else { return Ok(()) };
+fn check_value(args: &SetArgs, place: &Place<'_>, value: &SecretValue) -> Result<(), CommandError> {
+    let (Some(declaration), false) = (place.declaration, args.no_check) else {
+        return Ok(());
+    };
     // EXPOSE: the value is checked against its declaration; the problem never quotes it.
     let bytes = value.expose_secret();
-    let by_type = declaration.value_type.map_or(Ok(()), |kind| kind.check(bytes));
-    let by_format = declaration.format.as_ref().map_or(Ok(()), |format| format.check(bytes));
-    let by_length = declaration
-        .min_length
-        .map_or(Ok(()), |chars| strongroom_core::format::check_min_length(bytes, chars));
+    let by_type = declaration
+        .value_type
+        .map_or(Ok(()), |kind| kind.check(bytes));
+    let by_format = declaration
+        .format
+        .as_ref()
+        .map_or(Ok(()), |format| format.check(bytes));
+    let by_length = declaration.min_length.map_or(Ok(()), |chars| {
+        strongroom_core::format::check_min_length(bytes, chars)
+    });
     by_type.and(by_format).and(by_length).map_err(|problem| {
         let message = format!("the value for {} does not fit: {problem}", declaration.name);
         CommandError::new(Kind::Validation, "check.invalid", message)
@@ -128,9 +134,9 @@ fn check_value(
 
 fn writes_to_store(project: &Project) -> bool {
     let (chain, _) = project.chain();
-    let writable = chain.iter().find(|entry| {
-        entry.starts_with("store") || entry.starts_with("dotenv")
-    });
+    let writable = chain
+        .iter()
+        .find(|entry| entry.starts_with("store") || entry.starts_with("dotenv"));
     writable.is_none_or(|entry| entry.starts_with("store"))
 }
 
@@ -143,13 +149,18 @@ fn set_elsewhere(
     value: &SecretValue,
 ) -> Result<(), CommandError> {
     let Some(declaration) = place.declaration else {
-        return Err(CommandError::usage("only declared secrets can be written there"));
+        return Err(CommandError::usage(
+            "only declared secrets can be written there",
+        ));
     };
     let links = project.links(app, None)?;
-    let link = links.iter().find(|link| link.backend.capabilities().write).ok_or_else(|| {
-        let code = crate::error::backend_code(BackendErrorKind::Unsupported);
-        CommandError::new(Kind::Failed, code, "no backend of the chain can be written")
-    })?;
+    let link = links
+        .iter()
+        .find(|link| link.backend.capabilities().write)
+        .ok_or_else(|| {
+            let code = crate::error::backend_code(BackendErrorKind::Unsupported);
+            CommandError::new(Kind::Failed, code, "no backend of the chain can be written")
+        })?;
     if args.cas.is_some() || args.description.is_some() || args.expires.is_some() {
         return Err(CommandError::usage(format!(
             "{} keeps no versions and no metadata",
@@ -181,17 +192,27 @@ fn payload_of(args: &SetArgs, value: SecretValue) -> Result<Payload, CommandErro
     let parsed: Result<BTreeMap<String, serde::de::IgnoredAny>, _> =
         serde_json::from_slice(value.expose_secret());
     match parsed {
-        Ok(_) => Ok(Payload { value, shape: Shape::Fields }),
+        Ok(_) => Ok(Payload {
+            value,
+            shape: Shape::Fields,
+        }),
         Err(error) => Err(CommandError::new(
             Kind::Validation,
             "check.fields",
-            format!("the value is not a JSON object (line {}, column {})", error.line(), error.column()),
+            format!(
+                "the value is not a JSON object (line {}, column {})",
+                error.line(),
+                error.column()
+            ),
         )),
     }
 }
 
 fn patch_of(args: &SetArgs, place: &Place<'_>) -> Result<MetadataPatch, CommandError> {
-    let mut patch = MetadataPatch { description: args.description.clone(), ..MetadataPatch::default() };
+    let mut patch = MetadataPatch {
+        description: args.description.clone(),
+        ..MetadataPatch::default()
+    };
     if let Some(expires) = &args.expires {
         let time = expires
             .parse()
@@ -202,10 +223,14 @@ fn patch_of(args: &SetArgs, place: &Place<'_>) -> Result<MetadataPatch, CommandE
     }
     if let Some(declaration) = place.declaration {
         patch.class = Some(declaration.class);
-        patch.description = patch.description.or_else(|| declaration.description.clone());
+        patch.description = patch
+            .description
+            .or_else(|| declaration.description.clone());
         patch.owner.clone_from(&declaration.owner);
         let tags = declaration.tags.iter();
-        patch.tags = tags.map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        patch.tags = tags
+            .map(|(key, value)| (key.clone(), Some(value.clone())))
+            .collect();
     }
     Ok(patch)
 }

@@ -23,8 +23,12 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
         }
         None => None,
     };
-    let backup = session.as_ref().and_then(|session| session.storage.last_backup());
-    let backup_made = backup.as_ref().map(|backup| Timestamp::from_micros(backup.made));
+    let backup = session
+        .as_ref()
+        .and_then(|session| session.storage.last_backup());
+    let backup_made = backup
+        .as_ref()
+        .map(|backup| Timestamp::from_micros(backup.made));
     let ignored = ignored_clouds(app);
     if app.ui.is_json {
         return app.ui.print_json(&json!({
@@ -58,25 +62,49 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
     match &project {
         Some(project) => {
             let (chain, chain_from) = project.chain();
-            row("project", project.manifest.project.clone(), &project.path.display().to_string());
-            let strict = if project.profile.is_strict { " (strict)" } else { "" };
-            row("profile", format!("{}{strict}", project.profile.name), project.profile_from);
+            row(
+                "project",
+                project.manifest.project.clone(),
+                &project.path.display().to_string(),
+            );
+            let strict = if project.profile.is_strict {
+                " (strict)"
+            } else {
+                ""
+            };
+            row(
+                "profile",
+                format!("{}{strict}", project.profile.name),
+                project.profile_from,
+            );
             row("chain", chain.join(" → "), chain_from);
             let count = project.manifest.declarations().len();
             row("declared", count.to_string(), "");
         }
-        None => row("project", "none here".into(), "strongroom init writes a manifest"),
+        None => row(
+            "project",
+            "none here".into(),
+            "strongroom init writes a manifest",
+        ),
     }
     row("store", store.value.display().to_string(), store.from);
     match (&session, count) {
         (Some(session), Some(count)) => {
             row("stored", count.to_string(), "");
             let slot = &session.slot;
-            row("opened by", format!("{} (slot {})", slot.kind.word(), slot.id), &slot.label);
+            row(
+                "opened by",
+                format!("{} (slot {})", slot.kind.word(), slot.id),
+                &slot.label,
+            );
             let backup = backup_made.map_or("none yet".to_owned(), day);
             row("backup", backup, "made daily, after the first write");
         }
-        _ => row("stored", "nothing yet".into(), "the first set, import or run makes the store"),
+        _ => row(
+            "stored",
+            "nothing yet".into(),
+            "the first set, import or run makes the store",
+        ),
     }
     for (name, why) in &ignored {
         row("not taken", name.clone(), why);
@@ -86,8 +114,11 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
 
 /// Clouds that the environment points to and this version does not ask.
 fn ignored_clouds(app: &App) -> Vec<(String, String)> {
-    const POINTERS: [(&str, &str); 3] =
-        [("AWS_REGION", "aws"), ("AWS_DEFAULT_REGION", "aws"), ("VAULT_ADDR", "vault")];
+    const POINTERS: [(&str, &str); 3] = [
+        ("AWS_REGION", "aws"),
+        ("AWS_DEFAULT_REGION", "aws"),
+        ("VAULT_ADDR", "vault"),
+    ];
     POINTERS
         .iter()
         .filter(|(variable, _)| app.environment.has(variable))

@@ -56,9 +56,16 @@ pub(crate) fn run(app: &App, args: &TagArgs) -> Result<(), CommandError> {
             "max_versions": metadata.max_versions,
         }));
     }
-    let tags: Vec<String> =
-        metadata.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let tags = if tags.is_empty() { "no tags".to_owned() } else { tags.join(" ") };
+    let tags: Vec<String> = metadata
+        .tags
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let tags = if tags.is_empty() {
+        "no tags".to_owned()
+    } else {
+        tags.join(" ")
+    };
     app.ui.say(&format!("/{}: {tags}", place.path));
     Ok(())
 }
@@ -75,7 +82,9 @@ fn patch_of(args: &TagArgs) -> Result<MetadataPatch, CommandError> {
             (Some((key, value)), _) => patch.tags.insert(key.to_owned(), Some(value.to_owned())),
             (None, Some(key)) => patch.tags.insert(key.to_owned(), None),
             (None, None) => {
-                return Err(CommandError::usage(format!("{tag} is neither KEY=VALUE nor KEY-")));
+                return Err(CommandError::usage(format!(
+                    "{tag} is neither KEY=VALUE nor KEY-"
+                )));
             }
         };
     }
