@@ -52,6 +52,10 @@ impl FromStr for Timestamp {
         if let Ok(time) = text.parse::<jiff::Timestamp>() {
             return Ok(Self(time.as_microsecond()));
         }
+        if text.contains(['T', 't', ' ', ':']) {
+            // A time without its zone: which moment it is cannot be told.
+            return Err(ParseTimeError::Time);
+        }
         let date = text
             .parse::<jiff::civil::Date>()
             .map_err(|_| ParseTimeError::Time)?;
@@ -173,6 +177,8 @@ mod tests {
                 .to_string(),
             "2026-12-31T09:00:00.25Z"
         );
-        assert!("soon".parse::<Timestamp>().is_err());
+        for text in ["soon", "2026-12-31T09:00:00", ""] {
+            assert!(text.parse::<Timestamp>().is_err(), "{text}");
+        }
     }
 }

@@ -218,7 +218,7 @@ impl Project {
                 let file = if rest.is_empty() { ".env" } else { rest };
                 Box::new(DotenvBackend::new(
                     self.beside(file),
-                    format!("dotenv:{file}"),
+                    file,
                 ))
             }
             "files" => {

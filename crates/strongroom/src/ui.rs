@@ -139,7 +139,7 @@ impl Ui {
         let text = table.to_string();
         let lines: Vec<String> = text
             .lines()
-            .map(|line| self.tint_row(line.trim_end()))
+            .map(|line| self.tint_row(line.trim_end().strip_prefix(' ').unwrap_or(line)))
             .collect();
         lines.join("\n")
     }

@@ -12,6 +12,8 @@ use super::OpenStoreError;
 use super::guard;
 use super::sqlite;
 
+/// Pages copied at a time: all at once, so that writers beside us do not start it over.
+const COPY_PAGES: std::ffi::c_int = std::ffi::c_int::MAX;
 const DAY_MICROS: i64 = 86_400 * 1_000_000;
 
 /// A copy of a store.
@@ -51,7 +53,7 @@ pub(super) fn copy(connection: &Connection, store: &Path) -> Result<Backup, Stor
     let copy = || -> rusqlite::Result<()> {
         let mut target = Connection::open(draft.draft_path())?;
         let backup = rusqlite::backup::Backup::new(connection, &mut target)?;
-        backup.run_to_completion(-1, std::time::Duration::ZERO, None)?;
+        backup.run_to_completion(COPY_PAGES, std::time::Duration::ZERO, None)?;
         drop(backup);
         target.pragma_update(None, "journal_mode", "DELETE")
     };
