@@ -135,6 +135,14 @@ pub(crate) fn split_url(text: &str) -> Option<UrlParts<'_>> {
     })
 }
 
+/// The password inside a URL, as written (percent-encoded where it is).
+#[must_use]
+pub fn url_password(text: &str) -> Option<&str> {
+    split_url(text)?
+        .password
+        .filter(|password| !password.is_empty())
+}
+
 fn url(text: &str, schemes: &[&str], problem: &'static str) -> Check {
     if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(FormatProblem::new("is a URL with white space in it"));
