@@ -11,6 +11,7 @@ use strongroom_core::port::StorageError;
 use super::OpenStoreError;
 use super::guard;
 use super::sqlite;
+use super::with_suffix;
 
 const DAY_MICROS: i64 = 86_400 * 1_000_000;
 
@@ -27,12 +28,6 @@ fn path_of(store: &Path) -> PathBuf {
     with_suffix(store, ".bak")
 }
 
-fn with_suffix(store: &Path, suffix: &str) -> PathBuf {
-    let mut name = store.file_name().unwrap_or_default().to_os_string();
-    name.push(suffix);
-    store.with_file_name(name)
-}
-
 pub(super) fn find(store: &Path) -> Option<Backup> {
     let path = path_of(store);
     let metadata = std::fs::symlink_metadata(&path).ok()?;
@@ -41,7 +36,7 @@ pub(super) fn find(store: &Path) -> Option<Backup> {
 }
 
 pub(super) fn is_due(store: &Path, now_micros: i64) -> bool {
-    find(store).is_none_or(|backup| now_micros - backup.made >= DAY_MICROS)
+    find(store).is_none_or(|backup| now_micros.saturating_sub(backup.made) >= DAY_MICROS)
 }
 
 /// Copies page by page while others read and write, then gives the copy its name.
@@ -51,7 +46,7 @@ pub(super) fn copy(connection: &Connection, store: &Path) -> Result<Backup, Stor
     let copy = || -> rusqlite::Result<()> {
         let mut target = Connection::open(draft.draft_path())?;
         let backup = rusqlite::backup::Backup::new(connection, &mut target)?;
-        backup.run_to_completion(-1, std::time::Duration::ZERO, None)?;
+        backup.run_to_completion(i32::MAX, std::time::Duration::ZERO, None)?;
         drop(backup);
         target.pragma_update(None, "journal_mode", "DELETE")
     };
@@ -72,7 +67,7 @@ pub(super) fn copy(connection: &Connection, store: &Path) -> Result<Backup, Stor
 /// Puts the copy in the place of the store; what was there is kept under the name returned.
 pub(super) fn restore(store: &Path) -> Result<PathBuf, OpenStoreError> {
     let backup = path_of(store);
-    if !backup.is_file() {
+    if find(store).is_none() {
         return Err(OpenStoreError::Missing { path: backup });
     }
     let kept = (1..)
