@@ -2,10 +2,7 @@
 //!
 //! `make` is called for each case and returns a storage and something to keep alive with it.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a case fails by panicking, as tests do"
-)]
+#![expect(clippy::unwrap_used, reason = "a case fails by panicking, as tests do")]
 
 use std::sync::Arc;
 
@@ -208,7 +205,11 @@ pub fn many_records_come_in_the_order_asked(storage: &Shared) {
         .collect();
     let (one, two) = (&b"one"[..], &b"two"[..]);
     assert_eq!(values, [Some(two), None, Some(one), Some(two)]);
-    assert!(pollster::block_on(storage.get_many(&[])).unwrap().is_empty());
+    assert!(
+        pollster::block_on(storage.get_many(&[]))
+            .unwrap()
+            .is_empty()
+    );
 }
 
 /// Pages join to the whole list, in id order, of one parent only.
@@ -347,7 +348,10 @@ pub fn a_merge_that_fails_leaves_nothing(storage: &Shared) {
         put(id(3), b"new"),
     ];
     let result = commit(storage, batch);
-    assert!(matches!(result, Err(StorageError::Damaged { .. })), "{result:?}");
+    assert!(
+        matches!(result, Err(StorageError::Damaged { .. })),
+        "{result:?}"
+    );
     assert_eq!(value(storage, id(1)).unwrap(), b"a");
     assert_eq!(get(storage, id(2)), None);
     assert_eq!(get(storage, id(3)), None);

@@ -117,6 +117,8 @@ pub(super) struct Draft {
     pub(super) heads: Vec<HeadChange>,
     /// The version that was made, for the audit record.
     version: Option<u64>,
+    /// What was copied or moved, for the audit record.
+    source: Option<SecretPath>,
 }
 
 pub(super) struct HeadChange {
@@ -325,7 +327,7 @@ impl Engine {
             let draft = Draft {
                 items,
                 heads,
-                version: None,
+                ..Draft::default()
             };
             if self.apply(context, Action::Destroy, draft).await? {
                 return Ok(());
@@ -431,7 +433,8 @@ impl Engine {
             let draft = Draft {
                 items,
                 heads,
-                version: None,
+                source: Some(from.clone()),
+                ..Draft::default()
             };
             if self.apply(context, action, draft).await? {
                 return Ok(());
@@ -486,7 +489,7 @@ impl Engine {
             let draft = Draft {
                 items,
                 heads,
-                version: None,
+                ..Draft::default()
             };
             if self.apply(context, action, draft).await? {
                 return Ok(());
@@ -506,10 +509,13 @@ impl Engine {
     ) -> Result<bool, Error> {
         let mut plan = FolderPlan::new(&self.barrier);
         let mut batch = draft.items;
-        let mut paths = Vec::new();
+        let mut paths: Vec<String> = draft.source.iter().map(ToString::to_string).collect();
         for change in draft.heads {
             plan.secret(&change.path, change.before.as_ref(), change.after.as_ref());
-            paths.push(change.path.to_string());
+            let path = change.path.to_string();
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
             batch.push(match (change.after, change.before) {
                 (Some(put), _) => put,
                 (None, before) => BatchItem {

@@ -1,5 +1,7 @@
 //! The engine over storage in memory.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+
 mod access;
 mod contention;
 mod faults;
