@@ -216,10 +216,7 @@ impl Project {
             "env" => Box::new(EnvBackend::new(app.environment.variables().to_vec())),
             "dotenv" => {
                 let file = if rest.is_empty() { ".env" } else { rest };
-                Box::new(DotenvBackend::new(
-                    self.beside(file),
-                    file,
-                ))
+                Box::new(DotenvBackend::new(self.beside(file), file))
             }
             "files" => {
                 let folder = if rest.is_empty() {
