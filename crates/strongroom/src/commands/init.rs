@@ -134,7 +134,9 @@ fn found(folder: &Path, names: &[&str]) -> Vec<PathBuf> {
 
 fn read(path: &Path) -> Result<DotenvFile, CommandError> {
     let bytes = strongroom_backends::file::read_capped(path, DOTENV_BYTES_MAX as u64)
-        .map_err(|error| CommandError::failed(error.to_string()))?;
+        .map_err(|error| {
+            CommandError::failed(format!("{} cannot be read: {error}", path.display()))
+        })?;
     DotenvFile::parse(&bytes).map_err(|error| {
         let message = format!("{}:{error}", path.display());
         CommandError::new(Kind::Validation, "dotenv.malformed", message)
