@@ -77,8 +77,8 @@ pub(crate) struct Item {
     pub(crate) name: String,
     place: SecretPath,
     payload: Payload,
-    origin: String,
-    note: String,
+    pub(crate) origin: String,
+    pub(crate) note: String,
     action: ItemAction,
     candidate: Option<Candidate>,
 }
@@ -185,7 +185,7 @@ pub(crate) fn run(app: &App, args: &ImportArgs) -> Result<(), CommandError> {
     if args.dry_run {
         return report(app, &wanted, &import, &[], true);
     }
-    if count > 0 && !app.ui.is_json {
+    if count > 0 {
         app.ui
             .confirm(&format!("Import {}?", plural(count, "secret")))?;
     }
