@@ -165,7 +165,8 @@ fn read(path: &Path) -> Result<String, CommandError> {
         } else {
             Kind::NotFound
         };
-        CommandError::new(kind, "manifest.unreadable", error.to_string())
+        let message = format!("{} cannot be read: {error}", path.display());
+        CommandError::new(kind, "manifest.unreadable", message)
     })?;
     String::from_utf8(bytes.to_vec()).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
