@@ -356,6 +356,15 @@ pub(super) fn record_of(row: &Row<'_>) -> rusqlite::Result<Record> {
     })
 }
 
+/// A commit that failed: after a failed write or sync nobody can tell what the disk has, and
+/// trying again may seem to work although it did not.
+pub(super) fn commit_failed(error: &rusqlite::Error) -> StorageError {
+    match failed(error) {
+        StorageError::Io { detail } => StorageError::ReadOnly { detail },
+        other => other,
+    }
+}
+
 /// SQLite's errors in our words. Its messages name tables and columns, never values.
 pub(super) fn failed(error: &rusqlite::Error) -> StorageError {
     let detail = || match error {

@@ -196,7 +196,9 @@ fn try_apply(
         }
         merged.write(&transaction).map_err(sql)?;
         sqlite::write_counters(&transaction, revision, seals).map_err(sql)?;
-        transaction.commit().map_err(sql)?;
+        transaction
+            .commit()
+            .map_err(|error| sqlite::commit_failed(&error))?;
         Ok(results)
     })();
     if !is_durable {
