@@ -346,7 +346,7 @@ impl Engine {
     }
 
     pub(crate) fn open_head(&self, path: &SecretPath, stored: &Record) -> Result<Head, Error> {
-        Head::open(&self.barrier, stored).ok_or_else(|| Error::Damaged {
+        Head::open(&self.barrier, stored, path).ok_or_else(|| Error::Damaged {
             what: path.to_string(),
             detail: "its record does not open".into(),
         })

@@ -1,4 +1,4 @@
-//! Changes of metadata.
+//! Changes of what is known about a secret beside its value.
 
 use std::collections::BTreeMap;
 

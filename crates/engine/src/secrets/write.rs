@@ -22,12 +22,14 @@ use strongroom_core::version::VersionState;
 
 use super::ATTEMPTS_MAX;
 use super::Engine;
+use super::MetadataPatch;
 use super::VALUE_BYTES_MAX;
 use super::patch::MetadataPatch;
 use crate::context::OpContext;
 use crate::error::Error;
 use crate::folder;
 use crate::folder::FolderPlan;
+use crate::folder::Found;
 use crate::record;
 use crate::record::Head;
 use crate::record::Kind;
@@ -97,6 +99,8 @@ pub(super) struct Draft {
     version: Option<u64>,
     /// What was copied or moved, for the audit record.
     source: Option<SecretPath>,
+    /// The folder, where it has been read already.
+    folder: Option<Found>,
 }
 
 pub(super) struct HeadChange {
@@ -137,7 +141,7 @@ impl Engine {
             });
         }
         for _ in 0..ATTEMPTS_MAX {
-            let found = self.find(path).await?;
+            let (found, folder) = self.find_with_folder(path).await?;
             check_cas(path, options.cas, found.as_ref().map(|(_, head)| head))?;
             let (before, mut head) = match found {
                 Some((record, head)) => (Some(record), head),
@@ -152,7 +156,10 @@ impl Engine {
                     is_new: false,
                 });
             }
-            let mut draft = Draft::default();
+            let mut draft = Draft {
+                folder: Some(folder),
+                ..Draft::default()
+            };
             if is_new {
                 self.push_version(
                     &mut head,
@@ -174,6 +181,28 @@ impl Engine {
         Err(Error::Contended {
             path: path.to_string(),
         })
+    }
+
+    /// A secret and its folder in one reading.
+    async fn find_with_folder(
+        &self,
+        path: &SecretPath,
+    ) -> Result<(Option<(Record, Head)>, Found), Error> {
+        let secret = record::id_of(&self.barrier, Kind::Secret, path.as_str());
+        let folder = record::id_of(&self.barrier, Kind::Folder, path.folder());
+        let mut records = self.storage.get_many(&[secret, folder]).await?;
+        let found = Found {
+            id: folder,
+            record: records.pop().flatten(),
+        };
+        let secret = match records.pop().flatten() {
+            Some(record) => {
+                let head = self.open_head(path, &record)?;
+                Some((record, head))
+            }
+            None => None,
+        };
+        Ok((secret, found))
     }
 
     /// Makes the value of an earlier version current again, as a new version.
@@ -485,7 +514,7 @@ impl Engine {
         action: Action,
         draft: Draft,
     ) -> Result<bool, Error> {
-        let mut plan = FolderPlan::new(&self.barrier);
+        let mut plan = FolderPlan::new(&self.barrier, draft.folder);
         let mut batch = draft.items;
         let mut paths: Vec<String> = draft.source.iter().map(ToString::to_string).collect();
         for change in draft.heads {

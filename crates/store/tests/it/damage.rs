@@ -16,7 +16,7 @@ use crate::vault::Vault;
 use crate::vault::fold_log;
 
 /// Of all places in a range, so many are tried unless slow tests are asked for.
-const SAMPLES: usize = 160;
+const SAMPLES: usize = 60;
 const PAGE_BYTES: usize = 4096;
 
 /// Every place of the range, or a sample that is spread over it.
