@@ -30,7 +30,7 @@ use crate::record::Summary;
 /// Children read from storage at once.
 pub(crate) const PAGE: usize = 512;
 /// A reading that others disturb is repeated so often.
-const READS_MAX: usize = 5;
+const READS_MAX: usize = 64;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Bucket {
@@ -255,7 +255,8 @@ fn depth(folder: &str) -> usize {
     }
 }
 
-/// All children of a folder, checked against what the folder knows; `None` if there is none.
+/// All children of a folder, as their name fields show them, checked against what the folder
+/// knows; `None` if there is no folder.
 pub(crate) async fn children(
     storage: &dyn Storage,
     barrier: &Barrier,
@@ -263,12 +264,11 @@ pub(crate) async fn children(
 ) -> Result<Option<Vec<Summary>>, Error> {
     let id = record::id_of(barrier, Kind::Folder, folder);
     for _ in 0..READS_MAX {
-        let before = storage.revision().await?;
-        let Some(record) = storage.get(id).await? else {
+        let Some(folder_record) = storage.get(id).await? else {
             verify_absent(storage, barrier, folder).await?;
             return Ok(None);
         };
-        let expected = Children::open(barrier, id, &record.value);
+        let expected = Children::open(barrier, id, &folder_record.value);
         let expected = expected.ok_or_else(|| unreadable(folder))?;
         let mut found = Children::default();
         let mut listed = Vec::new();
@@ -290,13 +290,23 @@ pub(crate) async fn children(
         if found == expected {
             return Ok(Some(listed));
         }
-        if storage.revision().await? == before {
+        if is_unchanged(storage, &folder_record).await? {
             return Err(vanished(folder));
         }
     }
     Err(Error::Contended {
         path: shown(folder),
     })
+}
+
+/// Whether a record is still the one that was read. A folder's changes with its children, in
+/// one commit, so that writes elsewhere do not disturb.
+pub(crate) async fn is_unchanged(
+    storage: &dyn Storage,
+    record: &Record,
+) -> Result<bool, StorageError> {
+    let now = storage.get(record.id).await?;
+    Ok(now.is_some_and(|now| now.revision == record.revision))
 }
 
 /// Nothing was found at a path: makes sure that nothing has vanished from there.
@@ -330,7 +340,6 @@ async fn verify_bucket(
 ) -> Result<(), Error> {
     let (mut folder, mut bucket) = (folder, bucket);
     for _ in 0..READS_MAX {
-        let before = storage.revision().await?;
         let (id, record) = loop {
             let id = record::id_of(barrier, Kind::Folder, folder);
             match storage.get(id).await? {
@@ -349,11 +358,13 @@ async fn verify_bucket(
         if found == Some(expected) {
             return Ok(());
         }
-        if storage.revision().await? == before {
+        if is_unchanged(storage, &record).await? {
             return Err(vanished(folder));
         }
     }
-    Ok(())
+    Err(Error::Contended {
+        path: shown(folder),
+    })
 }
 
 async fn read_bucket(

@@ -104,8 +104,8 @@ impl Engine {
         report: &mut Report,
         seen: &mut HashSet<RecordId>,
     ) -> Result<(), Error> {
-        let head = match self.find(path).await {
-            Ok(Some((_, head))) => head,
+        let (record, head) = match self.find(path).await {
+            Ok(Some(found)) => found,
             Ok(None) => return Ok(()),
             Err(Error::Damaged { what, detail }) => {
                 report.problems.push(Problem { what, detail });
@@ -120,15 +120,12 @@ impl Engine {
                 continue;
             }
             match self.value_of(&head, version.number).await {
-                Ok(value) if self.barrier.fingerprint(&value) == version.fingerprint => {
-                    report.versions += 1;
-                }
-                Ok(_) => {
-                    is_whole = false;
-                    report.problems.push(Problem {
-                        what: format!("version {} of {path}", version.number),
-                        detail: "its value is not the one that was written".into(),
-                    });
+                Ok(_) => report.versions += 1,
+                Err(Error::Damaged { .. })
+                    if !folder::is_unchanged(&*self.storage, &record).await? =>
+                {
+                    // Somebody changes the secret just now: it is in good hands.
+                    return Ok(());
                 }
                 Err(Error::Damaged { what, detail }) => {
                     is_whole = false;

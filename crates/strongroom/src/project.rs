@@ -11,7 +11,15 @@ use strongroom_core::manifest::Manifest;
 use strongroom_core::manifest::Profile;
 use strongroom_core::manifest::Source;
 use strongroom_core::path::SecretPath;
+use strongroom_core::port::Backend;
+use strongroom_core::port::BackendError;
+use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::BoxFuture;
+use strongroom_core::port::Capabilities;
+use strongroom_core::port::Fetched;
+use strongroom_core::port::Lookup;
 use strongroom_core::registry::Declaration;
+use strongroom_core::secret::SecretValue;
 use strongroom_engine::backend::StoreBackend;
 use strongroom_engine::resolve::Link;
 
@@ -157,7 +165,8 @@ fn read(path: &Path) -> Result<String, CommandError> {
         } else {
             Kind::NotFound
         };
-        CommandError::new(kind, "manifest.unreadable", error.to_string())
+        let message = format!("{} cannot be read: {error}", path.display());
+        CommandError::new(kind, "manifest.unreadable", message)
     })?;
     String::from_utf8(bytes.to_vec()).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -189,9 +198,7 @@ impl Project {
         let (chain, _) = self.chain();
         let mut links = Vec::with_capacity(chain.len());
         for entry in &chain {
-            if let Some(link) = self.link(app, session, entry)? {
-                links.push(link);
-            }
+            links.push(self.link(app, session, entry)?);
         }
         Ok(links)
     }
@@ -201,25 +208,22 @@ impl Project {
         app: &App,
         session: Option<&Session>,
         entry: &str,
-    ) -> Result<Option<Link>, CommandError> {
+    ) -> Result<Link, CommandError> {
         let (address, is_optional) = split_options(entry)?;
         let (scheme, rest) = address.split_once(':').unwrap_or((address, ""));
-        let backend: Box<dyn strongroom_core::port::Backend> = match scheme {
+        let backend: Box<dyn Backend> = match scheme {
             "store" => match session {
                 Some(session) => Box::new(StoreBackend::new(
                     session.engine.clone(),
                     session.context.clone(),
                     self.manifest.folder(&self.profile.name),
                 )),
-                None => return Ok(None),
+                None => Box::new(StoreToBe),
             },
             "env" => Box::new(EnvBackend::new(app.environment.variables().to_vec())),
             "dotenv" => {
                 let file = if rest.is_empty() { ".env" } else { rest };
-                Box::new(DotenvBackend::new(
-                    self.beside(file),
-                    file,
-                ))
+                Box::new(DotenvBackend::new(self.beside(file), file))
             }
             "files" => {
                 let folder = if rest.is_empty() {
@@ -231,10 +235,10 @@ impl Project {
             }
             _ => return Err(unknown_scheme(entry, scheme)),
         };
-        Ok(Some(Link {
+        Ok(Link {
             backend,
             is_optional,
-        }))
+        })
     }
 
     /// Paths in a chain are relative to the manifest.
@@ -269,6 +273,56 @@ impl Project {
             path,
             declaration: by_path,
         })
+    }
+}
+
+/// The store before it is made: it holds nothing, and could be written.
+struct StoreToBe;
+
+impl Backend for StoreToBe {
+    fn scheme(&self) -> &'static str {
+        "store"
+    }
+
+    fn describe(&self) -> String {
+        "store (not made yet)".into()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            write: true,
+            versions: true,
+            list: true,
+            delete: true,
+        }
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        lookups: &'a [Lookup],
+    ) -> BoxFuture<'a, Vec<Result<Option<Fetched>, BackendError>>> {
+        Box::pin(std::future::ready(
+            lookups.iter().map(|_| Ok(None)).collect(),
+        ))
+    }
+
+    fn set<'a>(
+        &'a self,
+        _lookup: &'a Lookup,
+        _value: &'a SecretValue,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        let message = "there is no store yet".into();
+        let kind = BackendErrorKind::Unreachable;
+        let error = BackendError {
+            kind,
+            backend: self.describe(),
+            message,
+        };
+        Box::pin(std::future::ready(Err(error)))
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }
 

@@ -17,6 +17,7 @@ use strongroom_core::port::StorageError;
 use strongroom_crypto::header::Header;
 
 use super::FORMAT;
+use super::head::Head;
 
 /// How long one attempt waits for another process's write lock.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -44,6 +45,7 @@ CREATE INDEX record_parent ON record (parent, id);
 CREATE INDEX record_due ON record (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX record_revision ON record (revision);
 CREATE TABLE deleted (id BLOB PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+CREATE INDEX deleted_revision ON deleted (revision);
 ";
 
 /// What a file is opened for.
@@ -182,6 +184,29 @@ pub(super) fn read_revision(connection: &Connection) -> Result<u64, StorageError
     read_number(connection, "revision")
 }
 
+/// What the store itself says of what its head file keeps.
+pub(super) fn read_head(connection: &Connection) -> Result<Head, StorageError> {
+    let header = decode_header(&read_meta(connection)?.header).ok_or(StorageError::Damaged {
+        detail: "its header cannot be read".into(),
+    })?;
+    Ok(Head {
+        revision: read_revision(connection)?,
+        header_generation: header.generation(),
+    })
+}
+
+/// Turns the log on again for a store that was put back from a copy without one.
+pub(super) fn use_log(connection: &Connection) -> Result<(), StorageError> {
+    let switch = || -> rusqlite::Result<()> {
+        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        if mode == "wal" {
+            return Ok(());
+        }
+        connection.pragma_update(None, "journal_mode", "WAL")
+    };
+    switch().map_err(|error| failed(&error))
+}
+
 pub(super) fn read_seals(connection: &Connection) -> Result<u64, StorageError> {
     read_number(connection, "seals")
 }
@@ -277,6 +302,7 @@ pub(super) fn watch(
             .prepare_cached(
                 "SELECT id, revision, 1 FROM record WHERE revision > ?1
                  UNION ALL SELECT id, revision, 0 FROM deleted WHERE revision > ?1
+                 AND NOT EXISTS (SELECT 1 FROM record WHERE record.id = deleted.id)
                  ORDER BY 2, 1 LIMIT ?2",
             )?
             .query_map(params![after, limit_of(limit)], changed)?

@@ -108,7 +108,14 @@ fn examine(app: &App, session: &Session) -> Result<Examination, CommandError> {
     problems.extend(integrity.into_iter().map(of_file));
     let backup = session.storage.last_backup();
     let header = session.storage.read_header()?;
-    let findings = findings(app, &header, backup.as_ref().map(|backup| backup.made));
+    let mut findings = findings(app, &header, backup.as_ref().map(|backup| backup.made));
+    if !session.unsealed.root.is_locked() {
+        findings.push(Finding {
+            is_bad: false,
+            what: "the system refuses to lock keys into memory; they may be swapped out".into(),
+            next: Some("raise the limit of locked memory (ulimit -l) or encrypt the swap".into()),
+        });
+    }
     Ok(Examination {
         report,
         problems,

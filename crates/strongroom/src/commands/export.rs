@@ -42,7 +42,7 @@ pub(crate) struct ExportArgs {
     /// Replace the file if it is there
     #[arg(long, requires = "output")]
     force: bool,
-    /// Print on a terminal without asking
+    /// Print on a terminal without asking, where the config file says ask_before_showing
     #[arg(long)]
     reveal: bool,
     /// Leave plain settings out
@@ -131,7 +131,7 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
         ));
         return Ok(());
     }
-    if std::io::stdout().is_terminal() && !args.reveal {
+    if std::io::stdout().is_terminal() && !args.reveal && app.settings.asks_before_showing {
         app.ui.confirm("Show all values on this terminal?")?;
     }
     app.ui.print_bytes(&text)

@@ -205,14 +205,23 @@ fn add(app: &App, kind: &AddKind) -> Result<(), CommandError> {
                 .hint("the slot was not added; `key add passphrase` needs no keyring"));
         }
     }
+    let mut kit_to_print = None;
     if let AddKind::Recovery { output, .. } = kind {
-        hand_out(app, &new.secret, output.as_ref())?;
+        if app.ui.is_json && output.is_none() {
+            // EXPOSE: the kit is shown once, to be printed and kept.
+            kit_to_print = new.secret.expose_secret_text();
+        } else {
+            hand_out(app, &new.secret, output.as_ref())?;
+        }
     }
     note(&session)?;
-    if app.ui.is_json && word != "recovery" {
-        return app
-            .ui
-            .print_json(&json!({"version": 1, "slot": id, "kind": word}));
+    if app.ui.is_json {
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "slot": id,
+            "kind": word,
+            "recovery_key": kit_to_print,
+        }));
     }
     app.ui.say(&format!("added key slot {id} ({word})"));
     Ok(())
