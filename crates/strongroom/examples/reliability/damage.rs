@@ -185,13 +185,17 @@ fn judge(rig: &Rig, copy: &Path, key: &Path, counts: &mut Counts) -> AnyResult<(
     }
     let stdout = String::from_utf8_lossy(&output.stdout);
     let names = |word: &str| said.contains(word) || stdout.contains(word);
-    if is_refused && !(names("store.") && names("backup")) {
+    // A store behind a bad head file needs no backup: the user can vouch for it.
+    let names_a_way_out = names("backup") || names("--accept-rollback");
+    if is_refused && !(names("store.") && names_a_way_out) {
         counts.unnamed += 1;
-        note(&format!(
-            "names too little: {} {}",
-            stdout.trim(),
-            said.trim()
-        ));
+        if counts.unnamed == 1 {
+            note(&format!(
+                "names too little: {} {}",
+                stdout.trim(),
+                said.trim()
+            ));
+        }
     }
     Ok(())
 }
