@@ -1,6 +1,7 @@
 //! What the store costs beside bare SQLite and bare AEAD.
 //!
-//! `cargo run --release -p strongroom-store --example store_bench -- [folder] [--writes] [--reads] [--million]`
+//! `cargo run --release -p strongroom-store --example store_bench -- \
+//!  [folder] [--writes] [--reads] [--million]`
 
 #![expect(
     clippy::unwrap_used,
@@ -309,7 +310,8 @@ impl Bench {
         }
         let [bare, get, opened] = best;
         println!(
-            "reads among {among}: bare {bare:.0}/s, get {get:.0}/s ({:.2}), get and open {opened:.0}/s ({:.2})",
+            "reads among {among}: bare {bare:.0}/s, get {get:.0}/s ({:.2}), \
+             get and open {opened:.0}/s ({:.2})",
             get / bare,
             opened / bare
         );
@@ -395,7 +397,8 @@ impl Bench {
         let [raw, barrier, find, secret] = best;
         let secret = secret - find;
         println!(
-            "opening {} bytes: bare AEAD {raw:.0} ns, barrier {barrier:.0} ns, secret {secret:.0} ns (+{:.0})",
+            "opening {} bytes: bare AEAD {raw:.0} ns, barrier {barrier:.0} ns, \
+             secret {secret:.0} ns (+{:.0})",
             record.value.len(),
             secret - raw
         );

@@ -24,7 +24,6 @@ use super::ATTEMPTS_MAX;
 use super::Engine;
 use super::MetadataPatch;
 use super::VALUE_BYTES_MAX;
-use super::patch::MetadataPatch;
 use crate::context::OpContext;
 use crate::error::Error;
 use crate::folder;

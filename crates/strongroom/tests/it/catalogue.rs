@@ -100,7 +100,8 @@ fn moves_and_copies_keep_versions_and_show_nothing() {
 fn tags_are_set_and_removed() {
     let case = shop();
     let talk: Vec<String> = [
-        "tag API_KEY team=payments compliance=pci-dss --owner me --expires 2030-01-31 --rotate-every 90d",
+        "tag API_KEY team=payments compliance=pci-dss --owner me --expires 2030-01-31 \
+         --rotate-every 90d",
         "tag API_KEY team- --json",
         "tag API_KEY bogus",
         "tag API_KEY --expires yesterday",

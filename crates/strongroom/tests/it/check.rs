@@ -161,7 +161,8 @@ fn what_is_wrong_with_a_manifest_is_told_at_once_and_never_quoted() {
         "[project]\nname = \"shop\"\n\
          [secrets.DEFAULT]\ndefault = \"{value}\"\n\
          [secrets.PROMPT]\nclass = \"user_prompt\"\ngenerator = {{ type = \"hex\" }}\n\
-         [secrets.SHORT]\nformat = \"^[a-z]{{64}}$\"\ngenerator = {{ type = \"random\", length = 32, charset = \"alnum\" }}\n\
+         [secrets.SHORT]\nformat = \"^[a-z]{{64}}$\"\n\
+         generator = {{ type = \"random\", length = 32, charset = \"alnum\" }}\n\
          [secrets.LOOK]\nformat = \"(?={value})\"\n\
          [secrets.EVIL]\nformat = \"((((a{{1,100}}){{1,100}}){{1,100}}){{1,100}})\"\n\
          [secrets.UP]\npath = \"../up\"\n\
@@ -182,7 +183,8 @@ fn what_is_wrong_with_a_manifest_is_told_at_once_and_never_quoted() {
 #[test]
 fn an_evil_pattern_costs_nothing() {
     let case = Case::with_manifest(
-        "[secrets.A]\nformat = \"^(a+)+$\"\n[secrets.B]\nformat = \"^(([a-z])+.)+[A-Z]([a-z])+$\"\n",
+        "[secrets.A]\nformat = \"^(a+)+$\"\n\
+         [secrets.B]\nformat = \"^(([a-z])+.)+[A-Z]([a-z])+$\"\n",
     );
     let text = "a".repeat(65_000) + "!";
     case.set("A", &text);

@@ -150,7 +150,10 @@ fn other_peoples_yaml_is_imported() {
     );
     case.write_open(
         "docker-compose.yml",
-        format!("services:\n  web:\n    image: x\n    environment:\n      COMPOSE_TOKEN: {plain}\n      NAMED_TOKEN: ${{NAMED_TOKEN}}\n"),
+        format!(
+            "services:\n  web:\n    image: x\n    environment:\n\
+             \x20     COMPOSE_TOKEN: {plain}\n      NAMED_TOKEN: ${{NAMED_TOKEN}}\n"
+        ),
     );
     case.sr("import secret.yaml --yes").ok();
     case.sr("import docker-compose.yml --yes")
