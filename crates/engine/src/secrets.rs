@@ -1,5 +1,6 @@
 //! Secrets: read, write, list, and everything that happens to versions.
 
+mod patch;
 mod reseal;
 mod write;
 
@@ -30,7 +31,7 @@ use crate::record;
 use crate::record::Head;
 use crate::record::Kind;
 
-pub use write::MetadataPatch;
+pub use patch::MetadataPatch;
 pub use write::Versions;
 pub use write::WriteOptions;
 pub use write::Written;
@@ -345,7 +346,7 @@ impl Engine {
     }
 
     pub(crate) fn open_head(&self, path: &SecretPath, stored: &Record) -> Result<Head, Error> {
-        Head::open(&self.barrier, stored).ok_or_else(|| Error::Damaged {
+        Head::open(&self.barrier, stored, path).ok_or_else(|| Error::Damaged {
             what: path.to_string(),
             detail: "its record does not open".into(),
         })

@@ -267,6 +267,7 @@ impl StoreFile {
             path,
             head_file,
             pool: Mutex::new(vec![connection]),
+            broken: OnceLock::new(),
         });
         Ok(EmbeddedStorage {
             shared,
@@ -287,6 +288,8 @@ struct Shared {
     path: PathBuf,
     head_file: HeadFile,
     pool: Mutex<Vec<Connection>>,
+    /// Set when a commit failed for a reason of the disk: nothing is written any more.
+    broken: OnceLock<StorageError>,
 }
 
 impl Shared {
@@ -318,8 +321,14 @@ impl Shared {
         connection: &mut Connection,
         groups: Vec<Group>,
     ) -> Vec<Result<u64, StorageError>> {
+        if let Some(error) = self.broken.get() {
+            return vec![Err(error.clone()); groups.len()];
+        }
         let is_durable = groups.iter().any(Group::is_durable);
         let results = writer::apply_group(connection, groups);
+        if let Some(Err(error @ StorageError::ReadOnly { .. })) = results.first() {
+            let _ = self.broken.set(error.clone());
+        }
         let last = results
             .iter()
             .filter_map(|result| result.as_ref().ok())

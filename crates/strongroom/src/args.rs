@@ -43,28 +43,35 @@ pub(crate) struct Global {
     )]
     pub(crate) profile: Option<String>,
     /// Manifest to read instead of the strongroom.toml found by walking up
-    #[arg(long, global = true, env = "STRONGROOM_MANIFEST", value_name = "FILE", value_parser = path())]
+    #[arg(long, global = true, env = "STRONGROOM_MANIFEST", value_name = "FILE")]
+    #[arg(value_parser = path())]
     pub(crate) manifest: Option<PathBuf>,
     /// Store to use
-    #[arg(long, global = true, env = "STRONGROOM_STORE", value_name = "FILE", value_parser = path())]
+    #[arg(long, global = true, env = "STRONGROOM_STORE", value_name = "FILE")]
+    #[arg(value_parser = path())]
     pub(crate) store: Option<PathBuf>,
     /// Key file that opens the store
-    #[arg(long, global = true, env = "STRONGROOM_KEY_FILE", value_name = "FILE", value_parser = path())]
+    #[arg(long, global = true, env = "STRONGROOM_KEY_FILE", value_name = "FILE")]
+    #[arg(value_parser = path())]
     pub(crate) key_file: Option<PathBuf>,
     /// Print JSON on stdout, and errors as JSON on stderr
     #[arg(long, global = true, env = "STRONGROOM_JSON", value_parser = flag("STRONGROOM_JSON"))]
     pub(crate) json: bool,
     /// Say only what is wrong
-    #[arg(long, short = 'q', global = true, env = "STRONGROOM_QUIET", value_parser = flag("STRONGROOM_QUIET"))]
+    #[arg(long, short = 'q', global = true, env = "STRONGROOM_QUIET")]
+    #[arg(value_parser = flag("STRONGROOM_QUIET"))]
     pub(crate) quiet: bool,
     /// Use no colours [also: NO_COLOR]
-    #[arg(long, global = true, env = "STRONGROOM_NO_COLOR", value_parser = flag("STRONGROOM_NO_COLOR"))]
+    #[arg(long, global = true, env = "STRONGROOM_NO_COLOR")]
+    #[arg(value_parser = flag("STRONGROOM_NO_COLOR"))]
     pub(crate) no_color: bool,
     /// Ask nobody anything; fail instead
-    #[arg(long, global = true, env = "STRONGROOM_NON_INTERACTIVE", value_parser = flag("STRONGROOM_NON_INTERACTIVE"))]
+    #[arg(long, global = true, env = "STRONGROOM_NON_INTERACTIVE")]
+    #[arg(value_parser = flag("STRONGROOM_NON_INTERACTIVE"))]
     pub(crate) non_interactive: bool,
     /// Answer yes to every question
-    #[arg(long, short = 'y', global = true, env = "STRONGROOM_YES", value_parser = flag("STRONGROOM_YES"))]
+    #[arg(long, short = 'y', global = true, env = "STRONGROOM_YES")]
+    #[arg(value_parser = flag("STRONGROOM_YES"))]
     pub(crate) yes: bool,
 }
 

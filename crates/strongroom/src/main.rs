@@ -1,5 +1,6 @@
 //! The command line of Strongroom.
 
+mod absent_store;
 mod app;
 mod args;
 mod child;

@@ -11,18 +11,11 @@ use strongroom_core::manifest::Manifest;
 use strongroom_core::manifest::Profile;
 use strongroom_core::manifest::Source;
 use strongroom_core::path::SecretPath;
-use strongroom_core::port::Backend;
-use strongroom_core::port::BackendError;
-use strongroom_core::port::BackendErrorKind;
-use strongroom_core::port::BoxFuture;
-use strongroom_core::port::Capabilities;
-use strongroom_core::port::Fetched;
-use strongroom_core::port::Lookup;
 use strongroom_core::registry::Declaration;
-use strongroom_core::secret::SecretValue;
 use strongroom_engine::backend::StoreBackend;
 use strongroom_engine::resolve::Link;
 
+use crate::absent_store::AbsentStore;
 use crate::app::App;
 use crate::error::CommandError;
 use crate::error::Kind;
@@ -189,7 +182,7 @@ impl Project {
         chain.iter().any(|entry| scheme_of(entry) == "store")
     }
 
-    /// The backends of the chain. Without a session, `store` is an empty place.
+    /// The backends of the chain. Without a session, `store` is a place without secrets.
     pub(crate) fn links(
         &self,
         app: &App,
@@ -211,14 +204,14 @@ impl Project {
     ) -> Result<Link, CommandError> {
         let (address, is_optional) = split_options(entry)?;
         let (scheme, rest) = address.split_once(':').unwrap_or((address, ""));
-        let backend: Box<dyn Backend> = match scheme {
+        let backend: Box<dyn strongroom_core::port::Backend> = match scheme {
             "store" => match session {
                 Some(session) => Box::new(StoreBackend::new(
                     session.engine.clone(),
                     session.context.clone(),
                     self.manifest.folder(&self.profile.name),
                 )),
-                None => Box::new(StoreToBe),
+                None => Box::new(AbsentStore),
             },
             "env" => Box::new(EnvBackend::new(app.environment.variables().to_vec())),
             "dotenv" => {
@@ -273,56 +266,6 @@ impl Project {
             path,
             declaration: by_path,
         })
-    }
-}
-
-/// The store before it is made: it holds nothing, and could be written.
-struct StoreToBe;
-
-impl Backend for StoreToBe {
-    fn scheme(&self) -> &'static str {
-        "store"
-    }
-
-    fn describe(&self) -> String {
-        "store (not made yet)".into()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            write: true,
-            versions: true,
-            list: true,
-            delete: true,
-        }
-    }
-
-    fn get_many<'a>(
-        &'a self,
-        lookups: &'a [Lookup],
-    ) -> BoxFuture<'a, Vec<Result<Option<Fetched>, BackendError>>> {
-        Box::pin(std::future::ready(
-            lookups.iter().map(|_| Ok(None)).collect(),
-        ))
-    }
-
-    fn set<'a>(
-        &'a self,
-        _lookup: &'a Lookup,
-        _value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
-        let message = "there is no store yet".into();
-        let kind = BackendErrorKind::Unreachable;
-        let error = BackendError {
-            kind,
-            backend: self.describe(),
-            message,
-        };
-        Box::pin(std::future::ready(Err(error)))
-    }
-
-    fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }
 

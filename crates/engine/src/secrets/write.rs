@@ -1,11 +1,9 @@
 //! Every change of a secret: one storage transaction each, its audit record within.
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use strongroom_core::audit::Action;
 use strongroom_core::audit::Outcome;
-use strongroom_core::metadata;
 use strongroom_core::metadata::Metadata;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::BatchItem;
@@ -14,9 +12,7 @@ use strongroom_core::port::Durability;
 use strongroom_core::port::Precondition;
 use strongroom_core::port::Record;
 use strongroom_core::port::StorageError;
-use strongroom_core::registry::Class;
 use strongroom_core::secret::Payload;
-use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
 use strongroom_core::version::Provenance;
 use strongroom_core::version::STAGE_CURRENT;
@@ -26,11 +22,13 @@ use strongroom_core::version::VersionState;
 
 use super::ATTEMPTS_MAX;
 use super::Engine;
+use super::MetadataPatch;
 use super::VALUE_BYTES_MAX;
 use crate::context::OpContext;
 use crate::error::Error;
 use crate::folder;
 use crate::folder::FolderPlan;
+use crate::folder::Found;
 use crate::record;
 use crate::record::Head;
 use crate::record::Kind;
@@ -59,25 +57,6 @@ impl WriteOptions {
             metadata: MetadataPatch::default(),
         }
     }
-}
-
-/// Metadata to change; what is `None` stays.
-#[derive(Clone, Debug, Default)]
-pub struct MetadataPatch {
-    /// New description.
-    pub description: Option<String>,
-    /// Tags to set, or to remove where `None`.
-    pub tags: BTreeMap<String, Option<String>>,
-    /// New owner.
-    pub owner: Option<String>,
-    /// New class.
-    pub class: Option<Class>,
-    /// New expiry, or none.
-    pub expires_at: Option<Option<Timestamp>>,
-    /// New interval of rotation, or none.
-    pub rotate_every: Option<Option<Span>>,
-    /// Versions to keep.
-    pub max_versions: Option<u32>,
 }
 
 /// What a write did.
@@ -119,6 +98,8 @@ pub(super) struct Draft {
     version: Option<u64>,
     /// What was copied or moved, for the audit record.
     source: Option<SecretPath>,
+    /// The folder, where it has been read already.
+    folder: Option<Found>,
 }
 
 pub(super) struct HeadChange {
@@ -159,7 +140,7 @@ impl Engine {
             });
         }
         for _ in 0..ATTEMPTS_MAX {
-            let found = self.find(path).await?;
+            let (found, folder) = self.find_with_folder(path).await?;
             check_cas(path, options.cas, found.as_ref().map(|(_, head)| head))?;
             let (before, mut head) = match found {
                 Some((record, head)) => (Some(record), head),
@@ -174,7 +155,10 @@ impl Engine {
                     is_new: false,
                 });
             }
-            let mut draft = Draft::default();
+            let mut draft = Draft {
+                folder: Some(folder),
+                ..Draft::default()
+            };
             if is_new {
                 self.push_version(
                     &mut head,
@@ -196,6 +180,28 @@ impl Engine {
         Err(Error::Contended {
             path: path.to_string(),
         })
+    }
+
+    /// A secret and its folder in one reading.
+    async fn find_with_folder(
+        &self,
+        path: &SecretPath,
+    ) -> Result<(Option<(Record, Head)>, Found), Error> {
+        let secret = record::id_of(&self.barrier, Kind::Secret, path.as_str());
+        let folder = record::id_of(&self.barrier, Kind::Folder, path.folder());
+        let mut records = self.storage.get_many(&[secret, folder]).await?;
+        let found = Found {
+            id: folder,
+            record: records.pop().flatten(),
+        };
+        let secret = match records.pop().flatten() {
+            Some(record) => {
+                let head = self.open_head(path, &record)?;
+                Some((record, head))
+            }
+            None => None,
+        };
+        Ok((secret, found))
     }
 
     /// Makes the value of an earlier version current again, as a new version.
@@ -507,7 +513,7 @@ impl Engine {
         action: Action,
         draft: Draft,
     ) -> Result<bool, Error> {
-        let mut plan = FolderPlan::new(&self.barrier);
+        let mut plan = FolderPlan::new(&self.barrier, draft.folder);
         let mut batch = draft.items;
         let mut paths: Vec<String> = draft.source.iter().map(ToString::to_string).collect();
         for change in draft.heads {
@@ -623,60 +629,6 @@ impl Engine {
             .map(|version| self.drop_version(&head.path, version.number))
             .collect()
     }
-}
-
-impl MetadataPatch {
-    /// Applies the changes; true if there were any.
-    fn apply(&self, metadata: &mut Metadata) -> Result<bool, Error> {
-        let before = metadata.clone();
-        if let Some(text) = &self.description {
-            metadata.description = Some(text.clone()).filter(|text| !text.is_empty());
-        }
-        if let Some(owner) = &self.owner {
-            metadata.owner = Some(owner.clone()).filter(|owner| !owner.is_empty());
-        }
-        for (key, value) in &self.tags {
-            check_tag(key, value.as_deref())?;
-            match value {
-                Some(value) => metadata.tags.insert(key.clone(), value.clone()),
-                None => metadata.tags.remove(key),
-            };
-        }
-        if metadata.tags.len() > metadata::TAGS_MAX {
-            let limit = format!("{} tags", metadata::TAGS_MAX);
-            return Err(Error::LimitExceeded {
-                what: "the number of tags".into(),
-                limit,
-            });
-        }
-        metadata.class = self.class.or(metadata.class);
-        metadata.expires_at = self.expires_at.unwrap_or(metadata.expires_at);
-        metadata.rotate_every = self.rotate_every.unwrap_or(metadata.rotate_every);
-        metadata.max_versions = self.max_versions.unwrap_or(metadata.max_versions);
-        Ok(*metadata != before)
-    }
-}
-
-fn check_tag(key: &str, value: Option<&str>) -> Result<(), Error> {
-    let is_bad = |text: &str| text.chars().any(char::is_control);
-    if key.is_empty() || is_bad(key) || value.is_some_and(is_bad) {
-        let message = "a tag has an empty key or a control character".into();
-        return Err(Error::Invalid { message });
-    }
-    let too_long = key.chars().count() > metadata::TAG_KEY_CHARS_MAX
-        || value.is_some_and(|value| value.chars().count() > metadata::TAG_VALUE_CHARS_MAX);
-    if too_long {
-        let limit = format!(
-            "{} characters for its key and {} for its value",
-            metadata::TAG_KEY_CHARS_MAX,
-            metadata::TAG_VALUE_CHARS_MAX
-        );
-        return Err(Error::LimitExceeded {
-            what: "a tag".into(),
-            limit,
-        });
-    }
-    Ok(())
 }
 
 fn new_head(path: &SecretPath, now: Timestamp) -> Head {

@@ -259,7 +259,11 @@ fn run(world: &World, op: &Op) -> Outcome {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 120,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn random_operations_do_what_the_model_does(ops in ops()) {

@@ -23,6 +23,10 @@ use super::head::Head;
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// The WAL is folded back after so many pages: a cold start reads it through.
 const CHECKPOINT_PAGES: u32 = 128;
+/// The same while many write.
+const CHECKPOINT_PAGES_BUSY: u32 = 4096;
+/// Pages that the writer keeps, in KiB as SQLite wants it: negative.
+const WRITER_CACHE_KIB: i32 = -16 * 1024;
 /// Statements kept prepared on a connection.
 const STATEMENTS_CACHED: usize = 32;
 /// `SRMS` in the file's header, so that `file` and people can tell what it is.
@@ -83,6 +87,23 @@ pub(super) fn connect(path: &Path, mode: Mode) -> Result<Connection, StorageErro
     };
     set_up().map_err(|error| failed(&error))?;
     Ok(connection)
+}
+
+/// A connection for many writes: its log may grow before it is folded back, as folding costs
+/// two waits for the disk.
+pub(super) fn connect_writer(path: &Path) -> Result<Connection, StorageError> {
+    let connection = connect(path, Mode::Existing)?;
+    let set_up = || -> rusqlite::Result<()> {
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES_BUSY)?;
+        connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)
+    };
+    set_up().map_err(|error| failed(&error))?;
+    Ok(connection)
+}
+
+/// Folds the log back as far as no reader needs it. Failing is harmless: the log stays.
+pub(super) fn fold_log(connection: &Connection) {
+    let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
 }
 
 pub(super) fn create_schema(connection: &Connection, header: &Header) -> Result<(), StorageError> {
@@ -333,6 +354,15 @@ pub(super) fn record_of(row: &Row<'_>) -> rusqlite::Result<Record> {
         due_at: row.get(4)?,
         revision: row.get(5)?,
     })
+}
+
+/// A commit that failed: after a failed write or sync nobody can tell what the disk has, and
+/// trying again may seem to work although it did not.
+pub(super) fn commit_failed(error: &rusqlite::Error) -> StorageError {
+    match failed(error) {
+        StorageError::Io { detail } => StorageError::ReadOnly { detail },
+        other => other,
+    }
 }
 
 /// SQLite's errors in our words. Its messages name tables and columns, never values.

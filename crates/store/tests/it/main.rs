@@ -5,6 +5,7 @@
 mod concurrent;
 mod contract;
 mod damage;
+mod disk;
 mod place;
 mod rows;
 mod support;

@@ -93,6 +93,16 @@ impl Vault {
         Self { place, secrets }
     }
 
+    /// Another version of the first few secrets.
+    pub(crate) fn write_newer(&mut self, count: usize) {
+        let engine = self.engine(Arc::new(self.place.open(Writes::Inline)));
+        for (path, values) in self.secrets.iter_mut().take(count) {
+            let value = format!("newer value of {path}").into_bytes();
+            write(&engine, path, &value);
+            values.push(value);
+        }
+    }
+
     pub(crate) fn engine(&self, storage: Arc<dyn Storage>) -> Engine {
         Engine::new(storage, self.place.keys.barrier.clone())
     }

@@ -234,6 +234,7 @@ fn new_slot(app: &App, kind: &AddKind) -> Result<NewSlot, CommandError> {
             SystemRng.fill(&mut salt);
             let secret =
                 ValueSource::parse(source.as_deref())?.read(app, "the new passphrase", false)?;
+            let secret = first_line(&secret);
             // EXPOSE: counted, not kept.
             let chars = secret
                 .expose_secret_text()
@@ -278,6 +279,15 @@ fn new_slot(app: &App, kind: &AddKind) -> Result<NewSlot, CommandError> {
             secret: generate_recovery_key(&SystemRng),
         },
     })
+}
+
+/// The passphrase without the newline that editors put behind it: it is left out when a
+/// passphrase file is read, too.
+fn first_line(text: &SecretValue) -> SecretValue {
+    // EXPOSE: copied without its end of line.
+    let bytes = text.expose_secret();
+    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    SecretValue::copy_from(line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 fn hand_out(app: &App, kit: &SecretValue, file: Option<&PathBuf>) -> Result<(), CommandError> {
