@@ -9,7 +9,9 @@ mod support;
 
 mod catalogue;
 mod check;
+mod export;
 mod first_use;
 mod init_import;
 mod keys;
+mod run;
 mod values;
