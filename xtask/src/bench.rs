@@ -1,8 +1,16 @@
 //! `cargo xtask bench`: the benchmarks, on the release build.
 
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
 use crate::failure::Failure;
 use crate::programs;
 use crate::programs::Program;
+use crate::repo;
+use crate::results;
+use crate::results::Document;
+use crate::results::Section;
 
 /// What `--help` prints.
 pub(crate) const USAGE: &str = "\
@@ -10,12 +18,219 @@ Build the release binary, then run the benchmarks
 
 Usage: cargo xtask bench [NAME] [ARGS...]
 
-Arguments go to the benchmark. `cargo xtask peers --bench` installs what is compared with.";
+Names: run, set, check, redact, store, size. The results go to docs/benchmarks.md. Arguments go to
+the benchmark. `cargo xtask peers --bench` installs what is compared with.";
 
-/// Runs one benchmark or all.
+/// Runs one benchmark or all, and writes down the figures.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
-    programs::run_table("bench", BENCHES, args)
+    let root = repo::root()?;
+    let is_size = args.first().is_some_and(|name| name == SIZE);
+    let (selected, rest) = programs::select(BENCHES, args);
+    let rest: Vec<OsString> = rest.iter().map(OsString::from).collect();
+    let binary = programs::release_binary(&root)?;
+    let mut document = Document::load(&root, "docs/benchmarks.md", INTRODUCTION, SECTIONS)?;
+    if is_size || args.is_empty() {
+        let table = size_table(&root, &binary)?;
+        print!("== {SIZE}\n{table}");
+        document.replace(SIZE, &table)?;
+    }
+    if is_size {
+        return Ok(());
+    }
+    for program in selected {
+        if !program.is_written(&root) {
+            println!(
+                "== {}: {} is not written yet",
+                program.name, program.example
+            );
+            continue;
+        }
+        let printed = programs::run_one(&root, program, &binary, &rest)?;
+        if !printed.status.success() {
+            return Err(Failure::new(format!("bench: {} failed", program.name)));
+        }
+        let table = match program.name {
+            REDACT => redact_table(&printed.stdout)?,
+            _ => results::tables(&printed.stdout),
+        };
+        document.replace(program.name, &table)?;
+    }
+    Ok(())
 }
 
+/// What is measured without running anything.
+fn size_table(root: &Path, binary: &Path) -> Result<String, Failure> {
+    let cannot = |e: std::io::Error| Failure::new(format!("cannot measure the sizes: {e}"));
+    let bytes = fs::metadata(binary).map_err(cannot)?.len();
+    let lock = fs::read_to_string(root.join("Cargo.lock")).map_err(cannot)?;
+    let packages = lock.lines().filter(|line| *line == "[[package]]").count();
+    let mut table = String::from(HEADING);
+    let megabytes = bytes as f64 / 1e6;
+    table.push_str(&row(&[
+        "the release binary, symbols stripped",
+        &format!("{megabytes:.1} MB"),
+        "",
+        "",
+        "at most 25 MB",
+        verdict(megabytes <= 25.0),
+    ]));
+    table.push_str(&row(&[
+        "packages in the lock file",
+        &packages.to_string(),
+        "",
+        "",
+        "at most 700",
+        verdict(packages <= 700),
+    ]));
+    for (what, goal) in BY_HAND {
+        table.push_str(&row(&[what, "measured by hand", "", "", goal, ""]));
+    }
+    Ok(table)
+}
+
+/// The redactor's benchmark talks in lines of its own.
+fn redact_table(printed: &str) -> Result<String, Failure> {
+    let rate = |label: &str| -> Result<f64, Failure> {
+        let line = printed.lines().find(|line| line.starts_with(label));
+        let before = line.and_then(|line| line.split(" MB/s").next());
+        let figure = before.and_then(|text| text.split_whitespace().last()?.parse().ok());
+        figure.ok_or_else(|| Failure::new(format!("redact: no line `{label}` with a rate")))
+    };
+    let floor = rate("copy only")?;
+    let mut table = String::from(HEADING);
+    for (label, what, goal) in REDACTED {
+        let figure = rate(label)?;
+        let reached = goal.map_or("", |goal| verdict(figure >= goal));
+        let goal = goal.map_or(String::new(), |goal| format!("at least {goal:.0} MB/s"));
+        table.push_str(&row(&[
+            what,
+            &format!("{figure:.0} MB/s"),
+            &format!("copying only: {floor:.0} MB/s"),
+            &format!("{:.2}", figure / floor),
+            &goal,
+            reached,
+        ]));
+    }
+    Ok(table)
+}
+
+fn row(cells: &[&str]) -> String {
+    format!("| {} |\n", cells.join(" | "))
+}
+
+fn verdict(is_reached: bool) -> &'static str {
+    if is_reached { "yes" } else { "**no**" }
+}
+
+const SIZE: &str = "size";
+const REDACT: &str = "redact";
+
 /// The benchmarks, in the order they run.
-const BENCHES: &[Program] = &[];
+const BENCHES: &[Program] = &[
+    Program {
+        starts: &["hello"],
+        ..Program::example("run", "strongroom", "bench", &["run"])
+    },
+    Program::example("set", "strongroom", "bench", &["set"]),
+    Program {
+        starts: &["hello"],
+        ..Program::example("check", "strongroom", "bench", &["check"])
+    },
+    Program::example(REDACT, "strongroom-core", "redact_bench", &[]),
+    Program::example("store", "strongroom-store", "store_bench", &[]),
+];
+
+const HEADING: &str = "\
+| what | figure | beside | ratio | goal | reached |
+| --- | --- | --- | --- | --- | --- |
+";
+
+/// Minutes that a person measures with nothing else running.
+const BY_HAND: &[(&str, &str)] = &[
+    ("clean release build, two cores", "at most 8 minutes"),
+    ("`cargo xtask ci`, two cores", "at most 25 minutes"),
+];
+
+/// Lines of the redactor's benchmark: how they begin, what they mean, what is wanted.
+const REDACTED: &[(&str, &str, Option<f64>)] = &[
+    (
+        "200 secrets",
+        "1 GB of output, 200 secrets in all encodings, one core",
+        Some(400.0),
+    ),
+    ("and one of 9 bytes", "the same, and one of 9 bytes", None),
+    ("and one of 4 bytes", "the same, and one of 4 bytes", None),
+];
+
+const INTRODUCTION: &str = "\
+# Benchmarks
+
+Figures of `cargo xtask bench`, written by it. To repeat: `cargo xtask peers --bench` once, then
+`cargo xtask bench`, or one of them, `cargo xtask bench run`. Times of a whole process are the best
+of many rounds, with the median beside; all that is compared starts in turn within one run, and
+ratios are of the best unless they say otherwise. A figure under a busy machine is worse than it
+could be: the load is noted.
+";
+
+const SECTIONS: &[Section] = &[
+    Section {
+        name: "run",
+        title: "Starting a command",
+        about: "\
+A cold process each time: opens the store with its key file, resolves, checks and injects, starts
+`true`, waits for it. The floor is a Rust program that prints one line. The peers hold the same
+values and hand them to the same `true`.",
+    },
+    Section {
+        name: "set",
+        title: "Writing",
+        about: "\
+In one process, alternating with an insert into a bare SQLite table in the same folder, both synced
+before they return.",
+    },
+    Section {
+        name: "check",
+        title: "Checking",
+        about: "The whole process, with the table it prints.",
+    },
+    Section {
+        name: REDACT,
+        title: "Masking output",
+        about: "Log lines in chunks of 64 KiB, against copying the same chunks.",
+    },
+    Section {
+        name: "store",
+        title: "The store",
+        about: "Group commit and point reads, in one process.",
+    },
+    Section {
+        name: SIZE,
+        title: "Sizes and builds",
+        about: "What is shipped, and what it takes to build it.",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_benchmark_has_a_section() {
+        for program in BENCHES {
+            assert!(SECTIONS.iter().any(|section| section.name == program.name));
+        }
+    }
+
+    #[test]
+    fn the_redactors_lines_become_rows() {
+        let printed = "copy only:   8000 MB/s\n200 secrets   800 MB/s, 90 MB/s by 100 bytes\n\
+                       and one of 9 bytes  300 MB/s\nand one of 4 bytes  200 MB/s\n";
+        let table = redact_table(printed).unwrap();
+        assert!(
+            table.contains("| 800 MB/s | copying only: 8000 MB/s | 0.10 |"),
+            "{table}"
+        );
+        assert!(table.contains("| at least 400 MB/s | yes |"), "{table}");
+        assert!(redact_table("nothing").is_err());
+    }
+}

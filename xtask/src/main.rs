@@ -13,6 +13,7 @@ mod peers;
 mod programs;
 mod reliability;
 mod repo;
+mod results;
 mod shell;
 mod tidy;
 

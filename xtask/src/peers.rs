@@ -210,7 +210,7 @@ fn install_one(root: &Path, peer: &Peer) {
             ]);
             shell::run(command.arg(spec(version, "==")))
         }),
-        Source::Cargo(version) => {
+        Source::Cargo { version, features } => {
             let mut command = shell::cargo(root);
             command.args([
                 "install",
@@ -219,6 +219,9 @@ fn install_one(root: &Path, peer: &Peer) {
                 CARGO_ROOT,
                 "--version",
                 version,
+                "--no-default-features",
+                "--features",
+                features,
             ]);
             shell::run(command.arg(peer.name))
         }
@@ -272,8 +275,11 @@ enum Source {
     Npm(&'static str),
     /// A PyPI package in `.peers/venv`.
     Pip(&'static str),
-    /// A crate whose binary goes to `.peers/cargo`.
-    Cargo(&'static str),
+    /// A crate whose binary goes to `.peers/cargo`, with the features that are used.
+    Cargo {
+        version: &'static str,
+        features: &'static str,
+    },
 }
 
 impl Source {
@@ -282,7 +288,7 @@ impl Source {
             Self::Apt { .. } => "apt",
             Self::Npm(_) => "npm",
             Self::Pip(_) => "pip",
-            Self::Cargo(_) => "cargo",
+            Self::Cargo { .. } => "cargo",
         }
     }
 }
@@ -347,7 +353,7 @@ impl Peer {
                 let mut python = shell::program_in(root, root.join(VENV).join("bin/python"));
                 shell::works(python.args(["-c", &script]))
             }
-            Source::Cargo(version) => {
+            Source::Cargo { version, .. } => {
                 let installed = fs::read_to_string(root.join(CARGO_ROOT).join(".crates.toml"));
                 let entry = format!("\"{} {version} ", self.name);
                 installed.is_ok_and(|text| text.contains(&entry))
@@ -365,8 +371,9 @@ impl Peer {
             Source::Pip(version) => Some(format!(
                 "{VENV}/bin/python -m pip install {name}=={version}"
             )),
-            Source::Cargo(version) => Some(format!(
-                "cargo install --locked --root {CARGO_ROOT} --version {version} {name}"
+            Source::Cargo { version, features } => Some(format!(
+                "cargo install --locked --root {CARGO_ROOT} --version {version} \
+                 --no-default-features --features {features} {name}"
             )),
         }
     }
@@ -482,7 +489,10 @@ const PEERS: &[Peer] = &[
     },
     Peer {
         name: "secretspec",
-        source: Source::Cargo("0.21.1"),
+        source: Source::Cargo {
+            version: "0.21.1",
+            features: "cli,age",
+        },
         need: Need::Bench,
         why: "a rival in declarations",
     },

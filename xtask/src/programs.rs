@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::failure::Failure;
-use crate::repo;
 use crate::repo::Metadata;
 use crate::shell;
+use crate::shell::Printed;
 
 /// A program of the workspace, one row of a table.
 #[derive(Debug)]
@@ -16,24 +17,41 @@ pub(crate) struct Program {
     pub(crate) name: &'static str,
     /// The crate it belongs to.
     pub(crate) package: &'static str,
-    /// The example or benchmark target.
-    pub(crate) target: Target,
+    /// The example: `examples/<example>.rs` or `examples/<example>/main.rs`.
+    pub(crate) example: &'static str,
+    /// Its first arguments.
+    pub(crate) words: &'static [&'static str],
+    /// Other examples of the crate that it starts.
+    pub(crate) starts: &'static [&'static str],
 }
 
-/// What kind of target a program is.
-#[derive(Debug, Clone, Copy)]
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the tables are filled as the programs are written"
-    )
-)]
-pub(crate) enum Target {
-    /// `examples/<name>.rs`
-    Example(&'static str),
-    /// `benches/<name>.rs`
-    Bench(&'static str),
+impl Program {
+    /// A program that is an example and starts no other.
+    pub(crate) const fn example(
+        name: &'static str,
+        package: &'static str,
+        example: &'static str,
+        words: &'static [&'static str],
+    ) -> Self {
+        Self {
+            name,
+            package,
+            example,
+            words,
+            starts: &[],
+        }
+    }
+
+    /// True if its source is in the repository.
+    pub(crate) fn is_written(&self, root: &Path) -> bool {
+        let folder = self
+            .package
+            .strip_prefix("strongroom-")
+            .unwrap_or(self.package);
+        let examples = root.join("crates").join(folder).join("examples");
+        examples.join(format!("{}.rs", self.example)).is_file()
+            || examples.join(self.example).join("main.rs").is_file()
+    }
 }
 
 /// Splits off a leading program name: `storage --rounds 3` runs one program with two arguments,
@@ -50,27 +68,57 @@ pub(crate) fn select<'a, 'b>(
     (table.iter().collect(), args)
 }
 
-/// Builds the release binary, then runs each program with `args`. `STRONGROOM_BIN` tells it where
-/// the binary is.
+/// Builds the release binary, then runs each program with `args`, and fails with the first.
 pub(crate) fn run(root: &Path, programs: &[&Program], args: &[OsString]) -> Result<(), Failure> {
     let binary = release_binary(root)?;
     for program in programs {
         println!("== {}", program.name);
-        let mut command = shell::cargo(root);
-        match program.target {
-            Target::Example(name) => {
-                command.args(["run", "--quiet", "--release", "--example", name]);
-            }
-            Target::Bench(name) => {
-                command.args(["bench", "--quiet", "--bench", name]);
-            }
-        }
-        command
-            .args(["--locked", "--package", program.package, "--"])
-            .args(args);
-        shell::run(command.env("STRONGROOM_BIN", &binary))?;
+        shell::run(&mut command_of(root, program, &binary, args)?)?;
     }
     Ok(())
+}
+
+/// Runs one program and hands back what it printed, however it ended.
+pub(crate) fn run_one(
+    root: &Path,
+    program: &Program,
+    binary: &Path,
+    args: &[OsString],
+) -> Result<Printed, Failure> {
+    println!("== {}", program.name);
+    shell::tee(&mut command_of(root, program, binary, args)?)
+}
+
+/// The command that starts a program. `STRONGROOM_BIN` tells it where the binary is.
+fn command_of(
+    root: &Path,
+    program: &Program,
+    binary: &Path,
+    args: &[OsString],
+) -> Result<Command, Failure> {
+    if !program.starts.is_empty() {
+        let mut build = shell::cargo(root);
+        build.args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--package",
+            program.package,
+        ]);
+        for example in program.starts {
+            build.args(["--example", example]);
+        }
+        shell::run(&mut build)?;
+    }
+    let mut command = shell::cargo(root);
+    command
+        .args(["run", "--quiet", "--release", "--example", program.example])
+        .args(["--locked", "--package", program.package, "--"])
+        .args(program.words)
+        .args(args)
+        .env("STRONGROOM_BIN", binary);
+    Ok(command)
 }
 
 /// Builds the binary as it is shipped, and says where it is.
@@ -84,33 +132,13 @@ pub(crate) fn release_binary(root: &Path) -> Result<PathBuf, Failure> {
         .join(name))
 }
 
-/// Runs the programs of a table that `args` select, with the other arguments.
-pub(crate) fn run_table(command: &str, table: &[Program], args: &[String]) -> Result<(), Failure> {
-    let root = repo::root()?;
-    let (selected, rest) = select(table, args);
-    if selected.is_empty() {
-        println!("{command}: no programs are in the table of xtask/src/{command}.rs yet");
-        return Ok(());
-    }
-    let rest: Vec<OsString> = rest.iter().map(OsString::from).collect();
-    run(&root, &selected, &rest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const TABLE: &[Program] = &[
-        Program {
-            name: "storage",
-            package: "strongroom-store",
-            target: Target::Bench("storage"),
-        },
-        Program {
-            name: "redact",
-            package: "strongroom-core",
-            target: Target::Example("redact"),
-        },
+        Program::example("storage", "strongroom-store", "storage", &[]),
+        Program::example("redact", "strongroom-core", "redact_bench", &[]),
     ];
 
     fn selected(words: &[&str]) -> (Vec<&'static str>, Vec<String>) {
@@ -128,5 +156,15 @@ mod tests {
         assert_eq!(selected(&["redact"]), (vec!["redact"], vec![]));
         assert_eq!(selected(&["redact", "--mb", "3"]).1, ["--mb", "3"]);
         assert_eq!(selected(&["--mb", "3"]).0, ["storage", "redact"]);
+    }
+    #[test]
+    fn a_program_without_a_source_is_not_written_yet() {
+        let root = repo_root();
+        assert!(TABLE[1].is_written(&root));
+        assert!(!TABLE[0].is_written(&root));
+    }
+
+    fn repo_root() -> PathBuf {
+        crate::repo::root().unwrap()
     }
 }

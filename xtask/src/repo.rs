@@ -113,3 +113,13 @@ pub(crate) fn files(root: &Path) -> Result<Vec<String>, Failure> {
     files.dedup();
     Ok(files)
 }
+
+/// The revision at hand, or a word for having none.
+pub(crate) fn revision(root: &Path) -> String {
+    let mut command = shell::program_in(root, "git");
+    command.args(["rev-parse", "--short", "HEAD"]);
+    match shell::capture(&mut command) {
+        Ok(printed) if printed.status.success() => printed.stdout.trim().to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}

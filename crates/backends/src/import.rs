@@ -3,9 +3,9 @@
 //! | reader | input | gives |
 //! |---|---|---|
 //! | [`from_dotenv`] | a `.env` file | values |
-//! | [`from_secrets_json`] | `secrets.json`: `{"secrets": {…}}`, flat, flat with `_metadata` | values |
+//! | [`from_secrets_json`] | `secrets.json`: nested, flat, flat with `_metadata` | values |
 //! | [`from_fernet_folder`] | a folder of Fernet `.enc` files | values with tags and times |
-//! | [`from_kubernetes`] | manifests, many documents in one file | values of `Secret`s, names elsewhere |
+//! | [`from_kubernetes`] | manifests, many in one file | values of `Secret`s, names elsewhere |
 //! | [`from_compose`] | a Docker Compose file | literal values, names of the rest |
 //!
 //! A reader gives everything or an error; what it understood and could not take over is listed in

@@ -56,7 +56,8 @@ fn report(
     });
     writeln!(
         out,
-        "{what:<27} {:>6.0} MB/s, {:>4.0} MB/s by {LINE_BYTES} bytes, built in {best:?}, tables of {} KiB",
+        "{what:<27} {:>6.0} MB/s, {:>4.0} MB/s by {LINE_BYTES} bytes, \
+         built in {best:?}, tables of {} KiB",
         rate(elapsed),
         rate(by_line),
         patterns.table_bytes() / 1024

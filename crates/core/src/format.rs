@@ -25,6 +25,7 @@ pub use pattern::Pattern;
 pub use pattern::PatternSet;
 pub(crate) use pattern::Verdict;
 pub(crate) use types::split_url;
+pub use types::url_password;
 
 /// A declared type of value.
 #[derive(

@@ -74,9 +74,16 @@ impl FromStr for SecretPath {
 }
 
 /// Control characters and the invisible ones that make two names look alike or turn text round.
-fn is_forbidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+#[must_use]
+pub fn is_forbidden(c: char) -> bool {
+    let is_invisible = matches!(
+        c,
+        '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+    );
+    is_invisible || c.is_control()
 }
 
 /// Why a text is no path.
@@ -111,7 +118,11 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: Option<&ParsePathError>) {
-        assert_eq!(text.parse::<SecretPath>().err().as_ref(), expected, "{text:?}");
+        assert_eq!(
+            text.parse::<SecretPath>().err().as_ref(),
+            expected,
+            "{text:?}"
+        );
     }
 
     #[test]

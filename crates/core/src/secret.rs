@@ -100,6 +100,7 @@ impl Payload {
     /// Text when the bytes are UTF-8 (without NUL), binary otherwise.
     #[must_use]
     pub fn detect(value: SecretValue) -> Self {
+        // EXPOSE: looked at for its encoding only.
         let is_text = value
             .expose_secret_text()
             .is_some_and(|text| !text.contains('\0'));

@@ -215,6 +215,34 @@ mod tests {
     }
 
     #[test]
+    fn no_nonce_comes_twice() {
+        const SEALS: usize = 100_000;
+        let barrier = Barrier::new([1; 16], &keyring());
+        let mut nonces = std::collections::HashSet::with_capacity(SEALS);
+        for _ in 0..SEALS {
+            let sealed = barrier.seal(PLACE, Field::Value, b"the same value");
+            assert_eq!(Barrier::copy_of(&sealed).len(), NONCE_BYTES);
+            assert!(nonces.insert(Barrier::copy_of(&sealed).to_vec()));
+        }
+    }
+
+    #[test]
+    fn whatever_was_cut_or_changed_does_not_open_and_does_not_panic() {
+        let barrier = Barrier::new([1; 16], &keyring());
+        let sealed = barrier.seal(PLACE, Field::Value, b"value");
+        for length in 0..sealed.len() {
+            let cut = &sealed[..length];
+            assert!(barrier.open(PLACE, Field::Value, cut).is_err());
+            let _ = (Barrier::key_of(cut), Barrier::copy_of(cut));
+            let mut changed = sealed.clone();
+            changed[length] ^= 0x10;
+            assert!(barrier.open(PLACE, Field::Value, &changed).is_err());
+        }
+        let longer = [&sealed[..], b"x"].concat();
+        assert!(barrier.open(PLACE, Field::Value, &longer).is_err());
+    }
+
+    #[test]
     fn after_rotation_old_records_open_and_new_ones_use_the_new_key() {
         let mut keyring = keyring();
         let before = Barrier::new([1; 16], &keyring).seal(PLACE, Field::Value, b"old");

@@ -3,7 +3,9 @@
 use aws_lc_rs::aead;
 use aws_lc_rs::hkdf;
 use aws_lc_rs::hmac;
-use aws_lc_rs::rand::SecureRandom;
+use rustix::io::Errno;
+use rustix::rand::GetRandomFlags;
+use rustix::rand::getrandom;
 use strongroom_core::port::Rng;
 use zeroize::Zeroize;
 use zeroize::Zeroizing;
@@ -25,9 +27,15 @@ impl Rng for SystemRng {
         reason = "without randomness no key may be made; there is no way on"
     )]
     fn fill(&self, buffer: &mut [u8]) {
-        aws_lc_rs::rand::SystemRandom::new()
-            .fill(buffer)
-            .expect("the system gives randomness");
+        // Straight from the kernel: aws-lc's own generator gathers timing jitter first, which
+        // takes a process 50 ms before its first byte.
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match getrandom(rest, GetRandomFlags::empty()) {
+                Err(Errno::INTR) => {}
+                result => filled += result.expect("the system gives randomness"),
+            }
+        }
     }
 }
 

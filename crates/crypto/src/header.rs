@@ -243,4 +243,45 @@ mod tests {
             Some(UnsealError::Keyring)
         );
     }
+
+    /// All values of every byte of what is stored of a header: nothing opens but the header.
+    #[test]
+    fn a_changed_header_does_not_open() {
+        let (mut header, unsealed) = Header::create(&SystemRng, Timestamp::from_micros(0));
+        let key = secret("key");
+        header
+            .add_slot(&unsealed, SlotKind::KeyFile, "label", &key, &context())
+            .unwrap();
+        let bytes = postcard::to_stdvec(&header).unwrap();
+        for at in 0..bytes.len() {
+            for change in [1_u8, 0x80, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] ^= change;
+                let Ok(changed) = postcard::from_bytes::<Header>(&changed) else {
+                    continue;
+                };
+                assert!(
+                    changed.unseal(1, &key).is_err(),
+                    "byte {at} xor {change:#x}"
+                );
+            }
+        }
+        assert!(header.unseal(1, &key).is_ok());
+    }
+
+    #[test]
+    fn slots_have_a_bound() {
+        let (mut header, unsealed) = Header::create(&SystemRng, Timestamp::from_micros(0));
+        let mut add =
+            || header.add_slot(&unsealed, SlotKind::KeyFile, "", &secret("key"), &context());
+        for number in 1..=SLOTS_MAX {
+            assert_eq!(add(), Ok(u32::try_from(number).unwrap()));
+        }
+        assert_eq!(add(), Err(SlotError::TooMany));
+        assert_eq!(header.slots().len(), SLOTS_MAX);
+        assert_eq!(
+            header.remove_slot(&unsealed, 99, &SystemRng),
+            Err(SlotError::NoSlot)
+        );
+    }
 }

@@ -11,7 +11,7 @@ const PAGE_BYTES: usize = 4096;
 pub struct Key {
     page: Box<Page>,
     // Dropped after `Drop::drop` has wiped the page.
-    _lock: Option<region::LockGuard>,
+    lock: Option<region::LockGuard>,
 }
 
 #[repr(align(4096))]
@@ -27,12 +27,18 @@ impl Key {
         Self::fill_with(|bytes| rng.fill(bytes))
     }
 
+    /// Whether its page is locked into memory, so that it is never swapped out.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// A key whose bytes are written in place.
     pub(crate) fn fill_with(write: impl FnOnce(&mut [u8])) -> Self {
         let mut page = Box::new(Page([0; PAGE_BYTES]));
         let lock = region::lock(page.0.as_ptr(), PAGE_BYTES).ok();
         write(&mut page.0[..Self::BYTES]);
-        Self { page, _lock: lock }
+        Self { page, lock }
     }
 
     /// A key from bytes, if there are exactly 32.
@@ -66,5 +72,11 @@ impl RootKey {
     #[must_use]
     pub fn generate(rng: &dyn Rng) -> Self {
         Self(Key::generate(rng))
+    }
+
+    /// Whether its page is locked into memory.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.0.is_locked()
     }
 }

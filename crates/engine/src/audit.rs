@@ -48,10 +48,10 @@ impl Engine {
                         what: "the audit log".into(),
                         detail: "a record in it does not open".into(),
                     })?;
-                if events.len() == limit {
+                events.push_back(event);
+                if events.len() > limit {
                     events.pop_front();
                 }
-                events.push_back(event);
             }
             if is_last {
                 return Ok(events.into());

@@ -8,8 +8,6 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::Serialize;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::BatchItem;
 use strongroom_core::port::Change;
@@ -30,41 +28,91 @@ use crate::record::Summary;
 /// Children read from storage at once.
 pub(crate) const PAGE: usize = 512;
 /// A reading that others disturb is repeated so often.
-const READS_MAX: usize = 5;
+const READS_MAX: usize = 64;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Bucket {
     count: u32,
     hash: [u8; 16],
 }
 
-/// What a folder knows of its children.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Children(BTreeMap<u8, Bucket>);
+/// What a folder knows of its children: buckets that are not empty, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Children(Vec<(u8, Bucket)>);
+
+/// A stored bucket: its number, its count, its hash.
+const BUCKET_BYTES: usize = 1 + 4 + 16;
+/// First byte of what a folder stores.
+const CHILDREN_FORMAT: u8 = 1;
 
 impl Children {
     fn apply(&mut self, delta: &Delta) {
-        let bucket = self.0.entry(delta.bucket).or_default();
+        let at = self
+            .0
+            .binary_search_by_key(&delta.bucket, |(number, _)| *number);
+        let at = at.unwrap_or_else(|at| {
+            self.0.insert(at, (delta.bucket, Bucket::default()));
+            at
+        });
+        let (_, bucket) = &mut self.0[at];
         bucket.count = bucket.count.saturating_add_signed(delta.count);
         for (byte, change) in bucket.hash.iter_mut().zip(delta.hash) {
             *byte ^= change;
         }
         if *bucket == Bucket::default() {
-            self.0.remove(&delta.bucket);
+            self.0.remove(at);
         }
     }
 
     fn total(&self) -> u64 {
-        self.0.values().map(|bucket| u64::from(bucket.count)).sum()
+        let counts = self.0.iter().map(|(_, bucket)| u64::from(bucket.count));
+        counts.sum()
+    }
+
+    fn bucket(&self, number: u8) -> Bucket {
+        let found = self.0.iter().find(|(other, _)| *other == number);
+        found.map_or_else(Bucket::default, |(_, bucket)| bucket.clone())
     }
 
     fn open(barrier: &Barrier, id: RecordId, sealed: &[u8]) -> Option<Self> {
         let plain = barrier.open(id, Field::Value, sealed).ok()?;
-        Some(record::decode(&plain)?.0)
+        Self::decode(&plain)
     }
 
     fn seal(&self, barrier: &Barrier, id: RecordId) -> Vec<u8> {
-        barrier.seal(id, Field::Value, &record::encode(self, None))
+        barrier.seal(id, Field::Value, &self.encode())
+    }
+
+    /// By hand: a folder is read and written with every secret below it.
+    fn encode(&self) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(1 + self.0.len() * BUCKET_BYTES);
+        plain.push(CHILDREN_FORMAT);
+        for (number, bucket) in &self.0 {
+            plain.push(*number);
+            plain.extend_from_slice(&bucket.count.to_le_bytes());
+            plain.extend_from_slice(&bucket.hash);
+        }
+        plain
+    }
+
+    fn decode(plain: &[u8]) -> Option<Self> {
+        let (&CHILDREN_FORMAT, body) = plain.split_first()? else {
+            return None;
+        };
+        let chunks = body.chunks_exact(BUCKET_BYTES);
+        if !chunks.remainder().is_empty() {
+            return None;
+        }
+        let bucket = |chunk: &[u8]| -> Option<(u8, Bucket)> {
+            let (number, rest) = chunk.split_first()?;
+            let (count, hash) = rest.split_first_chunk::<4>()?;
+            let bucket = Bucket {
+                count: u32::from_le_bytes(*count),
+                hash: hash.try_into().ok()?,
+            };
+            Some((*number, bucket))
+        };
+        chunks.map(bucket).collect::<Option<_>>().map(Self)
     }
 }
 
@@ -96,13 +144,21 @@ fn child_tag(
 pub(crate) struct FolderPlan<'a> {
     barrier: &'a Barrier,
     deltas: BTreeMap<(Reverse<usize>, String), Vec<Delta>>,
+    known: Option<Found>,
+}
+
+/// A folder's record as it was read together with a secret of it.
+pub(crate) struct Found {
+    pub(crate) id: RecordId,
+    pub(crate) record: Option<Record>,
 }
 
 impl<'a> FolderPlan<'a> {
-    pub(crate) fn new(barrier: &'a Barrier) -> Self {
+    pub(crate) fn new(barrier: &'a Barrier, known: Option<Found>) -> Self {
         Self {
             barrier,
             deltas: BTreeMap::new(),
+            known,
         }
     }
 
@@ -156,7 +212,10 @@ impl<'a> FolderPlan<'a> {
         let mut changes = Vec::new();
         while let Some(((_, folder), deltas)) = self.deltas.pop_first() {
             let id = record::id_of(self.barrier, Kind::Folder, &folder);
-            let stored = storage.get(id).await?;
+            let stored = match self.known.take_if(|known| known.id == id) {
+                Some(known) => known.record,
+                None => storage.get(id).await?,
+            };
             let mut children = match &stored {
                 Some(record) => Children::open(self.barrier, id, &record.value)
                     .ok_or_else(|| unreadable(&folder))?,
@@ -255,7 +314,8 @@ fn depth(folder: &str) -> usize {
     }
 }
 
-/// All children of a folder, checked against what the folder knows; `None` if there is none.
+/// All children of a folder, as their name fields show them, checked against what the folder
+/// knows; `None` if there is no folder.
 pub(crate) async fn children(
     storage: &dyn Storage,
     barrier: &Barrier,
@@ -263,12 +323,11 @@ pub(crate) async fn children(
 ) -> Result<Option<Vec<Summary>>, Error> {
     let id = record::id_of(barrier, Kind::Folder, folder);
     for _ in 0..READS_MAX {
-        let before = storage.revision().await?;
-        let Some(record) = storage.get(id).await? else {
+        let Some(folder_record) = storage.get(id).await? else {
             verify_absent(storage, barrier, folder).await?;
             return Ok(None);
         };
-        let expected = Children::open(barrier, id, &record.value);
+        let expected = Children::open(barrier, id, &folder_record.value);
         let expected = expected.ok_or_else(|| unreadable(folder))?;
         let mut found = Children::default();
         let mut listed = Vec::new();
@@ -290,13 +349,23 @@ pub(crate) async fn children(
         if found == expected {
             return Ok(Some(listed));
         }
-        if storage.revision().await? == before {
+        if is_unchanged(storage, &folder_record).await? {
             return Err(vanished(folder));
         }
     }
     Err(Error::Contended {
         path: shown(folder),
     })
+}
+
+/// Whether a record is still the one that was read. A folder's changes with its children, in
+/// one commit, so that writes elsewhere do not disturb.
+pub(crate) async fn is_unchanged(
+    storage: &dyn Storage,
+    record: &Record,
+) -> Result<bool, StorageError> {
+    let now = storage.get(record.id).await?;
+    Ok(now.is_some_and(|now| now.revision == record.revision))
 }
 
 /// Nothing was found at a path: makes sure that nothing has vanished from there.
@@ -330,7 +399,6 @@ async fn verify_bucket(
 ) -> Result<(), Error> {
     let (mut folder, mut bucket) = (folder, bucket);
     for _ in 0..READS_MAX {
-        let before = storage.revision().await?;
         let (id, record) = loop {
             let id = record::id_of(barrier, Kind::Folder, folder);
             match storage.get(id).await? {
@@ -344,16 +412,18 @@ async fn verify_bucket(
         };
         let known = Children::open(barrier, id, &record.value);
         let known = known.ok_or_else(|| unreadable(folder))?;
-        let expected = known.0.get(&bucket).cloned().unwrap_or_default();
+        let expected = known.bucket(bucket);
         let found = read_bucket(storage, barrier, id, bucket).await?;
         if found == Some(expected) {
             return Ok(());
         }
-        if storage.revision().await? == before {
+        if is_unchanged(storage, &record).await? {
             return Err(vanished(folder));
         }
     }
-    Ok(())
+    Err(Error::Contended {
+        path: shown(folder),
+    })
 }
 
 async fn read_bucket(
@@ -375,7 +445,7 @@ async fn read_bucket(
         after = page.last().map(|record| record.id);
         for record in page {
             if record.id.0[0] != bucket {
-                return Ok(Some(children.0.remove(&bucket).unwrap_or_default()));
+                return Ok(Some(children.bucket(bucket)));
             }
             let Some(summary) = record::open_summary(barrier, &record) else {
                 return Ok(None);
@@ -383,7 +453,7 @@ async fn read_bucket(
             children.apply(&delta_of(barrier, &record, summary.is_folder));
         }
         if is_last {
-            return Ok(Some(children.0.remove(&bucket).unwrap_or_default()));
+            return Ok(Some(children.bucket(bucket)));
         }
     }
 }

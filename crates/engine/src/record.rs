@@ -82,9 +82,18 @@ pub(crate) struct Head {
     pub(crate) value: Option<SecretValue>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct StoredHead {
-    path: String,
+/// A head as it is written: what `StoredHead` reads.
+#[derive(Serialize)]
+struct HeadToStore<'a> {
+    path: &'a str,
+    metadata: &'a Metadata,
+    versions: &'a [VersionInfo],
+    has_value: bool,
+}
+
+#[derive(Deserialize)]
+struct StoredHead<'a> {
+    path: &'a str,
     metadata: Metadata,
     versions: Vec<VersionInfo>,
     has_value: bool,
@@ -113,10 +122,10 @@ impl Head {
 
     /// The sealed name and value.
     pub(crate) fn seal(&self, barrier: &Barrier, id: RecordId) -> (Vec<u8>, Vec<u8>) {
-        let stored = StoredHead {
-            path: self.path.to_string(),
-            metadata: self.metadata.clone(),
-            versions: self.versions.clone(),
+        let stored = HeadToStore {
+            path: self.path.as_str(),
+            metadata: &self.metadata,
+            versions: &self.versions,
             has_value: self.value.is_some(),
         };
         let plain = encode(&stored, self.value.as_ref());
@@ -148,11 +157,15 @@ impl Head {
         }
     }
 
-    pub(crate) fn open(barrier: &Barrier, record: &Record) -> Option<Self> {
+    /// The head of the secret at `path`; `None` when the record does not open as that.
+    pub(crate) fn open(barrier: &Barrier, record: &Record, path: &SecretPath) -> Option<Self> {
         let plain = barrier.open(record.id, Field::Value, &record.value).ok()?;
-        let (stored, rest): (StoredHead, &[u8]) = decode(&plain)?;
+        let (stored, rest): (StoredHead<'_>, &[u8]) = decode(&plain)?;
+        if stored.path != path.as_str() {
+            return None;
+        }
         Some(Self {
-            path: stored.path.parse().ok()?,
+            path: path.clone(),
             metadata: stored.metadata,
             versions: stored.versions,
             value: stored.has_value.then(|| SecretValue::copy_from(rest)),

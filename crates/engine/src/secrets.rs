@@ -1,5 +1,7 @@
 //! Secrets: read, write, list, and everything that happens to versions.
 
+mod patch;
+mod reseal;
 mod write;
 
 use std::collections::BTreeMap;
@@ -29,13 +31,15 @@ use crate::record;
 use crate::record::Head;
 use crate::record::Kind;
 
-pub use write::MetadataPatch;
+pub use patch::MetadataPatch;
 pub use write::Versions;
 pub use write::WriteOptions;
 pub use write::Written;
 
 /// Longest value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
+/// An operation that others disturb is repeated so often.
+const ATTEMPTS_MAX: usize = 64;
 /// Deepest folder a recursive listing goes into.
 const DEPTH_MAX: usize = 256;
 
@@ -183,7 +187,22 @@ impl Engine {
         path: &SecretPath,
         version: Option<u64>,
     ) -> Result<Secret, Error> {
-        let (_, head) = self.require(path).await?;
+        for _ in 0..ATTEMPTS_MAX {
+            let (record, head) = self.require(path).await?;
+            let result = self.read_from(&head, version).await;
+            // A version may be dropped between the reading of its secret and of itself.
+            let is_damage = matches!(result, Err(Error::Damaged { .. }));
+            if !is_damage || folder::is_unchanged(&*self.storage, &record).await? {
+                return result;
+            }
+        }
+        Err(Error::Contended {
+            path: path.to_string(),
+        })
+    }
+
+    async fn read_from(&self, head: &Head, version: Option<u64>) -> Result<Secret, Error> {
+        let path = &head.path;
         let not_found = || Error::NotFound {
             what: version.map_or(path.to_string(), |number| {
                 format!("{path} version {number}")
@@ -205,7 +224,7 @@ impl Engine {
                 state,
             });
         }
-        let value = self.value_of(&head, info.number).await?;
+        let value = self.value_of(head, info.number).await?;
         let payload = Payload {
             value,
             shape: info.shape,
@@ -213,7 +232,7 @@ impl Engine {
         Ok(Secret {
             payload,
             version: info,
-            metadata: head.metadata,
+            metadata: head.metadata.clone(),
         })
     }
 
@@ -327,7 +346,7 @@ impl Engine {
     }
 
     pub(crate) fn open_head(&self, path: &SecretPath, stored: &Record) -> Result<Head, Error> {
-        Head::open(&self.barrier, stored).ok_or_else(|| Error::Damaged {
+        Head::open(&self.barrier, stored, path).ok_or_else(|| Error::Damaged {
             what: path.to_string(),
             detail: "its record does not open".into(),
         })
@@ -335,10 +354,8 @@ impl Engine {
 
     /// The value of a version that is not destroyed.
     pub(crate) async fn value_of(&self, head: &Head, number: u64) -> Result<SecretValue, Error> {
-        let is_newest = head
-            .newest()
-            .is_some_and(|version| version.number == number);
-        if let (true, Some(value)) = (is_newest, &head.value) {
+        let newest = head.newest().map_or(0, |version| version.number);
+        if let (true, Some(value)) = (number == newest, &head.value) {
             return Ok(value.clone());
         }
         let id = record::version_id(&self.barrier, &head.path, number);
@@ -348,8 +365,17 @@ impl Engine {
             detail: detail.into(),
         };
         let stored = stored.ok_or_else(|| damaged("its record has vanished"))?;
-        record::open_version(&self.barrier, &stored)
-            .ok_or_else(|| damaged("its record does not open"))
+        let value = record::open_version(&self.barrier, &stored)
+            .ok_or_else(|| damaged("its record does not open"))?;
+        // A secret of the same name that was removed had a version of this number too.
+        let fingerprint = self.barrier.fingerprint(&value);
+        let is_known =
+            |version: &VersionInfo| version.number == number && version.fingerprint == fingerprint;
+        if head.versions.iter().any(is_known) {
+            Ok(value)
+        } else {
+            Err(damaged("its value is not the one that was written"))
+        }
     }
 
     /// Writes an audit record without waiting for the disk. A read is not refused for it: the

@@ -78,6 +78,12 @@ pub enum OpenStoreError {
         /// Where.
         path: PathBuf,
     },
+    /// A file of an earlier store lies there, and would become part of a new one.
+    #[error("{} is left of an earlier store: move it away, or put its store back", .path.display())]
+    LeftOver {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The place is not safe for a store.
     #[error(transparent)]
     Unsafe(#[from] UnsafePlace),
@@ -135,7 +141,16 @@ impl StoreFile {
     /// When there is none, it is damaged, newer, or lies in an unsafe place.
     pub fn open(path: &Path) -> Result<Self, OpenStoreError> {
         let path = guard::resolve(path)?;
-        let warnings = guard::check_file(&path)?;
+        let beside = [
+            head::path_of(&path),
+            with_suffix(&path, "-wal"),
+            with_suffix(&path, "-shm"),
+        ];
+        let warnings = guard::check_files(&path, &beside)?;
+        // SQLite takes a file that is cut off for a new database, and deletes the log beside it.
+        if !guard::has_magic(&path)? {
+            return Err(damaged(&path, "it does not begin as a store does"));
+        }
         let connection =
             sqlite::connect(&path, Mode::Existing).map_err(|error| open_error(&path, error))?;
         let meta = sqlite::read_meta(&connection).map_err(|error| open_error(&path, error))?;
@@ -168,8 +183,13 @@ impl StoreFile {
         guard::make_folder(path)?;
         let path = guard::resolve_new(path)?;
         let _lock = guard::lock_folder(&path)?;
-        if path.exists() {
+        if std::fs::symlink_metadata(&path).is_ok() {
             return Err(OpenStoreError::Exists { path });
+        }
+        // SQLite knows a log by its name only, and would play it into the new store.
+        let log = with_suffix(&path, "-wal");
+        if std::fs::symlink_metadata(&log).is_ok() {
+            return Err(OpenStoreError::LeftOver { path: log });
         }
         let draft = guard::Draft::new(&path)?;
         let mut connection = sqlite::connect(draft.draft_path(), Mode::New)
@@ -221,35 +241,33 @@ impl StoreFile {
         rollback: Rollback,
     ) -> Result<EmbeddedStorage, OpenStoreError> {
         let Self {
-            path,
-            connection,
-            header,
-            ..
+            path, connection, ..
         } = self;
+        // The head first: the store can only be ahead of it then. The header may have been
+        // replaced by others since the file was opened.
         let head_file = HeadFile::open(&path, barrier, rollback)?;
-        let revision =
-            sqlite::read_revision(&connection).map_err(|error| open_error(&path, error))?;
+        let found = sqlite::read_head(&connection).map_err(|error| open_error(&path, error))?;
         let expected = head_file.read();
-        let is_behind =
-            revision < expected.revision || header.generation() < expected.header_generation;
-        if is_behind {
-            if rollback == Rollback::Refuse {
-                let expected = expected.revision;
+        let is_behind = found.revision < expected.revision
+            || found.header_generation < expected.header_generation;
+        match rollback {
+            // Also where the head file was missing, so that it is there from now on.
+            Rollback::Accept => head_file.reset(found),
+            Rollback::Refuse if is_behind => {
                 return Err(OpenStoreError::RolledBack {
                     path,
-                    found: revision,
-                    expected,
+                    found: found.revision,
+                    expected: expected.revision,
                 });
             }
-            head_file.reset(Head {
-                revision,
-                header_generation: header.generation(),
-            });
+            Rollback::Refuse => {}
         }
+        sqlite::use_log(&connection).map_err(|error| open_error(&path, error))?;
         let shared = Arc::new(Shared {
             path,
             head_file,
             pool: Mutex::new(vec![connection]),
+            broken: OnceLock::new(),
         });
         Ok(EmbeddedStorage {
             shared,
@@ -270,6 +288,8 @@ struct Shared {
     path: PathBuf,
     head_file: HeadFile,
     pool: Mutex<Vec<Connection>>,
+    /// Set when a commit failed for a reason of the disk: nothing is written any more.
+    broken: OnceLock<StorageError>,
 }
 
 impl Shared {
@@ -301,8 +321,14 @@ impl Shared {
         connection: &mut Connection,
         groups: Vec<Group>,
     ) -> Vec<Result<u64, StorageError>> {
+        if let Some(error) = self.broken.get() {
+            return vec![Err(error.clone()); groups.len()];
+        }
         let is_durable = groups.iter().any(Group::is_durable);
         let results = writer::apply_group(connection, groups);
+        if let Some(Err(error @ StorageError::ReadOnly { .. })) = results.first() {
+            let _ = self.broken.set(error.clone());
+        }
         let last = results
             .iter()
             .filter_map(|result| result.as_ref().ok())
@@ -478,6 +504,12 @@ impl Storage for EmbeddedStorage {
             .with_connection(|connection| sqlite::read_revision(connection));
         Box::pin(std::future::ready(found))
     }
+}
+
+fn with_suffix(store: &Path, suffix: &str) -> PathBuf {
+    let mut name = store.file_name().unwrap_or_default().to_os_string();
+    name.push(suffix);
+    store.with_file_name(name)
 }
 
 fn damaged(path: &Path, detail: &str) -> OpenStoreError {

@@ -58,7 +58,8 @@ impl State {
             return Err(StorageError::Conflict { id: item.id });
         }
         let revision = self.revision + 1;
-        let mut records = self.records.clone();
+        // What the batch leaves of each record; nothing is kept unless all of it works.
+        let mut staged: BTreeMap<RecordId, Option<Record>> = BTreeMap::new();
         for BatchItem { id, change, .. } in batch {
             match change {
                 Change::Check => {}
@@ -68,34 +69,41 @@ impl State {
                     value,
                     due_at,
                 } => {
-                    records.insert(
+                    let record = Record {
                         id,
-                        Record {
-                            id,
-                            parent,
-                            name,
-                            value,
-                            due_at,
-                            revision,
-                        },
-                    );
-                    self.deleted.remove(&id);
+                        parent,
+                        name,
+                        value,
+                        due_at,
+                        revision,
+                    };
+                    staged.insert(id, Some(record));
                 }
                 Change::Merge(merge) => {
-                    let record = records.get_mut(&id).ok_or(StorageError::Conflict { id })?;
+                    let current = match staged.get(&id) {
+                        Some(staged) => staged.as_ref(),
+                        None => self.records.get(&id),
+                    };
+                    let mut record = current.cloned().ok_or(StorageError::Conflict { id })?;
                     record.value = merge(&record.value).map_err(|error| StorageError::Damaged {
                         detail: error.to_string(),
                     })?;
                     record.revision = revision;
+                    staged.insert(id, Some(record));
                 }
                 Change::Delete => {
-                    if records.remove(&id).is_some() {
-                        self.deleted.insert(id, revision);
-                    }
+                    staged.insert(id, None);
                 }
             }
         }
-        self.records = records;
+        for (id, record) in staged {
+            if let Some(record) = record {
+                self.deleted.remove(&id);
+                self.records.insert(id, record);
+            } else if self.records.remove(&id).is_some() {
+                self.deleted.insert(id, revision);
+            }
+        }
         self.revision = revision;
         Ok(revision)
     }

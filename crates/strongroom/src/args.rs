@@ -44,47 +44,68 @@ pub(crate) struct Global {
     pub(crate) profile: Option<String>,
     /// Manifest to read instead of the strongroom.toml found by walking up
     #[arg(long, global = true, env = "STRONGROOM_MANIFEST", value_name = "FILE")]
+    #[arg(value_parser = path())]
     pub(crate) manifest: Option<PathBuf>,
     /// Store to use
     #[arg(long, global = true, env = "STRONGROOM_STORE", value_name = "FILE")]
+    #[arg(value_parser = path())]
     pub(crate) store: Option<PathBuf>,
     /// Key file that opens the store
     #[arg(long, global = true, env = "STRONGROOM_KEY_FILE", value_name = "FILE")]
+    #[arg(value_parser = path())]
     pub(crate) key_file: Option<PathBuf>,
     /// Print JSON on stdout, and errors as JSON on stderr
-    #[arg(long, global = true, env = "STRONGROOM_JSON", value_parser = flag_value())]
-    #[arg(num_args = 0, default_missing_value = "true", default_value = "false")]
-    #[arg(hide_default_value = true, hide_possible_values = true)]
+    #[arg(long, global = true, env = "STRONGROOM_JSON", value_parser = flag("STRONGROOM_JSON"))]
     pub(crate) json: bool,
     /// Say only what is wrong
-    #[arg(long, short = 'q', global = true, env = "STRONGROOM_QUIET", value_parser = flag_value())]
-    #[arg(num_args = 0, default_missing_value = "true", default_value = "false")]
-    #[arg(hide_default_value = true, hide_possible_values = true)]
+    #[arg(long, short = 'q', global = true, env = "STRONGROOM_QUIET")]
+    #[arg(value_parser = flag("STRONGROOM_QUIET"))]
     pub(crate) quiet: bool,
     /// Use no colours [also: NO_COLOR]
-    #[arg(long, global = true, env = "STRONGROOM_NO_COLOR", value_parser = flag_value())]
-    #[arg(num_args = 0, default_missing_value = "true", default_value = "false")]
-    #[arg(hide_default_value = true, hide_possible_values = true)]
+    #[arg(long, global = true, env = "STRONGROOM_NO_COLOR")]
+    #[arg(value_parser = flag("STRONGROOM_NO_COLOR"))]
     pub(crate) no_color: bool,
     /// Ask nobody anything; fail instead
-    #[arg(long, global = true, env = "STRONGROOM_NON_INTERACTIVE", value_parser = flag_value())]
-    #[arg(num_args = 0, default_missing_value = "true", default_value = "false")]
-    #[arg(hide_default_value = true, hide_possible_values = true)]
+    #[arg(long, global = true, env = "STRONGROOM_NON_INTERACTIVE")]
+    #[arg(value_parser = flag("STRONGROOM_NON_INTERACTIVE"))]
     pub(crate) non_interactive: bool,
     /// Answer yes to every question
-    #[arg(long, short = 'y', global = true, env = "STRONGROOM_YES", value_parser = flag_value())]
-    #[arg(num_args = 0, default_missing_value = "true", default_value = "false")]
-    #[arg(hide_default_value = true, hide_possible_values = true)]
+    #[arg(long, short = 'y', global = true, env = "STRONGROOM_YES")]
+    #[arg(value_parser = flag("STRONGROOM_YES"))]
     pub(crate) yes: bool,
 }
 
-/// Booleans from the environment: true/false/1/0/yes/no/on/off; anything else is an error.
-fn flag_value() -> impl clap::builder::TypedValueParser<Value = bool> {
+/// Booleans from the environment: true/false/1/0/yes/no/on/off; anything else is an error that
+/// names the variable. An empty one is not set.
+fn flag(variable: &'static str) -> impl clap::builder::TypedValueParser<Value = bool> {
     use clap::builder::TypedValueParser;
-    clap::builder::StringValueParser::new().try_map(|text| {
+    clap::builder::StringValueParser::new().try_map(move |text| {
+        if text.is_empty() {
+            return Ok(false);
+        }
         strongroom_core::format::parse_bool(&text)
-            .ok_or("expected true, false, 1, 0, yes, no, on or off")
+            .ok_or_else(|| format!("{variable} is none of true, false, 1, 0, yes, no, on, off"))
     })
+}
+
+/// A path; an empty one is let in, since an empty variable is not set.
+fn path() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
+    use clap::builder::TypedValueParser;
+    clap::builder::OsStringValueParser::new().map(PathBuf::from)
+}
+
+impl Global {
+    /// An empty variable is not set.
+    pub(crate) fn without_empty(self) -> Self {
+        let path = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
+        Self {
+            profile: self.profile.filter(|name| !name.is_empty()),
+            manifest: path(self.manifest),
+            store: path(self.store),
+            key_file: path(self.key_file),
+            ..self
+        }
+    }
 }
 
 #[derive(Subcommand)]

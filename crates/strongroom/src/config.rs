@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     store: Option<Setting<PathBuf>>,
     key_file: Option<Setting<PathBuf>>,
     passphrase_file: Option<PathBuf>,
+    /// Values are shown on a terminal only after a question.
+    pub(crate) asks_before_showing: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -36,6 +38,7 @@ pub(crate) struct Settings {
 struct ConfigFile {
     store: Option<PathBuf>,
     key_file: Option<PathBuf>,
+    ask_before_showing: Option<bool>,
 }
 
 impl Settings {
@@ -75,10 +78,12 @@ impl Settings {
         let passphrase_file = environment
             .get("STRONGROOM_PASSPHRASE_FILE")
             .map(PathBuf::from);
+        let asks_before_showing = config.ask_before_showing.unwrap_or(false);
         Ok(Self {
             store,
             key_file,
             passphrase_file,
+            asks_before_showing,
         })
     }
 
@@ -135,6 +140,6 @@ fn read_config(path: &Path) -> Result<ConfigFile, CommandError> {
         let at = error.span().map_or(0, |span| span.start);
         let line = text.get(..at).unwrap_or_default().matches('\n').count() + 1;
         CommandError::usage(format!("{}:{line} is not understood", path.display()))
-            .hint("it knows the keys store and key_file")
+            .hint("it knows the keys store, key_file and ask_before_showing")
     })
 }

@@ -1,5 +1,6 @@
 //! The command line of Strongroom.
 
+mod absent_store;
 mod app;
 mod args;
 mod child;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Err(error) => return ExitCode::from(usage::report(&error)),
     };
     let Cli { global, command } = cli;
+    let global = global.without_empty();
     let ui = app::ui_of(&global, &environment);
     let result = App::new(global, environment, command.name(), limits)
         .and_then(|app| dispatch(&app, &command));

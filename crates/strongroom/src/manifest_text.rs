@@ -70,10 +70,11 @@ pub(crate) fn manifest(project: &str, chain: &[&str], candidates: &[Candidate]) 
     let chain = chain.join(", ");
     let mut text = format!(
         "# What this project needs to run. Values are not here: `strongroom set NAME` stores one.\n\
-         # `strongroom check` says what is missing, `strongroom run -- COMMAND` starts the program.\n\
+         # `strongroom check` says what is missing, `strongroom run -- COMMAND` starts it.\n\
          \n[project]\nname = {}\n\
          \n[profiles.development]\nchain = [{chain}]\n\
-         \n[profiles.production]              # strict: no placeholders, no plain http, nothing shared\n\
+         \n# Strict: no placeholders, no plain http, nothing shared with other profiles.\n\
+         [profiles.production]\n\
          chain = [\"store\", \"env\"]\n",
         quoted(project)
     );

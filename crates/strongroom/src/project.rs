@@ -15,6 +15,7 @@ use strongroom_core::registry::Declaration;
 use strongroom_engine::backend::StoreBackend;
 use strongroom_engine::resolve::Link;
 
+use crate::absent_store::AbsentStore;
 use crate::app::App;
 use crate::error::CommandError;
 use crate::error::Kind;
@@ -157,7 +158,8 @@ fn read(path: &Path) -> Result<String, CommandError> {
         } else {
             Kind::NotFound
         };
-        CommandError::new(kind, "manifest.unreadable", error.to_string())
+        let message = format!("{} cannot be read: {error}", path.display());
+        CommandError::new(kind, "manifest.unreadable", message)
     })?;
     String::from_utf8(bytes.to_vec()).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -180,7 +182,7 @@ impl Project {
         chain.iter().any(|entry| scheme_of(entry) == "store")
     }
 
-    /// The backends of the chain. Without a session, `store` is an empty place.
+    /// The backends of the chain. Without a session, `store` is a place without secrets.
     pub(crate) fn links(
         &self,
         app: &App,
@@ -189,9 +191,7 @@ impl Project {
         let (chain, _) = self.chain();
         let mut links = Vec::with_capacity(chain.len());
         for entry in &chain {
-            if let Some(link) = self.link(app, session, entry)? {
-                links.push(link);
-            }
+            links.push(self.link(app, session, entry)?);
         }
         Ok(links)
     }
@@ -201,7 +201,7 @@ impl Project {
         app: &App,
         session: Option<&Session>,
         entry: &str,
-    ) -> Result<Option<Link>, CommandError> {
+    ) -> Result<Link, CommandError> {
         let (address, is_optional) = split_options(entry)?;
         let (scheme, rest) = address.split_once(':').unwrap_or((address, ""));
         let backend: Box<dyn strongroom_core::port::Backend> = match scheme {
@@ -211,15 +211,12 @@ impl Project {
                     session.context.clone(),
                     self.manifest.folder(&self.profile.name),
                 )),
-                None => return Ok(None),
+                None => Box::new(AbsentStore),
             },
             "env" => Box::new(EnvBackend::new(app.environment.variables().to_vec())),
             "dotenv" => {
                 let file = if rest.is_empty() { ".env" } else { rest };
-                Box::new(DotenvBackend::new(
-                    self.beside(file),
-                    file,
-                ))
+                Box::new(DotenvBackend::new(self.beside(file), file))
             }
             "files" => {
                 let folder = if rest.is_empty() {
@@ -231,10 +228,10 @@ impl Project {
             }
             _ => return Err(unknown_scheme(entry, scheme)),
         };
-        Ok(Some(Link {
+        Ok(Link {
             backend,
             is_optional,
-        }))
+        })
     }
 
     /// Paths in a chain are relative to the manifest.

@@ -11,6 +11,7 @@ use inquire::InquireError;
 use inquire::Password;
 use inquire::PasswordDisplayMode;
 use serde_json::Value;
+use strongroom_core::path::is_forbidden;
 use strongroom_core::secret::SecretValue;
 
 use crate::env::Environment;
@@ -265,7 +266,7 @@ fn paint(has_colour: bool, tone: Tone, text: &str) -> String {
 
 /// Shows control characters instead of sending them to the terminal. Our own colours pass.
 pub(crate) fn clean(text: &str) -> String {
-    let is_plain = |c: char| !is_harmful(c) || c == '\n';
+    let is_plain = |c: char| !is_forbidden(c) || c == '\n';
     if text.chars().all(is_plain) {
         return text.to_owned();
     }
@@ -293,11 +294,6 @@ fn own_colour(text: &str) -> Option<usize> {
     let body = text.strip_prefix("\x1b[")?;
     let end = body.find(|c: char| !c.is_ascii_digit() && c != ';')?;
     (body[end..].starts_with('m')).then_some(end + 3)
-}
-
-fn is_harmful(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

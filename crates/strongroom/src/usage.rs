@@ -94,7 +94,7 @@ fn suggestion(error: &Error) -> Option<String> {
 }
 
 fn values(error: &Error) -> Option<String> {
-    text(error, ContextKind::ValidValue)
+    text(error, ContextKind::ValidValue).filter(|values| !values.is_empty())
 }
 
 fn text(error: &Error, kind: ContextKind) -> Option<String> {

@@ -1,1 +1,7 @@
-//! testkit
+//! Fakes and contract suites for tests. A dev-dependency only.
+
+pub mod canary;
+pub mod clock;
+pub mod fault;
+pub mod rng;
+pub mod store_contract;

@@ -256,7 +256,8 @@ fn kubernetes_secrets_give_values() {
         b"---\n# c\napiVersion: v1\nkind: Secret\nmetadata: {name: app, namespace: prod}\n\
           data:\n  PASSWORD: cDRzcw==\n  both: eA==\n  BAD: LS0tLS1CRUdJTi...\n  bin.key: /wA=\n\
           stringData:\n  URL: \"postgres://u:p@h/db\"\n  both: plain\n  PIN: 1234\n  NONE:\n\
-          ---\nkind: Secret\nmetadata: {name: other}\nstringData: {URL: x, T: \"{{ .Values.t }}\"}\n---\n",
+          ---\nkind: Secret\nmetadata: {name: other}\n\
+          stringData: {URL: x, T: \"{{ .Values.t }}\"}\n---\n",
     )
     .unwrap();
     let values: Vec<(&str, &[u8], Shape)> = import

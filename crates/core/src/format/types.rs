@@ -1,6 +1,6 @@
 //! One check for each declared type.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::str::FromStr;
 
 use data_encoding::BASE64URL_NOPAD;
@@ -133,6 +133,14 @@ pub(crate) fn split_url(text: &str) -> Option<UrlParts<'_>> {
         hosts,
         tail,
     })
+}
+
+/// The password inside a URL, as written (percent-encoded where it is).
+#[must_use]
+pub fn url_password(text: &str) -> Option<&str> {
+    split_url(text)?
+        .password
+        .filter(|password| !password.is_empty())
 }
 
 fn url(text: &str, schemes: &[&str], problem: &'static str) -> Check {

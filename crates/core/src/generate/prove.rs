@@ -56,11 +56,13 @@ fn language(value_type: ValueType) -> (&'static str, bool) {
         ValueType::Text => (".", true),
         ValueType::Hex => ("^(?:0x)?[0-9A-Fa-f]+$", true),
         ValueType::Base64 => (
-            "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=?|[A-Za-z0-9+/]{2}(?:==)?)$",
+            "^(?:[A-Za-z0-9+/]{4})*\
+             (?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=?|[A-Za-z0-9+/]{2}(?:==)?)$",
             true,
         ),
         ValueType::Base64url => (
-            "^(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-]{4}|[A-Za-z0-9_-]{3}=?|[A-Za-z0-9_-]{2}(?:==)?)$",
+            "^(?:[A-Za-z0-9_-]{4})*\
+             (?:[A-Za-z0-9_-]{4}|[A-Za-z0-9_-]{3}=?|[A-Za-z0-9_-]{2}(?:==)?)$",
             true,
         ),
         ValueType::Uuid => (
@@ -69,7 +71,8 @@ fn language(value_type: ValueType) -> (&'static str, bool) {
         ),
         ValueType::Boolean => ("^(?i:true|false|1|0|yes|no|on|off)$", true),
         ValueType::Port => (
-            "^0*(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$",
+            "^0*(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}\
+             |65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$",
             true,
         ),
         ValueType::Integer => ("^[+-]?[0-9]+$", false),

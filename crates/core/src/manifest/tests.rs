@@ -88,7 +88,8 @@ fn no_problem_quotes_a_value() {
         "[project]\nname = \"a\"\n[secrets.A]\ntarget = { type = \"canary-7f31c9\" }\n",
         "[project]\nname = \"a\"\n[secrets.A]\nformat = \"(?=canary-7f31c9)\"\n",
         "[project]\nname = \"a\"\n[secrets.A]\ndefault = \"canary-7f31c9\"\n",
-        "[project]\nname = \"a\"\n[secrets.A]\nsensitive = false\ntype = \"port\"\ndefault = \"canary-7f31c9\"\n",
+        "[project]\nname = \"a\"\n[secrets.A]\nsensitive = false\ntype = \"port\"\n\
+         default = \"canary-7f31c9\"\n",
         "[project]\nname = \"a\"\nsecrets = \"canary-7f31c9\"\n",
         "[project]\nname = \"canary-7f31c9\n",
         "[project]\nname = canary-7f31c9\n",

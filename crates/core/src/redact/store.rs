@@ -114,11 +114,8 @@ impl Forms {
         // EXPOSE: to find the last shared value again by its address; nothing is kept.
         let address = value.expose_secret().as_ptr();
         // EXPOSE: as above.
-        if self
-            .values
-            .last()
-            .is_none_or(|last| last.expose_secret().as_ptr() != address)
-        {
+        let is_last = |last: &SecretValue| last.expose_secret().as_ptr() == address;
+        if !self.values.last().is_some_and(is_last) {
             self.values.push(value.clone());
         }
         let len = coding.len(value_len);

@@ -418,7 +418,10 @@ fn named(values: &[Vec<u8>]) -> Patterns {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(400)
+    })]
 
     #[test]
     fn any_split_gives_what_the_reference_gives((values, text, sizes) in input()) {

@@ -1,11 +1,9 @@
 //! Every change of a secret: one storage transaction each, its audit record within.
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use strongroom_core::audit::Action;
 use strongroom_core::audit::Outcome;
-use strongroom_core::metadata;
 use strongroom_core::metadata::Metadata;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::BatchItem;
@@ -14,28 +12,26 @@ use strongroom_core::port::Durability;
 use strongroom_core::port::Precondition;
 use strongroom_core::port::Record;
 use strongroom_core::port::StorageError;
-use strongroom_core::registry::Class;
 use strongroom_core::secret::Payload;
-use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
 use strongroom_core::version::Provenance;
 use strongroom_core::version::STAGE_CURRENT;
 use strongroom_core::version::STAGE_PREVIOUS;
 use strongroom_core::version::VersionInfo;
 use strongroom_core::version::VersionState;
-use strongroom_crypto::barrier::Barrier;
 
+use super::ATTEMPTS_MAX;
 use super::Engine;
+use super::MetadataPatch;
 use super::VALUE_BYTES_MAX;
 use crate::context::OpContext;
 use crate::error::Error;
+use crate::folder;
 use crate::folder::FolderPlan;
+use crate::folder::Found;
 use crate::record;
 use crate::record::Head;
 use crate::record::Kind;
-
-/// An operation that others disturb is repeated so often.
-const ATTEMPTS_MAX: usize = 64;
 
 /// How a value is written.
 #[derive(Clone, Debug)]
@@ -61,25 +57,6 @@ impl WriteOptions {
             metadata: MetadataPatch::default(),
         }
     }
-}
-
-/// Metadata to change; what is `None` stays.
-#[derive(Clone, Debug, Default)]
-pub struct MetadataPatch {
-    /// New description.
-    pub description: Option<String>,
-    /// Tags to set, or to remove where `None`.
-    pub tags: BTreeMap<String, Option<String>>,
-    /// New owner.
-    pub owner: Option<String>,
-    /// New class.
-    pub class: Option<Class>,
-    /// New expiry, or none.
-    pub expires_at: Option<Option<Timestamp>>,
-    /// New interval of rotation, or none.
-    pub rotate_every: Option<Option<Span>>,
-    /// Versions to keep.
-    pub max_versions: Option<u32>,
 }
 
 /// What a write did.
@@ -113,12 +90,19 @@ impl Versions {
 }
 
 /// The records a change is made of, without its folders.
-struct Draft {
-    items: Vec<BatchItem>,
-    heads: Vec<HeadChange>,
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) items: Vec<BatchItem>,
+    pub(super) heads: Vec<HeadChange>,
+    /// The version that was made, for the audit record.
+    version: Option<u64>,
+    /// What was copied or moved, for the audit record.
+    source: Option<SecretPath>,
+    /// The folder, where it has been read already.
+    folder: Option<Found>,
 }
 
-struct HeadChange {
+pub(super) struct HeadChange {
     path: SecretPath,
     before: Option<Record>,
     after: Option<BatchItem>,
@@ -136,6 +120,18 @@ impl Engine {
         payload: &Payload,
         options: &WriteOptions,
     ) -> Result<Written, Error> {
+        let result = self.try_write(context, path, payload, options).await;
+        self.note_failure(context, Action::Write, &[path], result)
+            .await
+    }
+
+    async fn try_write(
+        &self,
+        context: &OpContext,
+        path: &SecretPath,
+        payload: &Payload,
+        options: &WriteOptions,
+    ) -> Result<Written, Error> {
         if payload.value.len_bytes() > VALUE_BYTES_MAX {
             let limit = format!("{VALUE_BYTES_MAX} bytes");
             return Err(Error::LimitExceeded {
@@ -144,7 +140,7 @@ impl Engine {
             });
         }
         for _ in 0..ATTEMPTS_MAX {
-            let found = self.find(path).await?;
+            let (found, folder) = self.find_with_folder(path).await?;
             check_cas(path, options.cas, found.as_ref().map(|(_, head)| head))?;
             let (before, mut head) = match found {
                 Some((record, head)) => (Some(record), head),
@@ -160,8 +156,8 @@ impl Engine {
                 });
             }
             let mut draft = Draft {
-                items: Vec::new(),
-                heads: Vec::new(),
+                folder: Some(folder),
+                ..Draft::default()
             };
             if is_new {
                 self.push_version(
@@ -175,6 +171,7 @@ impl Engine {
             head.metadata.updated = context.now;
             let version = head.newest().map_or(0, |version| version.number);
             draft.heads.push(self.head_change(before, &head));
+            draft.version = Some(version);
             let action = if is_new { Action::Write } else { Action::Tag };
             if self.apply(context, action, draft).await? {
                 return Ok(Written { version, is_new });
@@ -183,6 +180,28 @@ impl Engine {
         Err(Error::Contended {
             path: path.to_string(),
         })
+    }
+
+    /// A secret and its folder in one reading.
+    async fn find_with_folder(
+        &self,
+        path: &SecretPath,
+    ) -> Result<(Option<(Record, Head)>, Found), Error> {
+        let secret = record::id_of(&self.barrier, Kind::Secret, path.as_str());
+        let folder = record::id_of(&self.barrier, Kind::Folder, path.folder());
+        let mut records = self.storage.get_many(&[secret, folder]).await?;
+        let found = Found {
+            id: folder,
+            record: records.pop().flatten(),
+        };
+        let secret = match records.pop().flatten() {
+            Some(record) => {
+                let head = self.open_head(path, &record)?;
+                Some((record, head))
+            }
+            None => None,
+        };
+        Ok((secret, found))
     }
 
     /// Makes the value of an earlier version current again, as a new version.
@@ -297,6 +316,12 @@ impl Engine {
     /// # Errors
     /// `NotFound`.
     pub async fn remove(&self, context: &OpContext, path: &SecretPath) -> Result<(), Error> {
+        let result = self.try_remove(context, path).await;
+        self.note_failure(context, Action::Destroy, &[path], result)
+            .await
+    }
+
+    async fn try_remove(&self, context: &OpContext, path: &SecretPath) -> Result<(), Error> {
         for _ in 0..ATTEMPTS_MAX {
             let (record, head) = self.require(path).await?;
             let items = self.drop_versions(&head);
@@ -305,10 +330,12 @@ impl Engine {
                 before: Some(record),
                 after: None,
             }];
-            if self
-                .apply(context, Action::Destroy, Draft { items, heads })
-                .await?
-            {
+            let draft = Draft {
+                items,
+                heads,
+                ..Draft::default()
+            };
+            if self.apply(context, Action::Destroy, draft).await? {
                 return Ok(());
             }
         }
@@ -327,7 +354,9 @@ impl Engine {
         from: &SecretPath,
         to: &SecretPath,
     ) -> Result<(), Error> {
-        self.carry(context, from, to, Action::Copy).await
+        let result = self.carry(context, from, to, Action::Copy).await;
+        self.note_failure(context, Action::Copy, &[from, to], result)
+            .await
     }
 
     /// Moves a secret with its versions and metadata, without showing a value.
@@ -340,7 +369,9 @@ impl Engine {
         from: &SecretPath,
         to: &SecretPath,
     ) -> Result<(), Error> {
-        self.carry(context, from, to, Action::Move).await
+        let result = self.carry(context, from, to, Action::Move).await;
+        self.note_failure(context, Action::Move, &[from, to], result)
+            .await
     }
 
     async fn carry(
@@ -355,7 +386,7 @@ impl Engine {
                 message: format!("{from} is source and target at once"),
             });
         }
-        for _ in 0..ATTEMPTS_MAX {
+        'attempts: for _ in 0..ATTEMPTS_MAX {
             let (record, head) = self.require(from).await?;
             if self.find(to).await?.is_some() {
                 return Err(Error::AlreadyExists {
@@ -366,7 +397,15 @@ impl Engine {
             let newest = head.newest().map_or(0, |version| version.number);
             for version in &head.versions {
                 if version.number != newest && version.state != VersionState::Destroyed {
-                    let value = self.value_of(&head, version.number).await?;
+                    let value = match self.value_of(&head, version.number).await {
+                        // It may be dropped by others just now.
+                        Err(Error::Damaged { .. })
+                            if !folder::is_unchanged(&*self.storage, &record).await? =>
+                        {
+                            continue 'attempts;
+                        }
+                        result => result?,
+                    };
                     items.push(record::put_version(
                         &self.barrier,
                         to,
@@ -397,7 +436,13 @@ impl Engine {
                     change: Change::Check,
                 });
             }
-            if self.apply(context, action, Draft { items, heads }).await? {
+            let draft = Draft {
+                items,
+                heads,
+                source: Some(from.clone()),
+                ..Draft::default()
+            };
+            if self.apply(context, action, draft).await? {
                 return Ok(());
             }
         }
@@ -406,81 +451,35 @@ impl Engine {
         })
     }
 
-    /// Seals everything that is under an older data key anew; how many secrets that were.
-    ///
-    /// # Errors
-    /// When a record does not open or storage fails.
-    pub async fn reseal(&self, context: &OpContext, active: u32) -> Result<u64, Error> {
-        let mut resealed = 0;
-        for entry in self.secrets_below("").await? {
-            let Ok(path) = entry.path.parse::<SecretPath>() else {
-                continue;
-            };
-            for attempt in 1.. {
-                match self.reseal_secret(context, &path, active).await? {
-                    Some(was_old) => {
-                        resealed += u64::from(was_old);
-                        break;
-                    }
-                    None if attempt < ATTEMPTS_MAX => {}
-                    None => {
-                        return Err(Error::Contended {
-                            path: path.to_string(),
-                        });
-                    }
-                }
-            }
-        }
-        Ok(resealed)
-    }
-
-    /// Whether a secret was under an older key; `None` when others were faster.
-    async fn reseal_secret(
+    /// Notes that something was tried and failed.
+    async fn note_failure<T>(
         &self,
         context: &OpContext,
-        path: &SecretPath,
-        active: u32,
-    ) -> Result<Option<bool>, Error> {
-        let (record, head) = match self.require(path).await {
-            Ok(found) => found,
-            Err(Error::NotFound { .. }) => return Ok(Some(false)),
-            Err(error) => return Err(error),
-        };
-        let is_old = |sealed: &[u8]| Barrier::key_of(sealed) != Some(active);
-        let mut items = Vec::new();
-        let newest = head.newest().map_or(0, |version| version.number);
-        for version in &head.versions {
-            if version.number == newest || version.state == VersionState::Destroyed {
-                continue;
-            }
-            let id = record::version_id(&self.barrier, path, version.number);
-            if self
-                .storage
-                .get(id)
-                .await?
-                .is_some_and(|stored| is_old(&stored.value))
-            {
-                let value = self.value_of(&head, version.number).await?;
-                items.push(record::put_version(
-                    &self.barrier,
-                    path,
-                    version.number,
-                    &value,
-                ));
-            }
+        action: Action,
+        paths: &[&SecretPath],
+        result: Result<T, Error>,
+    ) -> Result<T, Error> {
+        if result.is_err() {
+            let paths = paths.iter().map(ToString::to_string).collect();
+            self.note(&context.event(action, paths, Outcome::Failed))
+                .await;
         }
-        if items.is_empty() && !is_old(&record.value) {
-            return Ok(Some(false));
-        }
-        let heads = vec![self.head_change(Some(record), &head)];
-        let is_done = self
-            .apply(context, Action::Keys, Draft { items, heads })
-            .await?;
-        Ok(is_done.then_some(true))
+        result
     }
 
     /// Changes a head in place, repeated when others disturb.
     async fn change(
+        &self,
+        context: &OpContext,
+        action: Action,
+        path: &SecretPath,
+        edit: impl FnMut(&mut Head, &mut Vec<BatchItem>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let result = self.try_change(context, action, path, edit).await;
+        self.note_failure(context, action, &[path], result).await
+    }
+
+    async fn try_change(
         &self,
         context: &OpContext,
         action: Action,
@@ -493,7 +492,12 @@ impl Engine {
             edit(&mut head, &mut items)?;
             head.metadata.updated = context.now;
             let heads = vec![self.head_change(Some(record), &head)];
-            if self.apply(context, action, Draft { items, heads }).await? {
+            let draft = Draft {
+                items,
+                heads,
+                ..Draft::default()
+            };
+            if self.apply(context, action, draft).await? {
                 return Ok(());
             }
         }
@@ -503,18 +507,21 @@ impl Engine {
     }
 
     /// Commits a draft with its folders and its audit record; false when others were faster.
-    async fn apply(
+    pub(super) async fn apply(
         &self,
         context: &OpContext,
         action: Action,
         draft: Draft,
     ) -> Result<bool, Error> {
-        let mut plan = FolderPlan::new(&self.barrier);
+        let mut plan = FolderPlan::new(&self.barrier, draft.folder);
         let mut batch = draft.items;
-        let mut paths = Vec::new();
+        let mut paths: Vec<String> = draft.source.iter().map(ToString::to_string).collect();
         for change in draft.heads {
             plan.secret(&change.path, change.before.as_ref(), change.after.as_ref());
-            paths.push(change.path.to_string());
+            let path = change.path.to_string();
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
             batch.push(match (change.after, change.before) {
                 (Some(put), _) => put,
                 (None, before) => BatchItem {
@@ -527,7 +534,8 @@ impl Engine {
             });
         }
         batch.extend(plan.changes(&*self.storage).await?);
-        let event = context.event(action, paths, Outcome::Allowed);
+        let mut event = context.event(action, paths, Outcome::Allowed);
+        event.version = draft.version;
         batch.push(record::put_audit(&self.barrier, &event));
         match self.storage.commit(batch, Durability::Durable).await {
             Ok(_) => Ok(true),
@@ -536,7 +544,7 @@ impl Engine {
         }
     }
 
-    fn head_change(&self, before: Option<Record>, head: &Head) -> HeadChange {
+    pub(super) fn head_change(&self, before: Option<Record>, head: &Head) -> HeadChange {
         let id = record::id_of(&self.barrier, Kind::Secret, head.path.as_str());
         let precondition = before.as_ref().map_or(Precondition::Absent, |record| {
             Precondition::Revision(record.revision)
@@ -621,60 +629,6 @@ impl Engine {
             .map(|version| self.drop_version(&head.path, version.number))
             .collect()
     }
-}
-
-impl MetadataPatch {
-    /// Applies the changes; true if there were any.
-    fn apply(&self, metadata: &mut Metadata) -> Result<bool, Error> {
-        let before = metadata.clone();
-        if let Some(text) = &self.description {
-            metadata.description = Some(text.clone()).filter(|text| !text.is_empty());
-        }
-        if let Some(owner) = &self.owner {
-            metadata.owner = Some(owner.clone()).filter(|owner| !owner.is_empty());
-        }
-        for (key, value) in &self.tags {
-            check_tag(key, value.as_deref())?;
-            match value {
-                Some(value) => metadata.tags.insert(key.clone(), value.clone()),
-                None => metadata.tags.remove(key),
-            };
-        }
-        if metadata.tags.len() > metadata::TAGS_MAX {
-            let limit = format!("{} tags", metadata::TAGS_MAX);
-            return Err(Error::LimitExceeded {
-                what: "the number of tags".into(),
-                limit,
-            });
-        }
-        metadata.class = self.class.or(metadata.class);
-        metadata.expires_at = self.expires_at.unwrap_or(metadata.expires_at);
-        metadata.rotate_every = self.rotate_every.unwrap_or(metadata.rotate_every);
-        metadata.max_versions = self.max_versions.unwrap_or(metadata.max_versions);
-        Ok(*metadata != before)
-    }
-}
-
-fn check_tag(key: &str, value: Option<&str>) -> Result<(), Error> {
-    let is_bad = |text: &str| text.chars().any(char::is_control);
-    if key.is_empty() || is_bad(key) || value.is_some_and(is_bad) {
-        let message = "a tag has an empty key or a control character".into();
-        return Err(Error::Invalid { message });
-    }
-    let too_long = key.chars().count() > metadata::TAG_KEY_CHARS_MAX
-        || value.is_some_and(|value| value.chars().count() > metadata::TAG_VALUE_CHARS_MAX);
-    if too_long {
-        let limit = format!(
-            "{} characters for its key and {} for its value",
-            metadata::TAG_KEY_CHARS_MAX,
-            metadata::TAG_VALUE_CHARS_MAX
-        );
-        return Err(Error::LimitExceeded {
-            what: "a tag".into(),
-            limit,
-        });
-    }
-    Ok(())
 }
 
 fn new_head(path: &SecretPath, now: Timestamp) -> Head {

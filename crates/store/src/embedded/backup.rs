@@ -11,6 +11,7 @@ use strongroom_core::port::StorageError;
 use super::OpenStoreError;
 use super::guard;
 use super::sqlite;
+use super::with_suffix;
 
 /// Pages copied at a time: all at once, so that writers beside us do not start it over.
 const COPY_PAGES: std::ffi::c_int = std::ffi::c_int::MAX;
@@ -29,12 +30,6 @@ fn path_of(store: &Path) -> PathBuf {
     with_suffix(store, ".bak")
 }
 
-fn with_suffix(store: &Path, suffix: &str) -> PathBuf {
-    let mut name = store.file_name().unwrap_or_default().to_os_string();
-    name.push(suffix);
-    store.with_file_name(name)
-}
-
 pub(super) fn find(store: &Path) -> Option<Backup> {
     let path = path_of(store);
     let metadata = std::fs::symlink_metadata(&path).ok()?;
@@ -43,7 +38,7 @@ pub(super) fn find(store: &Path) -> Option<Backup> {
 }
 
 pub(super) fn is_due(store: &Path, now_micros: i64) -> bool {
-    find(store).is_none_or(|backup| now_micros - backup.made >= DAY_MICROS)
+    find(store).is_none_or(|backup| now_micros.saturating_sub(backup.made) >= DAY_MICROS)
 }
 
 /// Copies page by page while others read and write, then gives the copy its name.
@@ -74,7 +69,7 @@ pub(super) fn copy(connection: &Connection, store: &Path) -> Result<Backup, Stor
 /// Puts the copy in the place of the store; what was there is kept under the name returned.
 pub(super) fn restore(store: &Path) -> Result<PathBuf, OpenStoreError> {
     let backup = path_of(store);
-    if !backup.is_file() {
+    if find(store).is_none() {
         return Err(OpenStoreError::Missing { path: backup });
     }
     let kept = (1..)

@@ -1,8 +1,11 @@
 //! Where a store may lie: no links, no network file systems, nobody else can write.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::AtFlags;
 use rustix::fs::FileType;
@@ -25,6 +28,9 @@ const NETWORK_FILE_SYSTEMS: [(u64, &str); 7] = [
     (0x5346_414f, "AFS"),
     (0x00c3_6400, "Ceph"),
 ];
+
+/// First bytes of every SQLite file.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// A place where no store may lie.
 #[derive(Debug, thiserror::Error)]
@@ -109,11 +115,25 @@ pub(super) fn make_folder(path: &Path) -> Result<(), OpenStoreError> {
         })
 }
 
-/// Checks an existing store; a mode that is too wide is mended and reported.
-pub(super) fn check_file(path: &Path) -> Result<Vec<String>, OpenStoreError> {
+/// Checks an existing store and the files beside it; a mode that is too wide is mended and
+/// reported.
+pub(super) fn check_files(path: &Path, beside: &[PathBuf]) -> Result<Vec<String>, OpenStoreError> {
     check_folder(path)?;
-    let stat = rustix::fs::statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|error| io(path, error))?;
+    let mut warnings = Vec::new();
+    warnings.extend(check_file(path)?);
+    for path in beside {
+        warnings.extend(check_file(path)?);
+    }
+    Ok(warnings)
+}
+
+fn check_file(path: &Path) -> Result<Option<String>, OpenStoreError> {
+    let stat = match rustix::fs::statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        // What has to be there is missed by who opens it.
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(io(path, error)),
+    };
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(UnsafePlace::NotAFile { path: path.into() }.into());
     }
@@ -124,7 +144,7 @@ pub(super) fn check_file(path: &Path) -> Result<Vec<String>, OpenStoreError> {
         return Err(UnsafePlace::Foreign { path: path.into() }.into());
     }
     if stat.st_mode & 0o077 == 0 {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let file = rustix::fs::open(
         path,
@@ -133,17 +153,31 @@ pub(super) fn check_file(path: &Path) -> Result<Vec<String>, OpenStoreError> {
     )
     .map_err(|error| io(path, error))?;
     rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR).map_err(|error| io(path, error))?;
-    Ok(vec![format!(
+    Ok(Some(format!(
         "{} could be read by others (mode {:03o}); it is 600 now",
         path.display(),
         stat.st_mode & 0o777
-    )])
+    )))
+}
+
+/// Whether the file begins as SQLite's files do.
+pub(super) fn has_magic(path: &Path) -> Result<bool, OpenStoreError> {
+    let mut start = [0; MAGIC.len()];
+    let length = File::open(path)
+        .and_then(|file| file.read_at(&mut start, 0))
+        .map_err(|error| OpenStoreError::Io {
+            path: path.into(),
+            detail: error.to_string(),
+        })?;
+    Ok(start[..length] == *MAGIC)
 }
 
 fn check_folder(path: &Path) -> Result<(), OpenStoreError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let stat = rustix::fs::stat(folder).map_err(|error| io(folder, error))?;
-    if stat.st_mode & 0o022 != 0 {
+    // Root can write everywhere anyway.
+    let is_foreign = stat.st_uid != 0 && !is_own(&stat);
+    if stat.st_mode & 0o022 != 0 || is_foreign {
         return Err(UnsafePlace::SharedFolder {
             path: folder.into(),
         }
@@ -192,10 +226,14 @@ pub(super) struct Draft {
     path: PathBuf,
 }
 
+/// Tells the drafts of one process from each other.
+static DRAFTS: AtomicU64 = AtomicU64::new(0);
+
 impl Draft {
     pub(super) fn new(path: &Path) -> Result<Self, OpenStoreError> {
+        let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
         let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".new-{}", std::process::id()));
+        name.push(format!(".new-{}-{number}", std::process::id()));
         let draft = path.with_file_name(name);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
         // A left-over of a killed process with our number.
@@ -228,7 +266,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        for suffix in ["", "-wal", "-shm"] {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
             let mut name = self.draft.clone().into_os_string();
             name.push(suffix);
             let _ = std::fs::remove_file(name);

@@ -31,6 +31,14 @@ pub(super) struct Head {
     pub(super) header_generation: u64,
 }
 
+impl Head {
+    /// The newest that either knows.
+    fn join(&mut self, other: Self) {
+        self.revision = self.revision.max(other.revision);
+        self.header_generation = self.header_generation.max(other.header_generation);
+    }
+}
+
 pub(super) struct HeadFile {
     file: File,
     barrier: Barrier,
@@ -88,13 +96,7 @@ impl HeadFile {
             }
             (Err(error), Rollback::Refuse) => return Err(error),
         };
-        let mut bytes = [0; 2 * SLOT_BYTES];
-        let length = file.read_at(&mut bytes, 0).unwrap_or(0);
-        let (used, _) = bytes.split_at(length);
-        let heads = used
-            .chunks(SLOT_BYTES)
-            .filter_map(|slot| decode(barrier, slot));
-        let head = match (heads.max_by_key(|head| head.revision), rollback) {
+        let head = match (stored(&file, barrier), rollback) {
             (Some(head), _) => head,
             (None, Rollback::Accept) => nothing,
             (None, Rollback::Refuse) => {
@@ -136,6 +138,10 @@ impl HeadFile {
 
     fn update(&self, change: impl FnOnce(&mut Head)) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // Other processes write here too: what they know must not be forgotten.
+        if let Some(stored) = stored(&self.file, &self.barrier) {
+            last.join(stored);
+        }
         change(&mut last);
         self.write(*last, last.revision % 2);
     }
@@ -145,6 +151,19 @@ impl HeadFile {
         // A head that lags is harmless, so a failed write is no failure of the commit.
         let _ = self.file.write_all_at(&bytes, slot * SLOT_BYTES as u64);
     }
+}
+
+/// What both slots together say; `None` when neither opens.
+fn stored(file: &File, barrier: &Barrier) -> Option<Head> {
+    let mut bytes = [0; 2 * SLOT_BYTES];
+    let length = file.read_at(&mut bytes, 0).unwrap_or(0);
+    bytes[..length]
+        .chunks(SLOT_BYTES)
+        .filter_map(|slot| decode(barrier, slot))
+        .reduce(|mut one, other| {
+            one.join(other);
+            one
+        })
 }
 
 fn open(path: &Path, flags: OFlags) -> Result<File, OpenStoreError> {

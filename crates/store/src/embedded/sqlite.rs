@@ -17,11 +17,16 @@ use strongroom_core::port::StorageError;
 use strongroom_crypto::header::Header;
 
 use super::FORMAT;
+use super::head::Head;
 
 /// How long one attempt waits for another process's write lock.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// The WAL is folded back after so many pages: a cold start reads it through.
 const CHECKPOINT_PAGES: u32 = 128;
+/// The same while many write.
+const CHECKPOINT_PAGES_BUSY: u32 = 4096;
+/// Pages that the writer keeps, in KiB as SQLite wants it: negative.
+const WRITER_CACHE_KIB: i32 = -16 * 1024;
 /// Statements kept prepared on a connection.
 const STATEMENTS_CACHED: usize = 32;
 /// `SRMS` in the file's header, so that `file` and people can tell what it is.
@@ -44,6 +49,7 @@ CREATE INDEX record_parent ON record (parent, id);
 CREATE INDEX record_due ON record (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX record_revision ON record (revision);
 CREATE TABLE deleted (id BLOB PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+CREATE INDEX deleted_revision ON deleted (revision);
 ";
 
 /// What a file is opened for.
@@ -81,6 +87,23 @@ pub(super) fn connect(path: &Path, mode: Mode) -> Result<Connection, StorageErro
     };
     set_up().map_err(|error| failed(&error))?;
     Ok(connection)
+}
+
+/// A connection for many writes: its log may grow before it is folded back, as folding costs
+/// two waits for the disk.
+pub(super) fn connect_writer(path: &Path) -> Result<Connection, StorageError> {
+    let connection = connect(path, Mode::Existing)?;
+    let set_up = || -> rusqlite::Result<()> {
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES_BUSY)?;
+        connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB)
+    };
+    set_up().map_err(|error| failed(&error))?;
+    Ok(connection)
+}
+
+/// Folds the log back as far as no reader needs it. Failing is harmless: the log stays.
+pub(super) fn fold_log(connection: &Connection) {
+    let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
 }
 
 pub(super) fn create_schema(connection: &Connection, header: &Header) -> Result<(), StorageError> {
@@ -182,6 +205,29 @@ pub(super) fn read_revision(connection: &Connection) -> Result<u64, StorageError
     read_number(connection, "revision")
 }
 
+/// What the store itself says of what its head file keeps.
+pub(super) fn read_head(connection: &Connection) -> Result<Head, StorageError> {
+    let header = decode_header(&read_meta(connection)?.header).ok_or(StorageError::Damaged {
+        detail: "its header cannot be read".into(),
+    })?;
+    Ok(Head {
+        revision: read_revision(connection)?,
+        header_generation: header.generation(),
+    })
+}
+
+/// Turns the log on again for a store that was put back from a copy without one.
+pub(super) fn use_log(connection: &Connection) -> Result<(), StorageError> {
+    let switch = || -> rusqlite::Result<()> {
+        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        if mode == "wal" {
+            return Ok(());
+        }
+        connection.pragma_update(None, "journal_mode", "WAL")
+    };
+    switch().map_err(|error| failed(&error))
+}
+
 pub(super) fn read_seals(connection: &Connection) -> Result<u64, StorageError> {
     read_number(connection, "seals")
 }
@@ -277,6 +323,7 @@ pub(super) fn watch(
             .prepare_cached(
                 "SELECT id, revision, 1 FROM record WHERE revision > ?1
                  UNION ALL SELECT id, revision, 0 FROM deleted WHERE revision > ?1
+                 AND NOT EXISTS (SELECT 1 FROM record WHERE record.id = deleted.id)
                  ORDER BY 2, 1 LIMIT ?2",
             )?
             .query_map(params![after, limit_of(limit)], changed)?
@@ -307,6 +354,15 @@ pub(super) fn record_of(row: &Row<'_>) -> rusqlite::Result<Record> {
         due_at: row.get(4)?,
         revision: row.get(5)?,
     })
+}
+
+/// A commit that failed: after a failed write or sync nobody can tell what the disk has, and
+/// trying again may seem to work although it did not.
+pub(super) fn commit_failed(error: &rusqlite::Error) -> StorageError {
+    match failed(error) {
+        StorageError::Io { detail } => StorageError::ReadOnly { detail },
+        other => other,
+    }
 }
 
 /// SQLite's errors in our words. Its messages name tables and columns, never values.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use rusqlite::Connection;
@@ -25,6 +26,9 @@ use super::sqlite::failed;
 const GROUP_MAX: usize = 512;
 /// Most batches waiting; past that, writers wait to submit.
 const QUEUE_MAX: usize = 4096;
+
+/// After so long without a request, the log is folded back.
+const IDLE: Duration = Duration::from_millis(200);
 
 /// One batch on its way to the disk.
 pub(super) struct Group {
@@ -56,10 +60,14 @@ struct Request {
 impl Writer {
     pub(super) fn start(shared: Arc<Shared>) -> Self {
         let (queue, requests) = mpsc::sync_channel(QUEUE_MAX);
-        let thread = thread::spawn(move || serve(&shared, &requests));
+        // Without a thread the queue is closed, and every commit says that the writer stopped.
+        let thread = thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || serve(&shared, &requests))
+            .ok();
         Self {
             queue: Some(queue),
-            thread: Some(thread),
+            thread,
         }
     }
 
@@ -95,7 +103,23 @@ impl Drop for Writer {
 }
 
 fn serve(shared: &Shared, requests: &mpsc::Receiver<Request>) {
-    while let Ok(first) = requests.recv() {
+    // A connection of its own keeps its pages: those of the pool lose theirs with every commit.
+    let mut own = None;
+    loop {
+        let first = match requests.recv_timeout(IDLE) {
+            Ok(first) => first,
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                // Nobody waits: a good time to fold the log back.
+                if let Some(connection) = &own {
+                    sqlite::fold_log(connection);
+                }
+                match requests.recv() {
+                    Ok(first) => first,
+                    Err(_) => break,
+                }
+            }
+        };
         let mut waiting = vec![first];
         while waiting.len() < GROUP_MAX {
             match requests.try_recv() {
@@ -108,9 +132,18 @@ fn serve(shared: &Shared, requests: &mpsc::Receiver<Request>) {
             .map(|request| (request.group, request.reply))
             .unzip();
         let count = replies.len();
-        let results = shared
-            .with_connection(|connection| Ok(shared.commit_groups(connection, groups)))
-            .unwrap_or_else(|error| vec![Err(error); count]);
+        let connection = match own.take() {
+            Some(connection) => Ok(connection),
+            None => sqlite::connect_writer(&shared.path),
+        };
+        let results = match connection {
+            Ok(mut connection) => {
+                let results = shared.commit_groups(&mut connection, groups);
+                own = Some(connection);
+                results
+            }
+            Err(error) => vec![Err(error); count],
+        };
         for (reply, result) in replies.into_iter().zip(results) {
             // A caller that has gone does not need the answer.
             let _ = reply.send(result);
@@ -163,7 +196,9 @@ fn try_apply(
         }
         merged.write(&transaction).map_err(sql)?;
         sqlite::write_counters(&transaction, revision, seals).map_err(sql)?;
-        transaction.commit().map_err(sql)?;
+        transaction
+            .commit()
+            .map_err(|error| sqlite::commit_failed(&error))?;
         Ok(results)
     })();
     if !is_durable {

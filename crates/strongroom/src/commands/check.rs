@@ -339,7 +339,8 @@ fn annotations(project: &Project, resolution: &Resolution<'_>) -> String {
             .replace('\r', "%0D")
             .replace('\n', "%0A")
     };
-    let file = project.path.display();
+    let property = |text: &str| escape(text).replace(':', "%3A").replace(',', "%2C");
+    let file = property(&project.path.display().to_string());
     let mut text = String::new();
     for failure in &resolution.failures {
         text.push_str(&format!(
@@ -361,7 +362,7 @@ fn annotations(project: &Project, resolution: &Resolution<'_>) -> String {
         let message = format!("{}: {}", place.key, notice.message);
         text.push_str(&format!(
             "::notice file={},line={},col={}::{}\n",
-            place.file,
+            property(&place.file),
             place.line,
             place.column,
             escape(&message)

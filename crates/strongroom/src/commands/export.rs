@@ -42,7 +42,7 @@ pub(crate) struct ExportArgs {
     /// Replace the file if it is there
     #[arg(long, requires = "output")]
     force: bool,
-    /// Print on a terminal without asking
+    /// Print on a terminal without asking, where the config file says ask_before_showing
     #[arg(long)]
     reveal: bool,
     /// Leave plain settings out
@@ -131,7 +131,7 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
         ));
         return Ok(());
     }
-    if std::io::stdout().is_terminal() && !args.reveal {
+    if std::io::stdout().is_terminal() && !args.reveal && app.settings.asks_before_showing {
         app.ui.confirm("Show all values on this terminal?")?;
     }
     app.ui.print_bytes(&text)
@@ -145,7 +145,7 @@ fn render(
     match format {
         ExportFormat::Env => dotenv(values),
         ExportFormat::Json => json(values),
-        ExportFormat::Yaml => yaml(&text_map(values)?),
+        ExportFormat::Yaml => yaml_map(values),
         ExportFormat::Shell => shell(values),
         ExportFormat::Docker => lines(values, "docker's env files"),
         ExportFormat::Gitlab => lines(values, "GitLab's dotenv reports"),
@@ -204,6 +204,40 @@ fn json(values: &Values) -> Result<Zeroizing<Vec<u8>>, CommandError> {
         .map_err(|_| CommandError::failed("the JSON cannot be written"))?;
     out.push(b'\n');
     Ok(out)
+}
+
+/// A map of double-quoted texts: readers of YAML 1.1 take a bare `yes` or `1:30` for something
+/// else.
+fn yaml_map(values: &Values) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    let mut out = buffer(values);
+    for (name, text) in text_map(values)? {
+        quote_yaml(name, &mut out);
+        out.extend_from_slice(b": ");
+        quote_yaml(text, &mut out);
+        out.push(b'\n');
+    }
+    Ok(out)
+}
+
+fn quote_yaml(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend([b'\\', c as u8]),
+            '\n' => out.extend(b"\\n"),
+            // Not printable in YAML, or a line break in YAML 1.1.
+            c if c.is_control()
+                || matches!(
+                    c,
+                    '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+                ) =>
+            {
+                out.extend(format!("\\u{:04x}", u32::from(c)).bytes());
+            }
+            c => out.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+        }
+    }
+    out.push(b'"');
 }
 
 fn yaml<T: serde::Serialize>(map: &T) -> Result<Zeroizing<Vec<u8>>, CommandError> {

@@ -33,7 +33,7 @@ pub(crate) struct GetArgs {
     /// One field of a value that is a JSON object
     #[arg(long, value_name = "NAME")]
     field: Option<String>,
-    /// Print on a terminal without asking
+    /// Print on a terminal without asking, where the config file says ask_before_showing
     #[arg(long)]
     reveal: bool,
 }
@@ -73,7 +73,7 @@ pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
         }));
     }
     let is_terminal = std::io::stdout().is_terminal();
-    if is_terminal && !args.reveal {
+    if is_terminal && !args.reveal && app.settings.asks_before_showing {
         app.ui.confirm(&format!(
             "Show the value of {} on this terminal?",
             args.name

@@ -77,8 +77,8 @@ pub(crate) struct Item {
     pub(crate) name: String,
     place: SecretPath,
     payload: Payload,
-    origin: String,
-    note: String,
+    pub(crate) origin: String,
+    pub(crate) note: String,
     action: ItemAction,
     candidate: Option<Candidate>,
 }
@@ -185,7 +185,7 @@ pub(crate) fn run(app: &App, args: &ImportArgs) -> Result<(), CommandError> {
     if args.dry_run {
         return report(app, &wanted, &import, &[], true);
     }
-    if count > 0 && !app.ui.is_json {
+    if count > 0 {
         app.ui
             .confirm(&format!("Import {}?", plural(count, "secret")))?;
     }
@@ -242,7 +242,8 @@ fn read(app: &App, file: &Path, kind: FileKind) -> Result<Import, CommandError> 
             } else {
                 Kind::NotFound
             };
-            CommandError::new(kind, "import.unreadable", error.to_string())
+            let message = format!("{} cannot be read: {error}", file.display());
+            CommandError::new(kind, "import.unreadable", message)
         })?;
     match kind {
         FileKind::Env => from_dotenv(&bytes),
@@ -255,11 +256,13 @@ fn read(app: &App, file: &Path, kind: FileKind) -> Result<Import, CommandError> 
 
 fn import_error(file: &Path, error: &ImportError) -> CommandError {
     let text = error.to_string();
-    let message = if text.contains(&*file.to_string_lossy()) {
-        text
+    // A place in the file follows its name at once, so that editors find it.
+    let gap = if text.starts_with(|c: char| c.is_ascii_digit()) {
+        ""
     } else {
-        format!("{}: {text}", file.display())
+        " "
     };
+    let message = format!("{}:{gap}{text}", file.display());
     CommandError::new(Kind::Validation, "import.malformed", message).hint("nothing was imported")
 }
 

@@ -76,8 +76,8 @@ pub(crate) fn run(app: &App, args: &InitArgs) -> Result<(), CommandError> {
         .collect();
     if !app.ui.is_json {
         describe(app, &files, &candidates)?;
-        app.ui.confirm(&format!("Write {}?", path.display()))?;
     }
+    app.ui.confirm(&format!("Write {}?", path.display()))?;
     let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
     let existing = if args.force {
         Existing::Replace
@@ -86,8 +86,8 @@ pub(crate) fn run(app: &App, args: &InitArgs) -> Result<(), CommandError> {
     };
     output::write(&path, text.as_bytes(), mode, existing)?;
     let ignored = ignore_local(&folder)?;
-    let imported = match args.no_import {
-        true => Vec::new(),
+    let (imported, skipped) = match args.no_import {
+        true => (Vec::new(), Vec::new()),
         false => import_values(app, &path, &values)?,
     };
     if app.ui.is_json {
@@ -103,6 +103,10 @@ pub(crate) fn run(app: &App, args: &InitArgs) -> Result<(), CommandError> {
                 "required": candidate.is_required,
             })).collect::<Vec<_>>(),
             "imported": imported,
+            "skipped": skipped.iter().map(|item| json!({
+                "name": item.name,
+                "remark": item.note,
+            })).collect::<Vec<_>>(),
             "gitignore": ignored,
         }));
     }
@@ -120,6 +124,18 @@ pub(crate) fn run(app: &App, args: &InitArgs) -> Result<(), CommandError> {
             crate::commands::check::plural(imported.len(), "secret")
         ));
     }
+    for item in &skipped {
+        app.ui.say(&format!(
+            "did not import {}: its value {}",
+            item.name, item.note
+        ));
+    }
+    if let Some(first) = skipped.first() {
+        app.ui.say(&format!(
+            "if one of them is real: strongroom set {}, or strongroom import --placeholders {}",
+            first.name, first.origin
+        ));
+    }
     app.ui.say("next: strongroom check");
     Ok(())
 }
@@ -133,8 +149,10 @@ fn found(folder: &Path, names: &[&str]) -> Vec<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<DotenvFile, CommandError> {
-    let bytes = strongroom_backends::file::read_capped(path, DOTENV_BYTES_MAX as u64)
-        .map_err(|error| CommandError::failed(error.to_string()))?;
+    let bytes =
+        strongroom_backends::file::read_capped(path, DOTENV_BYTES_MAX as u64).map_err(|error| {
+            CommandError::failed(format!("{} cannot be read: {error}", path.display()))
+        })?;
     DotenvFile::parse(&bytes).map_err(|error| {
         let message = format!("{}:{error}", path.display());
         CommandError::new(Kind::Validation, "dotenv.malformed", message)
@@ -199,12 +217,13 @@ fn describe(app: &App, files: &[String], candidates: &[Candidate]) -> Result<(),
         .print_table(&["name", "kind", "class", "type", "needed"], rows)
 }
 
-/// Imports the secrets of the value files into the store, under the new manifest.
+/// Imports the secrets of the value files into the store, under the new manifest; the names that
+/// were, and what was left out as a placeholder.
 fn import_values(
     app: &App,
     manifest: &Path,
     values: &[PathBuf],
-) -> Result<Vec<String>, CommandError> {
+) -> Result<(Vec<String>, Vec<Item>), CommandError> {
     let project = crate::project::load_at(app, manifest)?;
     let mut items: Vec<Item> = Vec::new();
     for path in values {
@@ -219,8 +238,8 @@ fn import_values(
             }
         }
     }
-    let items: Vec<Item> = items.into_iter().filter(Item::is_wanted).collect();
-    import::store_items(app, &items)
+    let (wanted, skipped): (Vec<Item>, Vec<Item>) = items.into_iter().partition(Item::is_wanted);
+    Ok((import::store_items(app, &wanted)?, skipped))
 }
 
 /// Keeps the local override out of git, where there is a repository.

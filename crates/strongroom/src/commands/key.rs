@@ -207,14 +207,23 @@ fn add(app: &App, kind: &AddKind) -> Result<(), CommandError> {
             );
         }
     }
+    let mut kit_to_print = None;
     if let AddKind::Recovery { output, .. } = kind {
-        hand_out(app, &new.secret, output.as_ref())?;
+        if app.ui.is_json && output.is_none() {
+            // EXPOSE: the kit is shown once, to be printed and kept.
+            kit_to_print = new.secret.expose_secret_text();
+        } else {
+            hand_out(app, &new.secret, output.as_ref())?;
+        }
     }
     note(&session)?;
-    if app.ui.is_json && word != "recovery" {
-        return app
-            .ui
-            .print_json(&json!({"version": 1, "slot": id, "kind": word}));
+    if app.ui.is_json {
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "slot": id,
+            "kind": word,
+            "recovery_key": kit_to_print,
+        }));
     }
     app.ui.say(&format!("added key slot {id} ({word})"));
     if let SlotKind::OsKeyring { service } = &new.kind
@@ -232,6 +241,7 @@ fn new_slot(app: &App, kind: &AddKind) -> Result<NewSlot, CommandError> {
             SystemRng.fill(&mut salt);
             let secret =
                 ValueSource::parse(source.as_deref())?.read(app, "the new passphrase", false)?;
+            let secret = first_line(&secret);
             // EXPOSE: counted, not kept.
             let chars = secret
                 .expose_secret_text()
@@ -276,6 +286,15 @@ fn new_slot(app: &App, kind: &AddKind) -> Result<NewSlot, CommandError> {
             secret: generate_recovery_key(&SystemRng),
         },
     })
+}
+
+/// The passphrase without the newline that editors put behind it: it is left out when a
+/// passphrase file is read, too.
+fn first_line(text: &SecretValue) -> SecretValue {
+    // EXPOSE: copied without its end of line.
+    let bytes = text.expose_secret();
+    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    SecretValue::copy_from(line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 fn hand_out(app: &App, kit: &SecretValue, file: Option<&PathBuf>) -> Result<(), CommandError> {

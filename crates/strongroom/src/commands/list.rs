@@ -136,6 +136,7 @@ fn relative<'p>(folder: &str, path: &'p str) -> &'p str {
 
 #[derive(Default)]
 struct Node {
+    is_folder: bool,
     note: Option<String>,
     children: BTreeMap<String, Node>,
 }
@@ -153,6 +154,7 @@ fn tree(folder: &str, entries: &[Entry]) -> String {
         } else {
             " deleted".to_owned()
         };
+        node.is_folder = entry.is_folder;
         if !entry.is_folder {
             node.note = Some(format!("  v{}{state}", entry.version));
         }
@@ -170,7 +172,8 @@ fn draw(node: &Node, indent: &str, text: &mut String) {
         } else {
             ("├── ", "│   ")
         };
-        let slash = if child.children.is_empty() { "" } else { "/" };
+        let is_folder = child.is_folder || !child.children.is_empty();
+        let slash = if is_folder { "/" } else { "" };
         let note = child.note.as_deref().unwrap_or_default();
         text.push_str(&format!("{indent}{branch}{name}{slash}{note}\n"));
         draw(child, &format!("{indent}{next}"), text);

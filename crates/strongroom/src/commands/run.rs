@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use clap::Args;
+use strongroom_core::format::url_password;
 use strongroom_core::redact::Coverage;
 use strongroom_core::redact::Redactor;
 use strongroom_core::redact::RedactorBuilder;
@@ -179,6 +180,7 @@ fn only_of(project: &Project, names: &[String]) -> Result<Option<BTreeSet<String
 struct Deliveries {
     spec: ChildSpec,
     masked: Vec<(String, SecretValue)>,
+    redacting: usize,
     too_short: Vec<String>,
     injected: usize,
 }
@@ -201,6 +203,7 @@ fn deliver(
     let mut masked = Vec::new();
     let mut too_short = Vec::new();
     let mut injected = 0;
+    let mut secrets = 0;
     for secret in &resolution.secrets {
         let Some(value) = &secret.value else { continue };
         let name = &secret.declaration.name;
@@ -230,6 +233,8 @@ fn deliver(
         } else {
             masked.push((name.clone(), value.clone()));
         }
+        masked.extend(passwords_in(value).map(|password| (name.clone(), password)));
+        secrets += 1;
     }
     let mut command = args.command.iter().cloned();
     let spec = ChildSpec {
@@ -242,12 +247,47 @@ fn deliver(
         redact: !args.no_redact,
         original_limits: app.limits.clone(),
     };
+    let redacting = secrets - too_short.len();
     Deliveries {
         spec,
+        redacting,
         masked,
         too_short,
         injected,
     }
+}
+
+/// The password inside a URL, as written and decoded: applications print it on its own, too.
+fn passwords_in(value: &SecretValue) -> impl Iterator<Item = SecretValue> {
+    // EXPOSE: cut out of the value to be masked on its own.
+    let password = value.expose_secret_text().and_then(url_password);
+    let decoded = password
+        .filter(|password| password.contains('%'))
+        .map(|password| {
+            let bytes = percent_decoded(password.as_bytes());
+            SecretValue::new(bytes)
+        });
+    let plain = password.map(|password| SecretValue::copy_from(password.as_bytes()));
+    plain.into_iter().chain(decoded)
+}
+
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let escape = after.get(..2).filter(|_| *first == b'%');
+        match escape.and_then(|digits| data_encoding::HEXLOWER_PERMISSIVE.decode(digits).ok()) {
+            Some(byte) => {
+                bytes.extend(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    bytes
 }
 
 fn is_inherited(name: Option<&str>, project: &Project) -> bool {
@@ -301,7 +341,7 @@ fn summary(
     let redacting = if no_redact {
         "redacting nothing (--no-redact)".to_owned()
     } else {
-        format!("redacting {}", delivery.masked.len())
+        format!("redacting {}", delivery.redacting)
     };
     let mut line = format!(
         "injected {} (profile {}: {parts}), {redacting}",

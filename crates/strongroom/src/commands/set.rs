@@ -58,6 +58,13 @@ pub(crate) struct SetArgs {
 
 pub(crate) fn run(app: &App, args: &SetArgs) -> Result<(), CommandError> {
     let source = ValueSource::parse(args.source.as_deref())?;
+    if args.name.contains('=') && !args.name.starts_with('/') {
+        // Most likely NAME=VALUE, so the argument is not repeated.
+        return Err(CommandError::usage(
+            "a value is never an argument, and a name with '=' looks like one",
+        )
+        .hint("strongroom set NAME asks for the value; a path with '=' begins with /"));
+    }
     let project = project::load_if_there(app)?;
     let place = project::place(project.as_ref(), &args.name)?;
     let value = source.read(app, &args.name, args.exact)?;

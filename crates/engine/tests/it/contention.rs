@@ -1,0 +1,106 @@
+//! Many threads at once on the same things.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use strongroom_engine::Error;
+
+use crate::support::World;
+
+const THREADS: usize = 8;
+
+fn in_threads(work: impl Fn(usize) + Sync) {
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let work = &work;
+            scope.spawn(move || work(thread));
+        }
+    });
+}
+
+#[test]
+fn writers_of_one_folder_do_not_disturb_each_other() {
+    const ROUNDS: usize = 12;
+    let world = World::new();
+    in_threads(|thread| {
+        for round in 0..ROUNDS {
+            let at = format!("folder/{thread}-{round}");
+            world.set(&at, "value");
+            world.set(&at, "newer value");
+        }
+    });
+    assert_eq!(world.list("folder").len(), THREADS * ROUNDS);
+    world.assert_sound();
+}
+
+#[test]
+fn of_writers_with_the_same_cas_one_wins() {
+    const ROUNDS: u64 = 10;
+    let world = World::new();
+    let won = AtomicU64::new(0);
+    for round in 0..ROUNDS {
+        in_threads(|thread| {
+            let value = format!("{round} by {thread}");
+            match world.try_set("name", &value, |options| options.cas = Some(round)) {
+                Ok(written) => {
+                    assert_eq!(written.version, round + 1);
+                    won.fetch_add(1, Ordering::SeqCst);
+                }
+                Err(Error::VersionMismatch { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        });
+    }
+    assert_eq!(won.load(Ordering::SeqCst), ROUNDS);
+    world.assert_sound();
+}
+
+#[test]
+fn writers_of_one_secret_make_a_version_each() {
+    const ROUNDS: usize = 8;
+    let world = World::new();
+    in_threads(|thread| {
+        for round in 0..ROUNDS {
+            world.set("name", &format!("{thread}-{round}"));
+        }
+    });
+    let newest = *world.numbers("name").last().unwrap();
+    assert_eq!(newest, (THREADS * ROUNDS) as u64);
+    world.assert_sound();
+}
+
+/// Folders are made and emptied by all threads all the time.
+#[test]
+fn folders_come_and_go_under_many_hands() {
+    let world = World::new();
+    in_threads(|thread| {
+        for round in 0..15 {
+            let at = format!("a/b{}/{thread}", round % 2);
+            world.set(&at, "value");
+            let other = format!("a/c/{thread}");
+            world.rename(&at, &other).unwrap();
+            world.remove(&other).unwrap();
+        }
+    });
+    assert_eq!(world.list(""), Vec::<String>::new());
+    world.assert_sound();
+}
+
+/// A lister sees whole states only, and writes elsewhere are no excuse to fail.
+#[test]
+fn listing_beside_writers_is_never_damage() {
+    let world = World::new();
+    world.set("quiet/name", "value");
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for round in 0..150 {
+                world.set(&format!("busy/{}", round % 7), &format!("{round}"));
+            }
+        });
+        while !writer.is_finished() {
+            assert_eq!(world.list("quiet"), ["quiet/name"]);
+            assert!(world.list("busy").len() <= 7);
+            assert!(world.get("busy/none").unwrap_err().code() == "secret.not_found");
+        }
+    });
+}

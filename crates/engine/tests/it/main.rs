@@ -1,0 +1,11 @@
+//! The engine over storage in memory.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+
+mod access;
+mod contention;
+mod faults;
+mod model;
+mod secrets;
+mod support;
+mod verify;

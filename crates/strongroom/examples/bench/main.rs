@@ -1,0 +1,26 @@
+//! The benchmarks of the command line. `cargo xtask bench` builds and starts them.
+
+mod check;
+#[path = "../support/draw.rs"]
+mod draw;
+mod peers;
+#[path = "../support/report.rs"]
+mod report;
+#[path = "../support/rig.rs"]
+mod rig;
+mod run;
+mod set;
+mod timing;
+
+use rig::AnyResult;
+
+fn main() -> AnyResult<()> {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    report::heading(&["what", "figure", "beside", "ratio", "goal", "reached"]);
+    match name.as_str() {
+        "run" => run::bench(),
+        "set" => set::bench(),
+        "check" => check::bench(),
+        _ => Err("say which: run, set or check".into()),
+    }
+}

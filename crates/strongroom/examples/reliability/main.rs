@@ -1,0 +1,39 @@
+//! Faults and crashes: `cargo xtask reliability` builds and starts these programs.
+
+mod crew;
+mod damage;
+#[path = "../support/draw.rs"]
+mod draw;
+mod kill;
+mod ledger;
+mod many;
+#[path = "../support/note.rs"]
+mod note;
+mod power;
+#[path = "../support/report.rs"]
+mod report;
+#[path = "../support/rig.rs"]
+mod rig;
+mod worker;
+
+use std::process::ExitCode;
+
+use rig::AnyResult;
+
+const USAGE: &str = "reliability kill|power|damage|many [ROUNDS]";
+
+fn main() -> AnyResult<ExitCode> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (name, rest) = args.split_first().ok_or(USAGE)?;
+    let rounds = |usual: u64| rest.first().map_or(Ok(usual), |text| text.parse());
+    let is_good = match name.as_str() {
+        "kill" => kill::run(rounds(500)?)?,
+        "power" => power::run(rounds(50)?)?,
+        "damage" => damage::run(rounds(200)?)?,
+        "many" => many::run(rounds(500)?)?,
+        "worker" => worker::run(rest).map(|()| true)?,
+        "mix" => many::mix(rest).map(|()| true)?,
+        _ => return Err(USAGE.into()),
+    };
+    Ok(ExitCode::from(u8::from(!is_good)))
+}

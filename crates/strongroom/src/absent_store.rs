@@ -1,0 +1,58 @@
+//! The store before it is made: it holds nothing, and is named in reports all the same.
+
+use strongroom_core::port::Backend;
+use strongroom_core::port::BackendError;
+use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::BoxFuture;
+use strongroom_core::port::Capabilities;
+use strongroom_core::port::Fetched;
+use strongroom_core::port::Lookup;
+use strongroom_core::secret::SecretValue;
+
+/// `store` in a chain when there is no store yet and the command makes none.
+pub(crate) struct AbsentStore;
+
+impl Backend for AbsentStore {
+    fn scheme(&self) -> &'static str {
+        "store"
+    }
+
+    fn describe(&self) -> String {
+        "store".into()
+    }
+
+    /// Those of the store that the first write makes.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            write: true,
+            versions: true,
+            list: true,
+            delete: true,
+        }
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        lookups: &'a [Lookup],
+    ) -> BoxFuture<'a, Vec<Result<Option<Fetched>, BackendError>>> {
+        Box::pin(async { lookups.iter().map(|_| Ok(None)).collect() })
+    }
+
+    fn set<'a>(
+        &'a self,
+        _lookup: &'a Lookup,
+        _value: &'a SecretValue,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(async {
+            Err(BackendError {
+                kind: BackendErrorKind::Unsupported,
+                backend: self.describe(),
+                message: "there is no store yet".into(),
+            })
+        })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}

@@ -1,0 +1,17 @@
+//! The command line as its users try it: the real binary, in a place of its own.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "these are tests; clippy sees only functions marked #[test] as such"
+)]
+
+mod support;
+
+mod catalogue;
+mod check;
+mod export;
+mod first_use;
+mod init_import;
+mod keys;
+mod run;
+mod values;
