@@ -43,7 +43,7 @@ pub(crate) enum KeyringError {
     #[error("the keyring has no default collection to keep the key in")]
     NoCollection,
     #[cfg(feature = "secret-service")]
-    #[error("the keyring is locked: unlock it, or open the store by another key slot")]
+    #[error("the keyring is locked: unlock it, or use another kind of key slot")]
     Locked,
     #[cfg(feature = "secret-service")]
     #[error("the keyring did not answer within {seconds} seconds")]
