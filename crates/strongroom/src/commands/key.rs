@@ -201,8 +201,10 @@ fn add(app: &App, kind: &AddKind) -> Result<(), CommandError> {
             change_header(&session, |header| {
                 header.remove_slot(&session.unsealed, id, &SystemRng)
             })?;
-            return Err(CommandError::new(Kind::Unreachable, "key.keyring", error)
-                .hint("the slot was not added; `key add passphrase` needs no keyring"));
+            return Err(
+                CommandError::new(Kind::Unreachable, "key.keyring", error.to_string())
+                    .hint("the slot was not added; `key add passphrase` needs no keyring"),
+            );
         }
     }
     let mut kit_to_print = None;
@@ -224,6 +226,11 @@ fn add(app: &App, kind: &AddKind) -> Result<(), CommandError> {
         }));
     }
     app.ui.say(&format!("added key slot {id} ({word})"));
+    if let SlotKind::OsKeyring { service } = &new.kind
+        && let Some(caution) = oskeyring::caution(service)
+    {
+        app.ui.say(caution);
+    }
     Ok(())
 }
 
