@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::Changed;
 use strongroom_core::port::RecordId;
+use strongroom_core::port::StorageError;
 use strongroom_core::version::VersionState;
 
 use crate::error::Error;
@@ -28,6 +29,22 @@ pub struct Report {
     pub audit_records: u64,
     /// What is wrong: the secret or folder, and what was found.
     pub problems: Vec<Problem>,
+    /// The secrets whose newest value can be read.
+    pub readable: Vec<SecretPath>,
+}
+
+impl Report {
+    /// Damage below the records is a problem to report, not the end of the reading.
+    fn note_damage(&mut self, what: &str, result: Result<(), Error>) -> Result<(), Error> {
+        match result {
+            Err(Error::Storage(StorageError::Damaged { detail })) => {
+                let what = what.to_owned();
+                self.problems.push(Problem { what, detail });
+                Ok(())
+            }
+            other => other,
+        }
+    }
 }
 
 /// One thing that is wrong.
@@ -50,11 +67,15 @@ impl Engine {
         let mut folders = vec![String::new()];
         while let Some(folder) = folders.pop() {
             seen.insert(record::id_of(&self.barrier, Kind::Folder, &folder));
-            self.verify_folder(&folder, &mut folders, &mut report, &mut seen)
-                .await?;
+            let walked = self
+                .verify_folder(&folder, &mut folders, &mut report, &mut seen)
+                .await;
+            report.note_damage("a folder", walked)?;
         }
-        self.verify_audit(&mut report, &mut seen).await?;
-        self.verify_strays(&mut report, &seen).await?;
+        let read = self.verify_audit(&mut report, &mut seen).await;
+        report.note_damage("the audit log", read)?;
+        let read = self.verify_strays(&mut report, &seen).await;
+        report.note_damage("the store", read)?;
         Ok(report)
     }
 
@@ -68,6 +89,8 @@ impl Engine {
         match folder::children(&*self.storage, &self.barrier, folder).await {
             Ok(_) => {}
             Err(Error::Damaged { what, detail }) => report.problems.push(Problem { what, detail }),
+            // Said below, where the reading stops.
+            Err(Error::Storage(StorageError::Damaged { .. })) => {}
             Err(error) => return Err(error),
         }
         // Read again without the check, so that everything that does open is counted.
@@ -89,7 +112,8 @@ impl Engine {
                 if summary.is_folder {
                     folders.push(path);
                 } else if let Ok(path) = path.parse::<SecretPath>() {
-                    self.verify_secret(&path, report, seen).await?;
+                    let read = self.verify_secret(&path, report, seen).await;
+                    report.note_damage(path.as_str(), read)?;
                 }
             }
             if is_last {
@@ -114,13 +138,19 @@ impl Engine {
             Err(error) => return Err(error),
         };
         let mut is_whole = true;
+        let mut is_readable = false;
+        let newest = head.newest().map(|version| version.number);
+        let is_newest = |number| newest == Some(number);
         for version in &head.versions {
             seen.insert(record::version_id(&self.barrier, path, version.number));
             if version.state == VersionState::Destroyed {
                 continue;
             }
             match self.value_of(&head, version.number).await {
-                Ok(_) => report.versions += 1,
+                Ok(_) => {
+                    report.versions += 1;
+                    is_readable |= is_newest(version.number);
+                }
                 Err(Error::Damaged { .. })
                     if !folder::is_unchanged(&*self.storage, &record).await? =>
                 {
@@ -135,6 +165,13 @@ impl Engine {
             }
         }
         report.secrets += u64::from(is_whole);
+        if is_readable
+            && head
+                .newest()
+                .is_some_and(|it| it.state == VersionState::Live)
+        {
+            report.readable.push(path.clone());
+        }
         Ok(())
     }
 

@@ -109,7 +109,8 @@ pub(crate) fn open_if_there(app: &App) -> Result<Option<Session>, CommandError> 
     }
 }
 
-fn create(app: &App, path: &Path) -> Result<Session, CommandError> {
+/// Makes a store with a key-file slot; says so.
+pub(crate) fn create(app: &App, path: &Path) -> Result<Session, CommandError> {
     let key_path = app.settings.key_file()?.value;
     if key_path.parent() == path.parent() {
         return Err(CommandError::usage(format!(

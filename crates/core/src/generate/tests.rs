@@ -100,7 +100,7 @@ fn malformed_declarations_are_refused_with_a_reason() {
         ("length = \"many\"", "whole number"),
         ("length = true", "whole number"),
         ("lenght = 3", "unknown field"),
-        ("type = \"file\"", "unknown generator type \"file\""),
+        ("type = \"file\"", "unknown generator type `file`"),
         ("type = \"uuid\", length = 3", "`length` means nothing"),
         ("charset = \"base65\"", "only 6 distinct"),
         (

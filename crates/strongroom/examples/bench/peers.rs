@@ -55,7 +55,7 @@ fn secretspec(
         .args(["--armor", "--encrypt", "--identity"])
         .arg(key);
     done(encrypt.arg("--output").arg(&blob).arg(&plain))?;
-    let provider = format!("age:{}?identity={}", blob.display(), key.display());
+    let provider = format!("age://{}?identity={}", blob.display(), key.display());
     let mut command = rig.program(binary);
     command.args(["run", "--provider", &provider, "--", "true"]);
     Ok(Peer {

@@ -15,7 +15,7 @@ use crate::rig::AnyResult;
 use crate::rig::Rig;
 use crate::worker;
 
-const LONGEST_MS: u64 = 120;
+const LONGEST_MS: u64 = 400;
 /// So often the command line reads the whole store through.
 const DOCTOR_EVERY: u64 = 50;
 

@@ -1,7 +1,12 @@
+use std::path::Path;
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::json;
 use strongroom_core::time::Timestamp;
 use strongroom_crypto::slot::SlotKind;
+use strongroom_engine::secrets::MetadataPatch;
+use strongroom_engine::secrets::WriteOptions;
 use strongroom_engine::verify::Problem;
 use strongroom_engine::verify::Report;
 use strongroom_store::embedded::Backup;
@@ -33,6 +38,9 @@ pub(crate) struct DoctorArgs {
     /// Put the daily backup in the store's place; the store is kept beside it
     #[arg(long)]
     restore_backup: bool,
+    /// Carry every secret whose newest value still opens into a new store
+    #[arg(long, value_name = "FILE")]
+    salvage: Option<PathBuf>,
 }
 
 struct Finding {
@@ -70,6 +78,9 @@ pub(crate) fn run(app: &App, args: &DoctorArgs) -> Result<(), CommandError> {
     } else {
         examination.print(app, &session)?;
     }
+    if let Some(path) = &args.salvage {
+        salvage(app, &session, &examination.report, path)?;
+    }
     manifest?;
     if examination.problems.is_empty() {
         return Ok(());
@@ -85,8 +96,45 @@ pub(crate) fn run(app: &App, args: &DoctorArgs) -> Result<(), CommandError> {
             backup.path.display(),
             Timestamp::from_micros(backup.made)
         )),
-        None => failed.hint("there is no daily backup; what still opens can be exported"),
+        None => failed.hint("there is no daily backup; --salvage FILE carries over what opens"),
     })
+}
+
+/// Carries what can be read into a new store, which opens with the same key file.
+fn salvage(app: &App, session: &Session, report: &Report, path: &Path) -> Result<(), CommandError> {
+    let target = session::create(app, path)?;
+    let mut carried = 0;
+    for path in &report.readable {
+        let read = pollster::block_on(session.engine.read(&session.context, path, None));
+        // It was readable a moment ago; what is not any more is in the report already.
+        let Ok(secret) = read else { continue };
+        let metadata = secret.metadata;
+        let mut options = WriteOptions::new(secret.version.provenance);
+        options.metadata = MetadataPatch {
+            description: metadata.description,
+            tags: metadata
+                .tags
+                .into_iter()
+                .map(|(key, value)| (key, Some(value)))
+                .collect(),
+            owner: metadata.owner,
+            class: metadata.class,
+            expires_at: Some(metadata.expires_at),
+            rotate_every: Some(metadata.rotate_every),
+            max_versions: Some(metadata.max_versions),
+        };
+        let written = target
+            .engine
+            .write(&target.context, path, &secret.payload, &options);
+        pollster::block_on(written)?;
+        carried += 1;
+    }
+    app.ui.say(&format!(
+        "carried {} into {}; to use it, put it in the store's place or name it with --store",
+        plural(carried, "secret"),
+        path.display()
+    ));
+    Ok(())
 }
 
 /// Everything that was looked at.
