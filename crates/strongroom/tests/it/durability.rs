@@ -164,7 +164,7 @@ fn check(case: &Case, acknowledged: usize, attempt: usize) {
 fn a_killed_first_use_can_be_tried_again() {
     let window = life_micros(&Case::new(), "first") * 5 / 4;
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    for _ in 0..40 {
+    for _ in 0..25 {
         let case = Case::new();
         case.write("value", "value-of-first");
         random ^= random << 13;

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use regex::Regex;
+
 use crate::support::Case;
 
 const DOCUMENT: &str = "../../docs/reference/json.md";
@@ -66,13 +68,16 @@ fn run_all() -> BTreeMap<String, String> {
     let case = Case::new();
     case.write(
         ".env",
-        "DATABASE_URL=postgres://app:Vx7kPq2mWz9rTn4b@db.internal/shop\nJWT_SECRET=Hd8sKf3jLp6wQz1xCv5bNm9a\n\
+        "DATABASE_URL=postgres://app:Vx7kPq2mWz9rTn4b@db.internal/shop\n\
+         JWT_SECRET=Hd8sKf3jLp6wQz1xCv5bNm9a\n\
          STRIPE_KEY=changeme\nPORT=3000\n",
     );
     case.write(
         "more.env",
         "MAIL_PASSWORD=Rb4tYh7uJm2kLo9p\nMAIL_HOST=mail.internal\n",
     );
+    let kit = Regex::new("SRK1-[A-Z0-9-]+").unwrap();
+    let seals = Regex::new("\"seals\": \\d+").unwrap();
     let mut shown = BTreeMap::new();
     for (line, stdin) in STEPS {
         if line.starts_with("export") {
@@ -89,12 +94,8 @@ fn run_all() -> BTreeMap<String, String> {
         assert!(is_versioned, "{line} has no version: {printed}");
         let pretty = serde_json::to_string_pretty(&value).unwrap();
         let text = case.normal(&pretty);
-        let text = regex::Regex::new("SRK1-[A-Z0-9-]+")
-            .unwrap()
-            .replace_all(&text, "[KIT]");
-        let text = regex::Regex::new("\"seals\": \\d+")
-            .unwrap()
-            .replace_all(&text, "\"seals\": 60");
+        let text = kit.replace_all(&text, "[KIT]");
+        let text = seals.replace_all(&text, "\"seals\": 60");
         shown.insert(line.to_owned(), text.into_owned());
     }
     shown
