@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let environment = Environment::of_process();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return ExitCode::from(usage::report(&error)),
+        Err(error) => return ExitCode::from(usage::report(&error, &environment)),
     };
     let Cli { global, command } = cli;
     let global = global.without_empty();

@@ -181,8 +181,8 @@ fn only_the_named_secrets_are_given() {
 #[test]
 fn the_usual_variables_are_inherited_and_no_others() {
     let case = Case::with_manifest(
-        "[profiles.development]\nchain = [\"store\"]\n\
-         inherit_env = [\"MY_APP_*\"]\n[secrets.TOKEN]\n",
+        "[profiles.development]\nchain = [\"store\"]\ninherit_env = [\"MY_APP_*\"]\n\
+         [secrets.TOKEN]\n",
     );
     case.set("TOKEN", case.canary(""));
     let canary = case.canary("parent-");
