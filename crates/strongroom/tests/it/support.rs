@@ -324,6 +324,11 @@ impl Run<'_> {
         self
     }
 
+    pub(crate) fn dir(mut self, path: &Path) -> Self {
+        self.command.current_dir(path);
+        self
+    }
+
     /// It prints values, as it should.
     pub(crate) fn reveals(mut self) -> Self {
         self.is_revealing = true;
