@@ -335,7 +335,7 @@ fn a_crash_leaves_no_core() {
         // The first SIGSEGV ends in the handler that looks for stack overflows.
         let script = format!(
             "ulimit -c unlimited 2>/dev/null; exec strongroom run -- sh -c \
-             'i=0; while [ $i -lt 1000 ] && kill -{name} $PPID; do i=$((i+1)); done' 2>/dev/null"
+             'i=0; while [ $i -lt 1000000 ] && kill -{name} $PPID; do i=$((i+1)); done' 2>/dev/null"
         );
         let crashed = case.shell(&script).output();
         assert_eq!(crashed.status.signal(), Some(number), "{}", crashed.err());
