@@ -312,10 +312,12 @@ fn nothing_secret_is_seen_of_the_parent() {
 #[test]
 fn the_command_gets_the_original_core_limit() {
     let case = Case::with_manifest("");
+    // The parent has it, too, while it starts the command.
     let shown = case
         .shell(
-            "ulimit -S -c 1000; ulimit -c; \
-             strongroom run -- sh -c 'ulimit -c; grep core /proc/$PPID/limits'",
+            "ulimit -S -c 1000; ulimit -c; strongroom run -- sh -c 'ulimit -c; i=0; \
+             until grep -q \"core file size *0 \" /proc/$PPID/limits || [ $i -gt 1000 ]; \
+             do i=$((i+1)); done; grep core /proc/$PPID/limits'",
         )
         .ok()
         .out();
@@ -333,7 +335,7 @@ fn a_crash_leaves_no_core() {
         // The first SIGSEGV ends in the handler that looks for stack overflows.
         let script = format!(
             "ulimit -c unlimited 2>/dev/null; exec strongroom run -- sh -c \
-             'i=0; while [ $i -lt 1000 ] && kill -{name} $PPID; do i=$((i+1)); done' 2>/dev/null"
+             'i=0; while [ $i -lt 1000000 ] && kill -{name} $PPID; do i=$((i+1)); done' 2>/dev/null"
         );
         let crashed = case.shell(&script).output();
         assert_eq!(crashed.status.signal(), Some(number), "{}", crashed.err());
