@@ -79,12 +79,17 @@ impl Document {
     }
 }
 
-/// The lines of the Markdown tables in what a program printed.
+/// The lines of the Markdown tables in what a program printed, or all of it where there are none.
 pub(crate) fn tables(printed: &str) -> String {
-    printed
+    let table = printed
         .lines()
         .filter(|line| line.starts_with("| "))
-        .fold(String::new(), |text, line| text + line.trim_end() + "\n")
+        .fold(String::new(), |text, line| text + line.trim_end() + "\n");
+    if table.is_empty() {
+        format!("{FENCE}text\n{}\n{FENCE}\n", printed.trim())
+    } else {
+        table
+    }
 }
 
 /// What stands below the heading and the paragraph of a section.
@@ -94,12 +99,15 @@ fn body_in(old: &str, section: &Section) -> String {
         return String::new();
     };
     let part = rest.split("\n## ").next().unwrap_or_default();
-    let table = part.find("\n| ").map(|at| at + 1);
-    table
-        .and_then(|at| part.get(at..))
+    let begins = ["\n| ", &format!("\n{FENCE}")];
+    let results = begins.iter().filter_map(|begin| part.find(begin)).min();
+    results
+        .and_then(|at| part.get(at + 1..))
         .unwrap_or_default()
         .to_owned()
 }
+
+const FENCE: &str = "```";
 
 /// Where and at which revision the figures were made.
 fn stamp(root: &Path) -> String {
@@ -157,7 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn only_tables_are_taken() {
+    fn only_tables_are_taken_where_there_are_some() {
+        assert_eq!(tables("1 ms\n2 ms\n"), "```text\n1 ms\n2 ms\n```\n");
         assert_eq!(
             tables("== run\n| a | b |\n|x\nnoise\n| 1 | 2 |\n"),
             "| a | b |\n| 1 | 2 |\n"

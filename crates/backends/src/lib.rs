@@ -3,7 +3,7 @@
 //! | module | what it reads | writes |
 //! |---|---|---|
 //! | [`dotenv`] | `.env` files, as Node's `dotenv` reads them | yes, only the lines that change |
-//! | [`env`] | variables handed in, and the files that `NAME_FILE` variables name | no |
+//! | [`mod@env`] | variables handed in, and the files that `NAME_FILE` variables name | no |
 //! | [`files`] | folders with a file per secret (Docker, Kubernetes) | no |
 //! | [`import`] | what other tools keep or declare, once | no |
 //!

@@ -9,9 +9,9 @@ const PAGE_BYTES: usize = 4096;
 
 /// A 256-bit key. It has a page of its own, which is locked into memory if the system allows.
 pub struct Key {
-    page: Box<Page>,
-    // Dropped after `Drop::drop` has wiped the page.
+    // Before the page: it is unlocked while it is still there. `Drop::drop` has wiped it by then.
     lock: Option<region::LockGuard>,
+    page: Box<Page>,
 }
 
 #[repr(align(4096))]

@@ -159,6 +159,20 @@ impl From<OpenStoreError> for CommandError {
     }
 }
 
+/// Damage that was found deep inside does not know the file: names it, and the daily copy.
+pub(crate) fn name_the_store(error: CommandError, store: &std::path::Path) -> CommandError {
+    let file = store.display().to_string();
+    let names_backup = error.hints.iter().any(|hint| hint.contains("backup "));
+    if error.code != "store.damaged" || names_backup {
+        return error;
+    }
+    let message = match error.message.contains(&file) {
+        true => error.message.clone(),
+        false => format!("{file}: {}", error.message),
+    };
+    with_backup(CommandError { message, ..error }, store)
+}
+
 /// Names the daily copy, if there is one.
 fn with_backup(error: CommandError, store: &std::path::Path) -> CommandError {
     match strongroom_store::embedded::find_backup(store) {

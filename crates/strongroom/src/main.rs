@@ -35,13 +35,17 @@ fn main() -> ExitCode {
     let environment = Environment::of_process();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return ExitCode::from(usage::report(&error)),
+        Err(error) => return ExitCode::from(usage::report(&error, &environment)),
     };
     let Cli { global, command } = cli;
     let global = global.without_empty();
     let ui = app::ui_of(&global, &environment);
-    let result = App::new(global, environment, command.name(), limits)
-        .and_then(|app| dispatch(&app, &command));
+    let result = App::new(global, environment, command.name(), limits).and_then(|app| {
+        dispatch(&app, &command).map_err(|error| match app.settings.store() {
+            Ok(store) => error::name_the_store(error, &store.value),
+            Err(_) => error,
+        })
+    });
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -32,10 +32,11 @@ impl Candidate {
             _ => Class::UserPrompt,
         };
         let is_plain_text = !text.chars().any(char::is_control);
-        let keeps_default = !guess.sensitive && is_plain_text && !text.is_empty();
+        let is_sensitive = guess.sensitive || may_be_secret(name, text);
+        let keeps_default = !is_sensitive && is_plain_text && !text.is_empty();
         Self {
             name: name.to_owned(),
-            is_sensitive: guess.sensitive,
+            is_sensitive,
             value_type: guess.format,
             class,
             is_required: !text.is_empty(),
@@ -144,4 +145,74 @@ fn key(name: &str) -> String {
 
 fn quoted(text: &str) -> String {
     toml_edit::Value::from(text).to_string()
+}
+
+/// Parts of names that a plain setting rarely has. A value that is kept out of the manifest for
+/// nothing is a nuisance; a secret that is written into it is a leak.
+const SECRET_PARTS: [&str; 10] = [
+    "pass", "pwd", "auth", "cred", "secret", "token", "private", "salt", "pepper", "sign",
+];
+const SECRET_ENDS: [&str; 4] = ["key", "pin", "_pw", "dsn"];
+/// From this length on, a value of letters and digits mixed may be a random one.
+const RANDOM_CHARS_MIN: usize = 16;
+/// Bits of entropy that a word or two do not have.
+const RANDOM_BITS_MIN: f64 = 60.0;
+
+/// Whether a name or value, not known to be a secret's, is too likely to be one.
+fn may_be_secret(name: &str, text: &str) -> bool {
+    let is_switch = strongroom_core::format::parse_bool(text).is_some();
+    let name = name.to_lowercase();
+    let by_name = SECRET_PARTS.iter().any(|part| name.contains(part))
+        || SECRET_ENDS.iter().any(|end| name.ends_with(end));
+    let is_span = [
+        "expire", "ttl", "minutes", "days", "seconds", "path", "url", "source", "max",
+    ]
+    .iter()
+    .any(|part| name.contains(part));
+    if by_name && !is_switch && !is_span && !text.is_empty() {
+        return true;
+    }
+    let is_random = text.chars().count() >= RANDOM_CHARS_MIN
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+/=_-".contains(c))
+        && text.chars().any(|c| c.is_ascii_digit())
+        && text.chars().any(|c| c.is_ascii_alphabetic())
+        && !text.starts_with('/');
+    is_random && strongroom_core::format::entropy_bits_estimate(text.as_bytes()) >= RANDOM_BITS_MIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_sensitive(name: &str, value: &str) -> bool {
+        Candidate::guess(name, &SecretValue::copy_from(value.as_bytes())).is_sensitive
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_kept_out_of_the_manifest() {
+        for name in [
+            "DBPASS",
+            "MYSQLPWD",
+            "NEWPASS",
+            "AUTHKEY",
+            "MASTERKEY",
+            "ADMIN_PW",
+            "PIN",
+        ] {
+            assert!(is_sensitive(name, "h4rd2Gu3ss"), "{name}");
+        }
+        assert!(is_sensitive("BLOB", "Zk3v9pQx7Lm2Ta8wRc5B"));
+        for (name, value) in [
+            ("PORT", "3000"),
+            ("LOG_LEVEL", "info"),
+            ("SITE_URL", "https://example.org/path"),
+            ("AUTH_ENABLED", "true"),
+            ("TOKEN_EXPIRE_MINUTES", "30"),
+            ("DATA_FOLDER", "/var/lib/storefront-2"),
+        ] {
+            assert!(!is_sensitive(name, value), "{name}");
+        }
+    }
 }

@@ -7,10 +7,11 @@ use clap::error::ContextKind;
 use clap::error::ContextValue;
 use clap::error::ErrorKind;
 
+use crate::env::Environment;
 use crate::error::Kind;
 
 /// Prints help, version or an error; the exit code.
-pub(crate) fn report(error: &Error) -> u8 {
+pub(crate) fn report(error: &Error, environment: &Environment) -> u8 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();
@@ -22,6 +23,19 @@ pub(crate) fn report(error: &Error) -> u8 {
         }
         _ => {}
     }
+    if wants_json(environment) {
+        let hint = suggestion(error).map(|suggestion| format!("did you mean {suggestion}?"));
+        let value = serde_json::json!({
+            "version": 1,
+            "error": {
+                "code": "usage",
+                "message": message(error),
+                "hints": hint.into_iter().collect::<Vec<_>>(),
+            },
+        });
+        let _ = writeln!(std::io::stderr(), "{value}");
+        return Kind::Usage.exit_code();
+    }
     let mut text = format!("error: {}\n", message(error));
     if let Some(suggestion) = suggestion(error) {
         text.push_str(&format!("hint: did you mean {suggestion}?\n"));
@@ -32,6 +46,15 @@ pub(crate) fn report(error: &Error) -> u8 {
     text.push_str("hint: --help shows what is possible\n");
     let _ = std::io::stderr().write_all(text.as_bytes());
     Kind::Usage.exit_code()
+}
+
+/// Whether JSON was asked for, as far as a command line that is not understood can tell.
+fn wants_json(environment: &Environment) -> bool {
+    let is_flag = std::env::args_os()
+        .take_while(|argument| argument != "--")
+        .any(|argument| argument == "--json");
+    let variable = environment.text("STRONGROOM_JSON");
+    is_flag || variable.and_then(strongroom_core::format::parse_bool) == Some(true)
 }
 
 fn message(error: &Error) -> String {
@@ -90,7 +113,12 @@ fn suggestion(error: &Error) -> Option<String> {
         ContextKind::SuggestedValue,
     ]
     .into_iter()
-    .find_map(|kind| text(error, kind))
+    .find_map(|kind| match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        // The nearest stands last.
+        ContextValue::Strings(texts) => texts.last().cloned(),
+        _ => None,
+    })
 }
 
 fn values(error: &Error) -> Option<String> {

@@ -37,6 +37,7 @@ pub(super) fn read(sources: &[Source<'_>]) -> Result<Read, Vec<Problem>> {
     for source in sources {
         Reader {
             source,
+            line_starts: line_starts(source.text),
             read: &mut read,
             problems: &mut problems,
         }
@@ -51,6 +52,7 @@ pub(super) fn read(sources: &[Source<'_>]) -> Result<Read, Vec<Problem>> {
 
 struct Reader<'r, 's> {
     source: &'r Source<'s>,
+    line_starts: Vec<usize>,
     read: &'r mut Read,
     problems: &'r mut Vec<Problem>,
 }
@@ -219,15 +221,10 @@ impl Reader<'_, '_> {
     }
 
     fn place(&self, at: usize, key: &str) -> Place {
-        let before = self.source.text.get(..at).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .count()
-            + 1;
+        let line = self.line_starts.partition_point(|start| *start <= at);
+        let start = self.line_starts.get(line.wrapping_sub(1)).copied();
+        let before = self.source.text.get(start.unwrap_or(0)..at);
+        let column = before.unwrap_or_default().chars().count() + 1;
         Place {
             file: self.source.name.to_owned(),
             line,
@@ -235,6 +232,14 @@ impl Reader<'_, '_> {
             key: key.to_owned(),
         }
     }
+}
+
+/// Where each line begins: every key of a manifest is placed, so nothing is counted twice.
+fn line_starts(text: &str) -> Vec<usize> {
+    let after = |(at, _): (usize, &str)| at + 1;
+    std::iter::once(0)
+        .chain(text.match_indices('\n').map(after))
+        .collect()
 }
 
 /// Keys of a generator that its messages may name.

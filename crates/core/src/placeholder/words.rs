@@ -1,5 +1,8 @@
 //! Ordinary words, typed runs, and taking a value apart into them.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
 use zeroize::Zeroizing;
 
 /// Words that name, describe or stand for secrets, services and environments; sorted. A value
@@ -237,7 +240,9 @@ pub(super) fn are_ordinary(text: &str) -> bool {
 }
 
 fn in_vocabulary(word: &str) -> bool {
-    VOCABULARY.split(' ').any(|known| known == word)
+    // Asked for every part of every value: a search through the text itself shows in a start.
+    static WORDS: LazyLock<BTreeSet<&str>> = LazyLock::new(|| VOCABULARY.split(' ').collect());
+    WORDS.contains(word)
 }
 
 /// A whole word typed without thinking.

@@ -101,6 +101,32 @@ pub(crate) fn run(app: &App, args: &CheckArgs) -> Result<(), CommandError> {
     }
 }
 
+/// Why a command does not go on: all problems on stderr, or, for `--json`, in the error.
+pub(crate) fn refusal(app: &App, project: &Project, resolution: &Resolution<'_>) -> CommandError {
+    let kind = kind_of(resolution);
+    if !app.ui.is_json {
+        let text = problems(app, project, resolution, Stream::Err);
+        app.ui.warn(text.trim_start());
+        return CommandError::reported(kind, "check.failed");
+    }
+    let failures = resolution.failures.iter().map(ToString::to_string);
+    let errors = resolution
+        .problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .map(|problem| format!("{} {}; {}", problem.secret, problem.message, problem.fix));
+    let hints: Vec<String> = failures.chain(errors).collect();
+    let message = format!(
+        "the check of profile {} found {}",
+        project.profile.name,
+        plural(hints.len(), "error")
+    );
+    CommandError {
+        hints,
+        ..CommandError::new(kind, "check.failed", message)
+    }
+}
+
 /// The exit code: that of a failed backend, or "validation failed".
 pub(crate) fn kind_of(resolution: &Resolution<'_>) -> Kind {
     resolution

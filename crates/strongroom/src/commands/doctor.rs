@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use strongroom_core::port::StorageError;
 use strongroom_core::time::Timestamp;
 use strongroom_crypto::slot::SlotKind;
 use strongroom_engine::secrets::MetadataPatch;
@@ -146,7 +147,11 @@ struct Examination {
 }
 
 fn examine(app: &App, session: &Session) -> Result<Examination, CommandError> {
-    let integrity = session.storage.integrity()?;
+    // A file that SQLite cannot even walk through is the worst finding, not the end of the visit.
+    let integrity = match session.storage.integrity() {
+        Err(StorageError::Damaged { detail }) => vec![detail],
+        other => other?,
+    };
     let mut report = pollster::block_on(session.engine.verify())?;
     let mut problems = std::mem::take(&mut report.problems);
     let of_file = |detail| Problem {

@@ -19,7 +19,6 @@ use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::commands::check;
-use crate::commands::check::Stream;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::output;
@@ -92,12 +91,7 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
     };
     let resolution = pollster::block_on(resolve::resolve(&request, &links));
     if !resolution.is_ok() {
-        app.ui
-            .warn(check::problems(app, &project, &resolution, Stream::Err).trim_start());
-        return Err(CommandError::reported(
-            check::kind_of(&resolution),
-            "check.failed",
-        ));
+        return Err(check::refusal(app, &project, &resolution));
     }
     let values: Values = resolution
         .secrets

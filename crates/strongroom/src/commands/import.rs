@@ -16,6 +16,7 @@ use strongroom_backends::import::from_kubernetes;
 use strongroom_backends::import::from_secrets_json;
 use strongroom_core::path::SecretPath;
 use strongroom_core::placeholder::placeholder_reason;
+use strongroom_core::registry::Class;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::secret::Shape;
@@ -81,6 +82,7 @@ pub(crate) struct Item {
     pub(crate) note: String,
     action: ItemAction,
     candidate: Option<Candidate>,
+    class: Class,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +139,9 @@ impl Item {
             (_, true, Some(_)) if !with_placeholders => ItemAction::SkipPlaceholder,
             _ => ItemAction::Import,
         };
+        let class = place
+            .declaration
+            .map_or(guessed.class, |declaration| declaration.class);
         let candidate = place.declaration.is_none().then_some(guessed);
         Ok(Self {
             name: name.to_owned(),
@@ -146,6 +151,7 @@ impl Item {
             note: reason.unwrap_or_default().to_owned(),
             action,
             candidate,
+            class,
         })
     }
 
@@ -328,7 +334,8 @@ pub(crate) fn store_items(app: &App, items: &[Item]) -> Result<Vec<String>, Comm
     let session = session::open_or_create(app)?;
     let mut stored = Vec::new();
     for item in items.iter().filter(|item| item.is_wanted()) {
-        let options = WriteOptions::new(Provenance::Imported(item.origin.clone()));
+        let mut options = WriteOptions::new(Provenance::Imported(item.origin.clone()));
+        options.metadata.class = Some(item.class);
         pollster::block_on(session.engine.write(
             &session.context,
             &item.place,

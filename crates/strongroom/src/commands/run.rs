@@ -25,7 +25,6 @@ use crate::child::PassThrough;
 use crate::child::SecretFile;
 use crate::child::SecretOrPlain;
 use crate::commands::check;
-use crate::commands::check::Stream;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project;
@@ -125,13 +124,11 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     };
     let resolution = pollster::block_on(resolve::resolve(&request, &links));
     if !resolution.is_ok() {
-        app.ui
-            .warn(check::problems(app, &project, &resolution, Stream::Err).trim_start());
-        app.ui.warn("the command was not started");
-        return Err(CommandError::reported(
-            check::kind_of(&resolution),
-            "check.failed",
-        ));
+        let refused = check::refusal(app, &project, &resolution);
+        if !app.ui.is_json {
+            app.ui.warn("the command was not started");
+        }
+        return Err(refused);
     }
     for problem in &resolution.problems {
         if problem.severity == Severity::Warning {

@@ -7,11 +7,14 @@
 
 mod support;
 
+mod bad_input;
 mod catalogue;
 mod check;
+mod durability;
 mod export;
 mod first_use;
 mod init_import;
+mod json_reference;
 mod keys;
 mod run;
 mod values;

@@ -18,7 +18,8 @@ use crate::support::files_below;
 fn deliveries() -> (Case, [String; 3]) {
     let case = Case::with_manifest(
         "[secrets.TOKEN]\n\
-         [secrets.CERT]\ntarget = { type = \"file\", name = \"cert.pem\", env = \"CERT_PATH\", mode = \"0400\" }\n\
+         [secrets.CERT]\ntarget = { type = \"file\", name = \"cert.pem\", \
+         env = \"CERT_PATH\", mode = \"0400\" }\n\
          [secrets.INPUT]\ntarget = { type = \"stdin\" }\n\
          [secrets.KEPT]\nrequired = false\ntarget = { type = \"none\" }\n",
     );
@@ -137,7 +138,8 @@ fn a_value_is_masked_however_it_is_cut_up() {
             "--",
             "sh",
             "-c",
-            "printf '<'; printf '%s\\n' \"$TOKEN\" | fold -w1 | while read -r c; do printf %s \"$c\"; done; printf '>'",
+            "printf '<'; printf '%s\\n' \"$TOKEN\" | fold -w1 | \
+             while read -r c; do printf %s \"$c\"; done; printf '>'",
         ])
         .ok();
     assert_eq!(shown.out(), "<[redacted:TOKEN]>");
@@ -179,7 +181,8 @@ fn only_the_named_secrets_are_given() {
 #[test]
 fn the_usual_variables_are_inherited_and_no_others() {
     let case = Case::with_manifest(
-        "[profiles.development]\nchain = [\"store\"]\ninherit_env = [\"MY_APP_*\"]\n[secrets.TOKEN]\n",
+        "[profiles.development]\nchain = [\"store\"]\ninherit_env = [\"MY_APP_*\"]\n\
+         [secrets.TOKEN]\n",
     );
     case.set("TOKEN", case.canary(""));
     let canary = case.canary("parent-");
@@ -309,8 +312,13 @@ fn nothing_secret_is_seen_of_the_parent() {
 #[test]
 fn the_command_gets_the_original_core_limit() {
     let case = Case::with_manifest("");
+    // The parent has it, too, while it starts the command.
     let shown = case
-        .shell("ulimit -S -c 1000; ulimit -c; strongroom run -- sh -c 'ulimit -c; grep core /proc/$PPID/limits'")
+        .shell(
+            "ulimit -S -c 1000; ulimit -c; strongroom run -- sh -c 'ulimit -c; i=0; \
+             until grep -q \"core file size *0 \" /proc/$PPID/limits || [ $i -gt 1000 ]; \
+             do i=$((i+1)); done; grep core /proc/$PPID/limits'",
+        )
         .ok()
         .out();
     let lines: Vec<&str> = shown.lines().collect();
@@ -327,7 +335,7 @@ fn a_crash_leaves_no_core() {
         // The first SIGSEGV ends in the handler that looks for stack overflows.
         let script = format!(
             "ulimit -c unlimited 2>/dev/null; exec strongroom run -- sh -c \
-             'i=0; while [ $i -lt 1000 ] && kill -{name} $PPID; do i=$((i+1)); done' 2>/dev/null"
+             'i=0; while [ $i -lt 1000000 ] && kill -{name} $PPID; do i=$((i+1)); done' 2>/dev/null"
         );
         let crashed = case.shell(&script).output();
         assert_eq!(crashed.status.signal(), Some(number), "{}", crashed.err());
@@ -345,9 +353,11 @@ fn a_crash_leaves_no_core() {
 fn no_other_process_of_the_user_can_look_into_the_parent() {
     const NOBODY: u32 = 65_534;
     let case = Case::with_manifest("");
-    let probe = "head -c1 /proc/$PPID/environ && echo environ; head -c1 /proc/$PPID/mem && echo mem; \
+    let probe = "head -c1 /proc/$PPID/environ && echo environ; \
+                 head -c1 /proc/$PPID/mem && echo mem; \
                  readlink /proc/$PPID/exe && echo exe; \
-                 if command -v strace >/dev/null; then strace -qq -e trace=none -p $PPID -o /dev/null; echo strace $?; fi; \
+                 if command -v strace >/dev/null; then \
+                 strace -qq -e trace=none -p $PPID -o /dev/null; echo strace $?; fi; \
                  head -c1 /proc/$$/environ >/dev/null && echo own";
     let is_root = rustix::process::geteuid().is_root();
     let shown = if is_root {

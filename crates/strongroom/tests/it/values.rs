@@ -231,7 +231,7 @@ fn fields_that_are_no_json_are_refused_without_quoting() {
     let value = case.canary("");
     for text in [
         format!("{{\"a\": \"{value}\","),
-        format!("{value}"),
+        value.clone(),
         format!("[\"{value}\"]"),
         format!("{{\"a\": {value}}}"),
     ] {
