@@ -73,10 +73,30 @@ pub enum Precondition {
 /// all but one of them fail. Called with the sealed value, returns the new sealed value.
 pub type MergeFn = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, MergeFailed> + Send + Sync>;
 
-/// A merge could not read what is stored: the record is damaged.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("a stored record could not be read while it was being changed")]
-pub struct MergeFailed;
+/// Why a merge gives no new value; nothing of its batch is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MergeFailed {
+    /// What is stored could not be read: the record is damaged.
+    #[error("a stored record could not be read while it was being changed")]
+    Unreadable,
+    /// What the batch was planned on holds no more: it is refused as a conflict, to be planned
+    /// again.
+    #[error("the record was changed by somebody else")]
+    Outdated,
+}
+
+impl MergeFailed {
+    /// What a storage answers for a batch whose merge of the record `id` failed.
+    #[must_use]
+    pub fn refusal(self, id: RecordId) -> StorageError {
+        match self {
+            Self::Unreadable => StorageError::Damaged {
+                detail: self.to_string(),
+            },
+            Self::Outdated => StorageError::Conflict { id },
+        }
+    }
+}
 
 /// One change of a batch.
 #[derive(Clone)]

@@ -240,7 +240,7 @@ impl<'a> FolderPlan<'a> {
                         change: Change::Delete,
                     }
                 }
-                Some(_) => merge_folder(self.barrier, id, deltas),
+                Some(_) => merge_folder(self.barrier, id, deltas, is_root),
             };
             changes.push(change);
         }
@@ -260,12 +260,22 @@ impl<'a> FolderPlan<'a> {
     }
 }
 
-fn merge_folder(barrier: &Barrier, id: RecordId, deltas: Vec<Delta>) -> BatchItem {
+/// Folders are not kept empty, but for the root. Whether a change empties one is decided on what
+/// was read; when others have taken the rest meanwhile, the change is planned again.
+fn merge_folder(
+    barrier: &Barrier,
+    id: RecordId,
+    deltas: Vec<Delta>,
+    may_be_empty: bool,
+) -> BatchItem {
     let barrier = barrier.clone();
     let merge = move |sealed: &[u8]| -> Result<Vec<u8>, MergeFailed> {
-        let mut children = Children::open(&barrier, id, sealed).ok_or(MergeFailed)?;
+        let mut children = Children::open(&barrier, id, sealed).ok_or(MergeFailed::Unreadable)?;
         for delta in &deltas {
             children.apply(delta);
+        }
+        if children.total() == 0 && !may_be_empty {
+            return Err(MergeFailed::Outdated);
         }
         Ok(children.seal(&barrier, id))
     };

@@ -85,9 +85,7 @@ impl State {
                         None => self.records.get(&id),
                     };
                     let mut record = current.cloned().ok_or(StorageError::Conflict { id })?;
-                    record.value = merge(&record.value).map_err(|error| StorageError::Damaged {
-                        detail: error.to_string(),
-                    })?;
+                    record.value = merge(&record.value).map_err(|failed| failed.refusal(id))?;
                     record.revision = revision;
                     staged.insert(id, Some(record));
                 }

@@ -118,11 +118,11 @@ fn append(id: RecordId, byte: u8) -> BatchItem {
     }
 }
 
-fn failing_merge(id: RecordId) -> BatchItem {
+fn failing_merge(id: RecordId, why: MergeFailed) -> BatchItem {
     BatchItem {
         id,
         precondition: Precondition::Exists,
-        change: Change::Merge(Arc::new(|_| Err(MergeFailed))),
+        change: Change::Merge(Arc::new(move |_| Err(why))),
     }
 }
 
@@ -130,7 +130,7 @@ fn failing_merge(id: RecordId) -> BatchItem {
 #[must_use]
 pub fn count_up(id: RecordId) -> BatchItem {
     let merge = |value: &[u8]| -> Result<Vec<u8>, MergeFailed> {
-        let number = u64::from_be_bytes(value.try_into().map_err(|_| MergeFailed)?);
+        let number = u64::from_be_bytes(value.try_into().map_err(|_| MergeFailed::Unreadable)?);
         Ok((number + 1).to_be_bytes().to_vec())
     };
     BatchItem {
@@ -338,20 +338,29 @@ pub fn merges_see_each_other(storage: &Shared) {
 
 /// Neither the merge nor its neighbours in the batch are kept.
 pub fn a_merge_that_fails_leaves_nothing(storage: &Shared) {
+    for why in [MergeFailed::Unreadable, MergeFailed::Outdated] {
+        leaves_nothing(storage, why);
+    }
+}
+
+fn leaves_nothing(storage: &Shared, why: MergeFailed) {
     commit(storage, vec![put(id(1), b"a"), put(id(2), b"b")]).unwrap();
     commit(storage, vec![delete(id(2))]).unwrap();
     let (before, changes) = (revision(storage), watch(storage, 0, 10));
     let batch = vec![
         put(id(2), b"again"),
         append(id(1), b'x'),
-        failing_merge(id(1)),
+        failing_merge(id(1), why),
         put(id(3), b"new"),
     ];
     let result = commit(storage, batch);
-    assert!(
-        matches!(result, Err(StorageError::Damaged { .. })),
-        "{result:?}"
-    );
+    match why {
+        MergeFailed::Outdated => assert_conflict(&result, id(1)),
+        MergeFailed::Unreadable => assert!(
+            matches!(result, Err(StorageError::Damaged { .. })),
+            "{result:?}"
+        ),
+    }
     assert_eq!(value(storage, id(1)).unwrap(), b"a");
     assert_eq!(get(storage, id(2)), None);
     assert_eq!(get(storage, id(3)), None);
@@ -382,7 +391,8 @@ pub fn merges_of_one_record_by_many_threads_all_count(storage: &Shared) {
                     commit(storage, vec![count_up(id(1)), own]).unwrap();
                     let failing = vec![count_up(id(1)), check(id(9), Precondition::Exists)];
                     assert_conflict(&commit(storage, failing), id(9));
-                    let failing = commit(storage, vec![count_up(id(1)), failing_merge(id(1))]);
+                    let why = MergeFailed::Outdated;
+                    let failing = commit(storage, vec![count_up(id(1)), failing_merge(id(1), why)]);
                     assert!(failing.is_err());
                 }
             });

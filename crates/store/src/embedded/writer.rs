@@ -302,11 +302,7 @@ fn stage_merges(
                 &record.value
             }
         };
-        let value = merge(current).map_err(|error| {
-            Refused::Batch(StorageError::Damaged {
-                detail: error.to_string(),
-            })
-        })?;
+        let value = merge(current).map_err(|failed| Refused::Batch(failed.refusal(item.id)))?;
         staged.insert(item.id, value);
     }
     Ok(staged)
