@@ -81,11 +81,7 @@ impl EnvBackend {
     }
 
     fn error(&self, kind: BackendErrorKind, message: String) -> BackendError {
-        BackendError {
-            kind,
-            backend: self.describe(),
-            message,
-        }
+        BackendError::new(kind, self.describe(), message)
     }
 }
 

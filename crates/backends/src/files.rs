@@ -125,11 +125,7 @@ impl FilesBackend {
     }
 
     fn error(&self, kind: BackendErrorKind, message: String) -> BackendError {
-        BackendError {
-            kind,
-            backend: self.describe(),
-            message,
-        }
+        BackendError::new(kind, self.describe(), message)
     }
 }
 

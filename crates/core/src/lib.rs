@@ -15,4 +15,5 @@ pub mod redact;
 pub mod registry;
 pub mod secret;
 pub mod time;
+pub mod uri;
 pub mod version;

@@ -9,12 +9,22 @@ use crate::time::Timestamp;
 
 mod backend;
 
+pub use backend::Annotation;
 pub use backend::Backend;
 pub use backend::BackendError;
 pub use backend::BackendErrorKind;
 pub use backend::Capabilities;
+pub use backend::Details;
+pub use backend::Expected;
 pub use backend::Fetched;
+pub use backend::Item;
 pub use backend::Lookup;
+pub use backend::NewValue;
+pub use backend::Page;
+pub use backend::Removal;
+pub use backend::Stored;
+pub use backend::VersionDetails;
+pub use backend::VersionRef;
 
 /// A future that a port returns: boxed, so that ports stay usable as trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

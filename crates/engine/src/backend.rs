@@ -45,11 +45,7 @@ fn backend_error(error: &Error) -> BackendError {
         Error::Storage(_) | Error::Contended { .. } => BackendErrorKind::Unreachable,
         _ => BackendErrorKind::Malformed,
     };
-    BackendError {
-        kind,
-        backend: "store".into(),
-        message: error.to_string(),
-    }
+    BackendError::new(kind, "store", error.to_string())
 }
 
 impl Backend for StoreBackend {
@@ -67,6 +63,7 @@ impl Backend for StoreBackend {
             versions: true,
             list: true,
             delete: true,
+            ..Capabilities::default()
         }
     }
 

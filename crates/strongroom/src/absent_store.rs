@@ -28,6 +28,7 @@ impl Backend for AbsentStore {
             versions: true,
             list: true,
             delete: true,
+            ..Capabilities::default()
         }
     }
 
@@ -44,11 +45,11 @@ impl Backend for AbsentStore {
         _value: &'a SecretValue,
     ) -> BoxFuture<'a, Result<(), BackendError>> {
         Box::pin(async {
-            Err(BackendError {
-                kind: BackendErrorKind::Unsupported,
-                backend: self.describe(),
-                message: "there is no store yet".into(),
-            })
+            Err(BackendError::new(
+                BackendErrorKind::Unsupported,
+                self.describe(),
+                "there is no store yet",
+            ))
         })
     }
 

@@ -135,11 +135,7 @@ impl DotenvBackend {
     }
 
     fn error(&self, kind: BackendErrorKind, message: String) -> BackendError {
-        BackendError {
-            kind,
-            backend: self.describe(),
-            message,
-        }
+        BackendError::new(kind, self.describe(), message)
     }
 }
 
@@ -158,6 +154,7 @@ impl Backend for DotenvBackend {
             versions: false,
             list: true,
             delete: true,
+            ..Capabilities::default()
         }
     }
 
