@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::time::Timestamp;
 
 mod backend;
+mod variables;
 
 pub use backend::Annotation;
 pub use backend::Backend;
@@ -25,6 +26,7 @@ pub use backend::Removal;
 pub use backend::Stored;
 pub use backend::VersionDetails;
 pub use backend::VersionRef;
+pub use variables::Variables;
 
 /// A future that a port returns: boxed, so that ports stay usable as trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

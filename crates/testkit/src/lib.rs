@@ -1,5 +1,6 @@
 //! Fakes and contract suites for tests. A dev-dependency only.
 
+pub mod backend_contract;
 pub mod canary;
 pub mod clock;
 pub mod fault;

@@ -153,7 +153,16 @@ const TEST_EDGES: &[(&str, &str)] = &[
     ("strongroom-engine", "strongroom-store"),
     ("strongroom-store", "strongroom-engine"),
 ];
-const KNOWS_TOKIO: &[&str] = &["strongroom", "strongroom-server"];
+const KNOWS_TOKIO: &[&str] = &[
+    "strongroom",
+    "strongroom-server",
+    "strongroom-sdk",
+    "strongroom-backend-aws",
+    "strongroom-backend-azure",
+    "strongroom-backend-gcp",
+    "strongroom-backend-kubernetes",
+    "strongroom-backend-vault",
+];
 
 /// Which crate of ours may depend on which. Only dev-dependencies may be on the testkit.
 const MAP: &[(&str, &[&str])] = &[
@@ -166,6 +175,26 @@ const MAP: &[(&str, &[&str])] = &[
             "strongroom-engine",
             "strongroom-store",
             "strongroom-backends",
+            "strongroom-backend-aws",
+            "strongroom-backend-azure",
+            "strongroom-backend-gcp",
+            "strongroom-backend-kubernetes",
+            "strongroom-backend-vault",
+            "strongroom-crypto",
+            "strongroom-core",
+        ],
+    ),
+    (
+        "strongroom-sdk",
+        &[
+            "strongroom-engine",
+            "strongroom-store",
+            "strongroom-backends",
+            "strongroom-backend-aws",
+            "strongroom-backend-azure",
+            "strongroom-backend-gcp",
+            "strongroom-backend-kubernetes",
+            "strongroom-backend-vault",
             "strongroom-crypto",
             "strongroom-core",
         ],
@@ -190,6 +219,11 @@ const MAP: &[(&str, &[&str])] = &[
         &["strongroom-crypto", "strongroom-core"],
     ),
     ("strongroom-backends", &["strongroom-core"]),
+    ("strongroom-backend-aws", &["strongroom-core"]),
+    ("strongroom-backend-azure", &["strongroom-core"]),
+    ("strongroom-backend-gcp", &["strongroom-core"]),
+    ("strongroom-backend-kubernetes", &["strongroom-core"]),
+    ("strongroom-backend-vault", &["strongroom-core"]),
     ("strongroom-scan", &["strongroom-core"]),
     ("strongroom-deploy", &["strongroom-core"]),
     ("strongroom-crypto", &["strongroom-core"]),
