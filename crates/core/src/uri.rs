@@ -215,7 +215,8 @@ enum Part {
 /// Why a text is no template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a name template knows {{project}}, {{profile}}, {{name}} and {{path}}, and needs {{name}} or {{path}}"
+    "a name template knows {{project}}, {{profile}}, {{name}} and {{path}}, and needs one of the \
+     last two"
 )]
 pub struct ParseTemplateError;
 
