@@ -133,7 +133,7 @@ impl Client {
                 Err(failure) => failure,
             };
             if failure.is_outage {
-                self.circuit.failed(Instant::now(), &failure.message);
+                self.circuit.failed(Instant::now(), &failure);
             } else {
                 self.circuit.succeeded();
             }
@@ -168,7 +168,7 @@ impl Client {
         for _ in 0..=REDIRECTS_MAX {
             let response = self.once(url.clone(), request, token).await?;
             if !response.status().is_redirection() {
-                return self.answer(response, request).await;
+                return self.answer(response, request, token).await;
             }
             url = self.redirected(&url, &response)?;
         }
@@ -211,6 +211,7 @@ impl Client {
         &self,
         response: reqwest::Response,
         request: &Request,
+        token: Option<&SecretValue>,
     ) -> Result<Reply, Failure> {
         let mut response = response;
         let status = response.status();
@@ -238,7 +239,7 @@ impl Client {
             }
             body.extend_from_slice(&chunk);
         }
-        let reply = Reply::new(status, date, body);
+        let reply = Reply::new(status, date, body, token);
         match status.as_u16() {
             412 | 429 => Err(Failure::throttled(
                 &self.settings,
