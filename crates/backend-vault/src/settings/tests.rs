@@ -158,6 +158,25 @@ fn the_token_is_of_the_family_of_the_server() {
 }
 
 #[test]
+fn a_token_goes_to_the_server_that_it_is_for() {
+    let token = ("VAULT_TOKEN", "canary");
+    let here = "vault://vault.example/secret";
+    settings(here, &[ADDR, token]);
+    settings("vault://VAULT.example:8200/secret", &[ADDR, token]);
+    settings("vault://other.test/secret", &[token]);
+    let words = ["VAULT_TOKEN", "VAULT_ADDR", "names another"];
+    refused("vault://other.test/secret", &[ADDR, token], &words);
+    refused("vault://vault.example:1/secret", &[ADDR, token], &words);
+    refused(
+        "vault://other.test/secret",
+        &[("VAULT_ADDR", "no URL"), token],
+        &words,
+    );
+    let login = [ADDR, token, ("VAULT_JWT", "x")];
+    settings("vault://other.test/secret?auth=jwt", &login);
+}
+
+#[test]
 fn a_login_needs_what_its_method_asks_for() {
     refused("vault:secret?auth=magic", &[ADDR], &["token, approle"]);
     refused(

@@ -223,6 +223,7 @@ fn metadata_of_others_stays_and_old_policies_do() {
                 ("team".to_owned(), Some("pay".to_owned())),
                 ("too-long".to_owned(), Some("x".repeat(600))),
                 ("empty".to_owned(), Some(String::new())),
+                ("description".to_owned(), Some("a tag".to_owned())),
             ]
             .into(),
         };
@@ -259,6 +260,8 @@ fn metadata_of_others_stays_and_old_policies_do() {
             details.versions[0].state,
             VersionState::Deleted { .. }
         ));
+        let odd = backend.annotate("a", &new.annotation).await.unwrap_err();
+        assert_eq!(odd.kind, BackendErrorKind::Invalid);
         let nowhere = backend.annotate("none", &annotation).await.unwrap_err();
         assert_eq!(nowhere.kind, BackendErrorKind::Conflict);
         let nowhere = without_patch
