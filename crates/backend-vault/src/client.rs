@@ -221,24 +221,11 @@ impl Client {
         };
         let date = header(reqwest::header::DATE);
         let retry_after = header(reqwest::header::RETRY_AFTER);
-        let mut body = Zeroizing::new(Vec::new());
-        loop {
-            let chunk = response
-                .chunk()
-                .await
-                .map_err(|error| Failure::transport(&self.settings, request, &error))?;
-            let Some(chunk) = chunk else { break };
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(Failure::too_long(&self.settings));
-            }
-            if body.capacity() < body.len() + chunk.len() {
-                // A buffer that grows by itself would leave its old copy unwiped.
-                let mut wider = Zeroizing::new(Vec::with_capacity(2 * (body.len() + chunk.len())));
-                wider.extend_from_slice(&body);
-                body = wider;
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = match collect(&mut response, ANSWER_BYTES_MAX).await {
+            Ok(Some(body)) => body,
+            Ok(None) => return Err(Failure::too_long(&self.settings)),
+            Err(error) => return Err(Failure::transport(&self.settings, request, &error)),
+        };
         let reply = Reply::new(status, date, body, token);
         match status.as_u16() {
             412 | 429 => Err(Failure::throttled(
@@ -274,6 +261,33 @@ impl Client {
     }
 }
 
+/// The body; `None` when it is longer than `bytes_max`, without reading on.
+async fn collect(
+    response: &mut reqwest::Response,
+    bytes_max: usize,
+) -> Result<Option<Zeroizing<Vec<u8>>>, reqwest::Error> {
+    let is_over = |length: usize| length > bytes_max;
+    let announced = response.content_length().map(usize::try_from);
+    if announced.is_some_and(|length| length.map_or(true, is_over)) {
+        return Ok(None);
+    }
+    let mut body = Zeroizing::new(Vec::new());
+    while let Some(chunk) = response.chunk().await? {
+        let length = body.len() + chunk.len();
+        if is_over(length) {
+            return Ok(None);
+        }
+        if body.capacity() < length {
+            // A buffer that grows by itself would leave its old copy unwiped.
+            let mut wider = Zeroizing::new(Vec::with_capacity(2 * length));
+            wider.extend_from_slice(&body);
+            body = wider;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
 /// Twice as long each time, spread so that many clients do not come back at once.
 fn backoff(attempt: u32) -> Duration {
     use std::hash::BuildHasher;
@@ -293,3 +307,6 @@ impl From<Verb> for Method {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,7 @@ fn every_call_ends() {
 }
 
 #[test]
-fn an_answer_without_end_is_cut_off() {
+fn an_answer_that_is_too_long_is_not_read() {
     wait(async {
         let trap = Trap::start(|_, _| Action::Endless).await;
         let backend = behind(&trap, "vault:secret?timeout=60s").await;
