@@ -346,9 +346,9 @@ impl Peer {
                 version_in(&manifest.join("package.json")).as_deref() == Some(version)
             }
             Source::Pip(version) => {
+                let (package, _extras) = self.name.split_once('[').unwrap_or((self.name, ""));
                 let script = format!(
-                    "import importlib.metadata as m; assert m.version('{}') == '{version}'",
-                    self.name
+                    "import importlib.metadata as m; assert m.version('{package}') == '{version}'"
                 );
                 let mut python = shell::program_in(root, root.join(VENV).join("bin/python"));
                 shell::works(python.args(["-c", &script]))
@@ -474,6 +474,12 @@ const PEERS: &[Peer] = &[
         source: Source::Npm("18.0.10"),
         need: Need::Required,
         why: "what .env files mean to Node",
+    },
+    Peer {
+        name: "moto[iam,kms,secretsmanager,server,ssm,sts]",
+        source: Source::Pip("5.2.5"),
+        need: Need::Required,
+        why: "a server that speaks as AWS Secrets Manager and SSM do",
     },
     Peer {
         name: "@dotenvx/dotenvx",
