@@ -1,5 +1,6 @@
 //! Many secrets in few requests, and each failure where it belongs.
 
+use serde_json::Value;
 use serde_json::json;
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendErrorKind;
@@ -82,9 +83,12 @@ const NOT_AUTHORIZED: &str = "User: u is not authorized to perform: \
 const MARKED: &str = "You can't perform this operation on the secret because it was marked for \
                       deletion.";
 
+fn error(id: &str, code: &str, message: &str) -> Value {
+    json!({"SecretId": id, "ErrorCode": code, "Message": message})
+}
+
 #[test]
 fn a_failure_of_one_is_the_failure_of_one() {
-    let error = |id: &str, code: &str, message: &str| json!({"SecretId": id, "ErrorCode": code, "Message": message});
     let answer = json!({
         "SecretValues": [{"Name": "n0", "SecretString": "n0"}],
         "Errors": [
