@@ -258,16 +258,13 @@ fn typed_run(lower: &str) -> Option<&'static str> {
 /// Nothing but words that everybody knows, typed runs, and the words of its own name.
 fn plain_words(name: &str, lower: &str, project: Option<&str>) -> Option<&'static str> {
     let own = names::words_of(name);
-    let project = project.map(names::words_of).unwrap_or_default();
     if words::same_letters(lower, name) {
         return Some("repeats its own name");
     }
-    if project
-        .iter()
-        .any(|_| words::same_letters(lower, &project.concat()))
-    {
+    if project.is_some_and(|project| words::same_letters(lower, project)) {
         return Some("is the project's name");
     }
+    let project = project.map(names::words_of).unwrap_or_default();
     let known = words::Known {
         own: &own,
         project: &project,

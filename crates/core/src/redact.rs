@@ -39,6 +39,19 @@ pub enum Coverage {
     Never,
 }
 
+impl Coverage {
+    /// How well a value would be masked.
+    #[must_use]
+    pub fn of(value: &SecretValue) -> Self {
+        // EXPOSE: to measure it; the bytes go no further.
+        match encode::trim_line_end(value.expose_secret()).len() {
+            0..VALUE_BYTES_TOKEN => Self::Never,
+            VALUE_BYTES_TOKEN..VALUE_BYTES_FULL => Self::WholeTokens,
+            _ => Self::Full,
+        }
+    }
+}
+
 /// Collects the secrets to mask.
 #[derive(Default)]
 pub struct RedactorBuilder {
@@ -55,18 +68,19 @@ impl RedactorBuilder {
     /// Adds the value of the secret `name`. Of two secrets with equal values the first one names
     /// the mask. Line ends at the end of the value are left out: output often lacks them.
     pub fn add(&mut self, name: &str, value: &SecretValue) -> Coverage {
-        // EXPOSE: to measure it; the bytes go no further.
-        let len = encode::trim_line_end(value.expose_secret()).len();
-        if len < VALUE_BYTES_TOKEN {
-            return Coverage::Never;
+        let coverage = Coverage::of(value);
+        match coverage {
+            Coverage::Never => {}
+            Coverage::WholeTokens => {
+                let secret = self.forms.add_secret(name);
+                encode::add_token(&mut self.forms, secret, value);
+            }
+            Coverage::Full => {
+                let secret = self.forms.add_secret(name);
+                encode::add_value(&mut self.forms, secret, value);
+            }
         }
-        let secret = self.forms.add_secret(name);
-        if len < VALUE_BYTES_FULL {
-            encode::add_token(&mut self.forms, secret, value);
-            return Coverage::WholeTokens;
-        }
-        encode::add_value(&mut self.forms, secret, value);
-        Coverage::Full
+        coverage
     }
 
     /// Indexes what was added.

@@ -1,6 +1,5 @@
 //! Ordinary words, typed runs, and taking a value apart into them.
 
-use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use zeroize::Zeroizing;
@@ -86,17 +85,14 @@ pub(super) fn letters(lower: &str) -> Zeroizing<String> {
 
 /// True when two texts have the same letters and digits in the same order, whatever the case.
 pub(super) fn same_letters(one: &str, other: &str) -> bool {
-    let fold = |text: &str| {
-        let mut folded = Zeroizing::new(String::with_capacity(text.len() * 2));
-        folded.extend(
-            text.chars()
-                .filter(|c| c.is_alphanumeric())
-                .flat_map(char::to_lowercase),
-        );
-        folded
-    };
-    let one = fold(one);
-    !one.is_empty() && *one == *fold(other)
+    folded(one).next().is_some() && folded(one).eq(folded(other))
+}
+
+/// The letters and digits of a text in lower case.
+pub(super) fn folded(text: &str) -> impl Iterator<Item = char> {
+    text.chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
 }
 
 /// `yourapikey`: a word of letters that begins with `your`.
@@ -208,22 +204,33 @@ impl Known<'_> {
         best[0] = Some(Weakness::Typed);
         for start in 0..piece.len() {
             let Some(so_far) = best[start] else { continue };
-            for end in start + 2..=piece.len().min(start + WORD_CHARS_MAX) {
-                if let Some(weakness) = self.known(&piece[start..end]) {
+            let mut possible = vocabulary();
+            for end in start + 1..=piece.len().min(start + WORD_CHARS_MAX) {
+                let word = &piece[start..end];
+                possible = beginning_with(possible, word);
+                if word.len() < 2 {
+                    continue;
+                }
+                let is_ordinary = possible.first() == Some(&word);
+                if let Some(weakness) = self.known(word, is_ordinary) {
                     best[end] = best[end].max(Some(so_far.max(weakness)));
+                }
+                // Random letters are no beginning of anything after the third.
+                if possible.is_empty() && !self.begins_something(word) {
+                    break;
                 }
             }
         }
         best[piece.len()]
     }
 
-    fn known(&self, word: &str) -> Option<Weakness> {
+    fn known(&self, word: &str, is_ordinary: bool) -> Option<Weakness> {
         // Two letters of a name or project would explain too much.
         let among = |words: &[String]| word.len() >= 3 && words.iter().any(|own| own == word);
         if among(self.project) {
             return Some(Weakness::Project);
         }
-        if in_vocabulary(word) {
+        if is_ordinary {
             return Some(Weakness::Words);
         }
         if among(self.own) {
@@ -231,6 +238,15 @@ impl Known<'_> {
         }
         let in_row = |row: &&str| word.len() >= 4 && row.contains(word);
         (KEYBOARD_ROWS.iter().any(in_row) || is_sequence(word)).then_some(Weakness::Typed)
+    }
+
+    /// Whether a longer word that begins so may be known without being in the vocabulary.
+    fn begins_something(&self, part: &str) -> bool {
+        let begins = |words: &[String]| words.iter().any(|own| own.starts_with(part));
+        begins(self.own)
+            || begins(self.project)
+            || KEYBOARD_ROWS.iter().any(|row| row.contains(part))
+            || counts(part)
     }
 }
 
@@ -240,9 +256,26 @@ pub(super) fn are_ordinary(text: &str) -> bool {
 }
 
 fn in_vocabulary(word: &str) -> bool {
+    vocabulary().binary_search(&word).is_ok()
+}
+
+/// The vocabulary in order.
+fn vocabulary() -> &'static [&'static str] {
     // Asked for every part of every value: a search through the text itself shows in a start.
-    static WORDS: LazyLock<BTreeSet<&str>> = LazyLock::new(|| VOCABULARY.split(' ').collect());
-    WORDS.contains(word)
+    static WORDS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+        let mut words: Vec<&str> = VOCABULARY.split(' ').collect();
+        words.sort_unstable();
+        words
+    });
+    &WORDS
+}
+
+/// Those of some words in order that begin with `part`.
+fn beginning_with<'w>(words: &'w [&'w str], part: &str) -> &'w [&'w str] {
+    let start = words.partition_point(|word| *word < part);
+    let words = words.get(start..).unwrap_or_default();
+    let end = words.partition_point(|word| word.starts_with(part));
+    words.get(..end).unwrap_or_default()
 }
 
 /// A whole word typed without thinking.
@@ -303,8 +336,13 @@ fn steps(last: u8, next: u8) -> bool {
 
 /// `abcdef`, `1234567890`, `987654`.
 fn is_sequence(word: &str) -> bool {
+    word.len() >= 3 && counts(word)
+}
+
+/// Whether each byte is the one after, or each the one before, its neighbour.
+fn counts(word: &str) -> bool {
     let bytes = word.as_bytes();
-    let up = bytes.windows(2).all(|pair| steps(pair[0], pair[1]));
-    let down = bytes.windows(2).all(|pair| steps(pair[1], pair[0]));
-    bytes.len() >= 3 && (up || down)
+    let up = || bytes.windows(2).all(|pair| steps(pair[0], pair[1]));
+    let down = || bytes.windows(2).all(|pair| steps(pair[1], pair[0]));
+    up() || down()
 }

@@ -1,10 +1,13 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::sync::Arc;
+use std::sync::OnceLock;
 
 use clap::Args;
 use strongroom_core::format::url_password;
 use strongroom_core::redact::Coverage;
+use strongroom_core::redact::Patterns;
 use strongroom_core::redact::Redactor;
 use strongroom_core::redact::RedactorBuilder;
 use strongroom_core::registry::Delivery;
@@ -144,7 +147,7 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     app.ui
         .say(&summary(&project, &resolution, &delivery, args.no_redact));
     let masked = delivery.masked;
-    let masks = || masks_of(&masked);
+    let masks = || masks_of(masked);
     let status = child::run(delivery.spec, masks).map_err(|error| child_error(&error))?;
     if let (Some(session), true) = (&session, generated) {
         session.note_write();
@@ -225,7 +228,7 @@ fn deliver(
         if !secret.declaration.is_sensitive {
             continue;
         }
-        if RedactorBuilder::new().add(name, value) == Coverage::Never {
+        if Coverage::of(value) == Coverage::Never {
             too_short.push(name.clone());
         } else {
             masked.push((name.clone(), value.clone()));
@@ -353,44 +356,70 @@ fn summary(
     line
 }
 
-struct RedactorMask(Option<Redactor>);
+/// The patterns of both streams, built when one of them has its first bytes: a command that
+/// prints nothing does not wait for them, one that does is running meanwhile.
+struct LazyPatterns {
+    masked: Vec<(String, SecretValue)>,
+    built: OnceLock<Patterns>,
+}
+
+impl LazyPatterns {
+    fn stream(&self) -> Redactor {
+        let build = || {
+            let mut builder = RedactorBuilder::new();
+            for (name, value) in &self.masked {
+                builder.add(name, value);
+            }
+            builder.build()
+        };
+        self.built.get_or_init(build).stream()
+    }
+}
+
+/// One stream's mask.
+enum RedactorMask {
+    Silent(Arc<LazyPatterns>),
+    Masking(Box<Redactor>),
+    Finished,
+}
 
 impl Mask for RedactorMask {
     fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
+        if let (Self::Silent(patterns), false) = (&*self, chunk.is_empty()) {
+            *self = Self::Masking(Box::new(patterns.stream()));
+        }
         // After `finish` nothing comes any more.
-        if let Some(redactor) = &mut self.0 {
+        if let Self::Masking(redactor) = self {
             redactor.push(chunk, out);
         }
     }
 
     fn flush_idle(&mut self, out: &mut Vec<u8>) {
-        if let Some(redactor) = &mut self.0 {
+        if let Self::Masking(redactor) = self {
             redactor.flush_idle(out);
         }
     }
 
     fn has_held(&self) -> bool {
-        self.0.as_ref().is_some_and(Redactor::has_held)
+        matches!(self, Self::Masking(redactor) if redactor.has_held())
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {
-        if let Some(redactor) = self.0.take() {
+        if let Self::Masking(redactor) = std::mem::replace(self, Self::Finished) {
             redactor.finish(out);
         }
     }
 }
 
-/// Built while the command already runs.
-fn masks_of(masked: &[(String, SecretValue)]) -> (Box<dyn Mask>, Box<dyn Mask>) {
-    let mut builder = RedactorBuilder::new();
-    for (name, value) in masked {
-        builder.add(name, value);
-    }
-    let patterns = builder.build();
-    if patterns.is_empty() {
+fn masks_of(masked: Vec<(String, SecretValue)>) -> (Box<dyn Mask>, Box<dyn Mask>) {
+    if masked.is_empty() {
         return (Box::new(PassThrough), Box::new(PassThrough));
     }
-    let mask = || Box::new(RedactorMask(Some(patterns.stream())));
+    let patterns = Arc::new(LazyPatterns {
+        masked,
+        built: OnceLock::new(),
+    });
+    let mask = || Box::new(RedactorMask::Silent(Arc::clone(&patterns)));
     (mask(), mask())
 }
 
