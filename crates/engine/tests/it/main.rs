@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
 
 mod access;
+mod backend;
 mod contention;
 mod faults;
 mod model;
