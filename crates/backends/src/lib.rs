@@ -18,3 +18,4 @@ pub mod files;
 pub mod import;
 
 mod names;
+mod pages;
