@@ -85,6 +85,30 @@ impl DotenvBackend {
         })
     }
 
+    /// Changes the file as it is now, in one step.
+    ///
+    /// # Errors
+    /// When the file cannot be read, parsed or written, or the change is refused.
+    pub fn edit<T>(
+        &self,
+        edit: impl FnOnce(&mut DotenvFile) -> Result<T, DotenvSetError>,
+    ) -> Result<T, BackendError> {
+        self.change(|file| {
+            edit(file).map_err(|error| {
+                let message = format!("{}: {error}", self.label);
+                self.error(BackendErrorKind::Unsupported, message)
+            })
+        })
+    }
+
+    /// The file as it is now; an empty one when there is none.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read or parsed.
+    pub fn now(&self) -> Result<DotenvFile, BackendError> {
+        self.load().map(|(file, _)| file)
+    }
+
     /// The file as it was at the first lookup.
     ///
     /// # Errors

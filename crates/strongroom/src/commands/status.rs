@@ -19,7 +19,7 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
     let session = session::open_if_there(app)?;
     let count = match &session {
         Some(session) => {
-            Some(pollster::block_on(session.engine.list_recursive(&session.context, ""))?.len())
+            Some(crate::runtime::wait(session.engine.list_recursive(&session.context, ""))?.len())
         }
         None => None,
     };
@@ -29,7 +29,10 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
     let backup_made = backup
         .as_ref()
         .map(|backup| Timestamp::from_micros(backup.made));
-    let ignored = ignored_clouds(app);
+    let ignored = project
+        .as_ref()
+        .map(|project| project.chain.not_taken.clone())
+        .unwrap_or_default();
     if app.ui.is_json {
         return app.ui.print_json(&json!({
             "version": 1,
@@ -40,8 +43,8 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
                 "profile": project.profile.name,
                 "profile_from": project.profile_from,
                 "strict": project.profile.is_strict,
-                "chain": project.chain().0,
-                "chain_from": project.chain().1,
+                "chain": project.chain.entries,
+                "chain_from": project.chain.why,
             })),
             "store": {
                 "path": store.value,
@@ -61,7 +64,6 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
     };
     match &project {
         Some(project) => {
-            let (chain, chain_from) = project.chain();
             row(
                 "project",
                 project.manifest.project.clone(),
@@ -77,7 +79,8 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
                 format!("{}{strict}", project.profile.name),
                 project.profile_from,
             );
-            row("chain", chain.join(" → "), chain_from);
+            let chain = &project.chain;
+            row("chain", chain.entries.join(" → "), &chain.why);
             let count = project.manifest.declarations().len();
             row("declared", count.to_string(), "");
         }
@@ -110,21 +113,4 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
         row("not taken", name.clone(), why);
     }
     app.ui.print_table(&["what", "value", "why"], rows)
-}
-
-/// Clouds that the environment points to and this version does not ask.
-fn ignored_clouds(app: &App) -> Vec<(String, String)> {
-    const POINTERS: [(&str, &str); 3] = [
-        ("AWS_REGION", "aws"),
-        ("AWS_DEFAULT_REGION", "aws"),
-        ("VAULT_ADDR", "vault"),
-    ];
-    POINTERS
-        .iter()
-        .filter(|(variable, _)| app.environment.has(variable))
-        .map(|(variable, backend)| {
-            let why = format!("{variable} is set, but this version does not talk to it yet");
-            ((*backend).to_owned(), why)
-        })
-        .collect()
 }
