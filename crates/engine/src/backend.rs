@@ -135,20 +135,11 @@ fn if_there<T>(result: Result<T, Error>) -> Result<Option<T>, BackendError> {
 
 impl StoreBackend {
     /// The version a reference means; `None` when there is none such.
-    async fn number_of(
-        &self,
-        path: &SecretPath,
-        version: &VersionRef,
-    ) -> Result<Option<Option<u64>>, BackendError> {
+    fn number_of(&self, version: &VersionRef) -> Result<Option<Option<u64>>, BackendError> {
         match version {
             VersionRef::Current => Ok(Some(None)),
             VersionRef::Id(id) => Ok(id.parse().ok().map(Some)),
-            VersionRef::Stage(stage) => {
-                let described = if_there(self.engine.describe(path).await)?;
-                let versions = described.map_or(Vec::new(), |described| described.versions);
-                let found = versions.iter().find(|info| info.stages.contains(stage));
-                Ok(found.map(|info| Some(info.number)))
-            }
+            VersionRef::Stage(_) => Err(self.unsupported("read a version by its stage")),
         }
     }
 
@@ -280,7 +271,7 @@ impl Backend for StoreBackend {
     ) -> BoxFuture<'a, Result<Option<Item>, BackendError>> {
         Box::pin(async move {
             let path = path_of(address)?;
-            let Some(number) = self.number_of(&path, version).await? else {
+            let Some(number) = self.number_of(version)? else {
                 return Ok(None);
             };
             let read = self.engine.read(&self.context, &path, number).await;

@@ -221,8 +221,9 @@ impl From<MigrateError> for CommandError {
                 Self::new(Kind::NotFound, "migrate.not_found", error.to_string())
                     .hint("strongroom migrate status lists them")
             }
-            MigrateError::Ambiguous { .. } => Self::usage(error.to_string())
-                .hint("strongroom migrate status shows the whole ids"),
+            MigrateError::Ambiguous { .. } => {
+                Self::usage(error.to_string()).hint("strongroom migrate status shows the whole ids")
+            }
             error => Self::new(Kind::Conflict, "migrate.taken_over", error.to_string()),
         }
     }

@@ -150,9 +150,9 @@ impl Side {
         let absolute = std::path::absolute(&path).map_err(|error| {
             CommandError::failed(format!("{} cannot be found: {error}", path.display()))
         })?;
-        let shown = absolute.to_str().ok_or_else(|| {
-            CommandError::usage(format!("{} is not UTF-8", absolute.display()))
-        })?;
+        let shown = absolute
+            .to_str()
+            .ok_or_else(|| CommandError::usage(format!("{} is not UTF-8", absolute.display())))?;
         let uri = format!("dotenv:{}", escaped(shown));
         Ok(Self {
             backend: Box::new(DotenvBackend::new(absolute.clone(), label)),
@@ -255,7 +255,10 @@ impl Side {
         if self.naming == Naming::Variables || self.takes_names_as_they_are {
             return Ok(text.to_owned());
         }
-        if let Some(absolute) = text.strip_prefix('/').filter(|_| self.uri.starts_with("store:")) {
+        if let Some(absolute) = text
+            .strip_prefix('/')
+            .filter(|_| self.uri.starts_with("store:"))
+        {
             return Ok(absolute.to_owned());
         }
         if !self.prefix.is_empty() && text.starts_with(&self.prefix) {
@@ -273,11 +276,7 @@ impl Side {
     }
 }
 
-fn opener<'o>(
-    app: &'o App,
-    project: Option<&Project>,
-    session: Option<&'o Session>,
-) -> Opener<'o> {
+fn opener<'o>(app: &'o App, project: Option<&Project>, session: Option<&'o Session>) -> Opener<'o> {
     match project {
         Some(project) => project.opener(app, session),
         None => Opener {

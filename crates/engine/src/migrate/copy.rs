@@ -336,7 +336,7 @@ impl Writer<'_> {
                 return job;
             }
             let outcome = match &todo.version {
-                None => self.write_one(&job, payload.clone(), None).await,
+                None => self.write_current(&job, payload.clone()).await,
                 Some(version) => self.write_earlier(&mut job, version).await,
             };
             match outcome {
@@ -378,12 +378,29 @@ impl Writer<'_> {
         if !job.entry.made.contains(&fingerprint) {
             job.entry.made.push(fingerprint);
         }
+        self.save(job).await?;
+        self.write_one(job, item.payload, Some(version)).await
+    }
+
+    /// The current version; what was written before it is written down first, so that at most
+    /// one write is ever in doubt.
+    async fn write_current(
+        &self,
+        job: &Job,
+        payload: Payload,
+    ) -> Result<Option<String>, BackendError> {
+        if job.entry.done > 0 {
+            self.save(job).await?;
+        }
+        self.write_one(job, payload, None).await
+    }
+
+    async fn save(&self, job: &Job) -> Result<(), BackendError> {
         let saved = self.journal.save_entry(job.at, &job.entry).await;
         saved.map_err(|error| {
             let kind = BackendErrorKind::Unreachable;
             BackendError::new(kind, "store", error.to_string())
-        })?;
-        self.write_one(job, item.payload, Some(version)).await
+        })
     }
 
     async fn write_one(

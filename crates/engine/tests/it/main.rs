@@ -6,6 +6,7 @@ mod access;
 mod backend;
 mod contention;
 mod faults;
+mod migrate;
 mod model;
 mod secrets;
 mod support;

@@ -113,8 +113,9 @@ pub(crate) struct RestoreArgs {
 pub(crate) fn run(app: &App, args: &BackupArgs) -> Result<(), CommandError> {
     if args.file.exists() && !args.force {
         let message = format!("{} is there already", args.file.display());
-        return Err(CommandError::new(Kind::Conflict, "file.exists", message)
-            .hint("--force replaces it"));
+        return Err(
+            CommandError::new(Kind::Conflict, "file.exists", message).hint("--force replaces it")
+        );
     }
     let project = project::load_if_there(app)?;
     let opened = session::open_if_there(app)?;

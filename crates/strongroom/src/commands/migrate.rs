@@ -243,9 +243,7 @@ impl Work<'_> {
         let barrier = &session.barrier;
         let entries: Vec<Entry> = planned
             .iter()
-            .filter_map(|planned| {
-                planned.entry(|item| barrier.fingerprint(&item.payload.value))
-            })
+            .filter_map(|planned| planned.entry(|item| barrier.fingerprint(&item.payload.value)))
             .collect();
         let header = Header {
             id: String::new(),

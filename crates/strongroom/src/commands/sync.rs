@@ -221,9 +221,8 @@ fn plan_json(plan: &SyncPlan) -> Vec<Value> {
             "remark": item.step.remark(),
         })
     };
-    let delete = |address: &String| {
-        json!({"to": address, "from": null, "action": "delete", "remark": null})
-    };
+    let delete =
+        |address: &String| json!({"to": address, "from": null, "action": "delete", "remark": null});
     let items = plan.items.iter().map(item);
     items.chain(plan.deletes.iter().map(delete)).collect()
 }

@@ -166,7 +166,9 @@ fn ignore(path: &Path) -> Result<Option<(String, Vec<String>)>, CommandError> {
         return Ok(None);
     };
     let file = folder.join(".gitignore");
-    let is_repository = folder.ancestors().any(|folder| folder.join(".git").exists());
+    let is_repository = folder
+        .ancestors()
+        .any(|folder| folder.join(".git").exists());
     if !file.exists() && !is_repository {
         return Ok(None);
     }

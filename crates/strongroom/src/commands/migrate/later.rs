@@ -57,7 +57,13 @@ fn work<'w>(
             .hint("what is there already is found unchanged, and the rest is written"));
     }
     let source = Side::open(app, project, Some(session), &header.from, None)?;
-    let target = Side::open(app, project, Some(session), &header.to, Some(source.scheme()))?;
+    let target = Side::open(
+        app,
+        project,
+        Some(session),
+        &header.to,
+        Some(source.scheme()),
+    )?;
     Ok(Work {
         app,
         project,
@@ -137,8 +143,12 @@ fn undo(
     {
         let meter = Meter::new(&app.ui, "put back");
         let progress = |done, total| meter.step(done, total);
-        wait(migrate::undo(&mut journal, target.backend.as_ref(), &progress))
-            .map_err(|error| stopped(error.into(), &header.id))?;
+        wait(migrate::undo(
+            &mut journal,
+            target.backend.as_ref(),
+            &progress,
+        ))
+        .map_err(|error| stopped(error.into(), &header.id))?;
     }
     journal.header.stage = Stage::RolledBack;
     wait(journal.save_header())?;

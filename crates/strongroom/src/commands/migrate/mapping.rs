@@ -58,8 +58,12 @@ impl Mapping {
             CommandError::new(Kind::Validation, "migrate.map", message)
                 .hint("a map file has lines of: \"jwt/secret_key\" = \"JWT_SECRET_KEY\"")
         };
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|error| wrong(format!("{shown} is not UTF-8 (byte {})", error.valid_up_to())))?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            wrong(format!(
+                "{shown} is not UTF-8 (byte {})",
+                error.valid_up_to()
+            ))
+        })?;
         // The parser's own text quotes the line, which may hold a value somebody mistook it for.
         let pairs: BTreeMap<String, String> = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
@@ -125,8 +129,10 @@ impl Mapping {
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
         output::write(file, text.as_bytes(), mode, Existing::Keep)?;
         let count = plural(self.wishes.len(), "secret");
-        app.ui
-            .say(&format!("wrote the mapping of {count} to {}", file.display()));
+        app.ui.say(&format!(
+            "wrote the mapping of {count} to {}",
+            file.display()
+        ));
         if app.ui.is_json {
             return app.ui.print_json(&serde_json::json!({
                 "version": 1,

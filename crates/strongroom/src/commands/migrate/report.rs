@@ -54,7 +54,8 @@ pub(super) fn show_plan(
     let headings = ["from", "to", "value", "action", "remark"];
     app.ui.print_table(&headings, rows.collect())?;
     for (name, why) in &mapping.left {
-        app.ui.print_line(&clean(&format!("left: {name} ({why})")))?;
+        app.ui
+            .print_line(&clean(&format!("left: {name} ({why})")))?;
     }
     for line in losses_lines(work.target.scheme(), planned) {
         app.ui.print_line(&clean(&line))?;
@@ -178,9 +179,7 @@ pub(super) fn nothing(
     mapping: &Mapping,
 ) -> Result<(), CommandError> {
     if app.ui.is_json {
-        return app
-            .ui
-            .print_json(&plan_json(work, planned, mapping, false));
+        return app.ui.print_json(&plan_json(work, planned, mapping, false));
     }
     app.ui.say("there is nothing to move");
     Ok(())
@@ -436,7 +435,13 @@ pub(super) fn all(app: &App, rows: &[Row]) -> Result<(), CommandError> {
         return no_migrations(app);
     }
     let headings = [
-        "id", "begun", "stage", "migrated", "failed", "skipped", "from → to",
+        "id",
+        "begun",
+        "stage",
+        "migrated",
+        "failed",
+        "skipped",
+        "from → to",
     ];
     let cells = rows.iter().map(|row| row.cells.clone()).collect();
     app.ui.print_table(&headings, cells)
@@ -444,9 +449,7 @@ pub(super) fn all(app: &App, rows: &[Row]) -> Result<(), CommandError> {
 
 pub(super) fn no_migrations(app: &App) -> Result<(), CommandError> {
     if app.ui.is_json {
-        return app
-            .ui
-            .print_json(&json!({"version": 1, "migrations": []}));
+        return app.ui.print_json(&json!({"version": 1, "migrations": []}));
     }
     app.ui
         .say("there are no migrations; strongroom migrate --from URI --to URI begins one");
