@@ -53,6 +53,7 @@ pub const FOLDER_DEPTH_MAX: usize = 8;
 /// writes to the first entry of a chain that takes it.
 pub struct FilesBackend {
     folder: PathBuf,
+    scheme: &'static str,
     is_writable: bool,
 }
 
@@ -62,7 +63,18 @@ impl FilesBackend {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
+            scheme: "files",
             is_writable: false,
+        }
+    }
+
+    /// A backend for the credentials that systemd gave this service (`LoadCredential=` and the
+    /// like), in the folder that `CREDENTIALS_DIRECTORY` names.
+    #[must_use]
+    pub fn systemd(credentials_directory: impl Into<PathBuf>) -> Self {
+        Self {
+            scheme: "systemd",
+            ..Self::new(credentials_directory)
         }
     }
 
@@ -172,11 +184,11 @@ impl FilesBackend {
 
 impl Backend for FilesBackend {
     fn scheme(&self) -> &'static str {
-        "files"
+        self.scheme
     }
 
     fn describe(&self) -> String {
-        format!("files:{}", self.folder.display())
+        format!("{}:{}", self.scheme, self.folder.display())
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -21,6 +21,7 @@ use strongroom_core::time::Timestamp;
 use crate::dotenv::DotenvError;
 use crate::dotenv::DotenvFile;
 use crate::file::ReadFileError;
+use crate::json::JsonError;
 
 mod compose;
 mod fernet_folder;
@@ -268,6 +269,15 @@ pub enum ImportError {
     /// There is nothing to import in the folder.
     #[error("no .enc files")]
     Empty,
+}
+
+impl From<JsonError> for ImportError {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::Syntax { line, column } => Self::Json { line, column },
+            JsonError::Repeated { line, column } => Self::Duplicate { line, column },
+        }
+    }
 }
 
 #[cfg(test)]
