@@ -1,14 +1,14 @@
 //! From a line of a chain, or a URI on the command line, to an open backend.
 
+#[cfg(feature = "remote")]
 mod deadline;
 mod remote;
 
 use std::path::Path;
 use std::path::PathBuf;
 
-use strongroom_backends::dotenv::DotenvBackend;
 use strongroom_backends::env::EnvBackend;
-use strongroom_backends::files::FilesBackend;
+use strongroom_backends::open::Surroundings;
 use strongroom_core::manifest;
 use strongroom_core::port::Backend;
 use strongroom_core::uri::BackendUri;
@@ -19,10 +19,11 @@ use crate::app::App;
 use crate::error::CommandError;
 use crate::session::Session;
 
-pub(crate) use deadline::Deadline;
-
-/// Backends on this machine: opened without a runtime, asked first.
-const LOCAL: [&str; 4] = ["store", "dotenv", "env", "files"];
+/// Where plugins lie beside the user's own.
+const PLUGIN_FOLDERS: [&str; 2] = [
+    "/usr/local/lib/strongroom/plugins",
+    "/usr/lib/strongroom/plugins",
+];
 /// Options of a chain entry that are the chain's, not the backend's.
 const OF_THE_CHAIN: [&str; 2] = ["optional", "migrate"];
 
@@ -74,16 +75,12 @@ impl Entry {
         Ok(entry)
     }
 
-    /// Local backends have no options of their own.
+    /// Those have no options of their own; the others look at theirs when they are opened.
     fn check_local_options(&self, address: &str) -> Result<(), CommandError> {
-        if !self.is_local() {
+        if !matches!(self.scheme(), "store" | "env") {
             return Ok(());
         }
-        let known = match self.scheme() {
-            "store" => &["name"][..],
-            _ => &[],
-        };
-        let Some(option) = self.uri.unknown_option(known) else {
+        let Some(option) = self.uri.unknown_option(&[]) else {
             return Ok(());
         };
         let message = format!("chain entry {address}: the option {option} is not known");
@@ -94,8 +91,9 @@ impl Entry {
         self.uri.scheme()
     }
 
+    /// On this machine: opened without a runtime, asked before those over a network.
     pub(crate) fn is_local(&self) -> bool {
-        LOCAL.contains(&self.scheme())
+        !remote::SCHEMES.contains(&self.scheme())
     }
 }
 
@@ -131,16 +129,10 @@ impl Opener<'_> {
                 let variables = self.app.environment.variables().to_vec();
                 Ok(Box::new(EnvBackend::new(variables)))
             }
-            "dotenv" => {
-                let (path, label) = self.dotenv_path(entry);
-                Ok(Box::new(DotenvBackend::new(path, label)))
-            }
-            "files" => {
-                let folder = entry.uri.path().filter(|path| !path.is_empty());
-                let folder = self.base.join(folder.unwrap_or("/run/secrets"));
-                Ok(Box::new(FilesBackend::new(folder)))
-            }
-            _ => remote::open(self.app, entry),
+            _ => match strongroom_backends::open::open(&entry.uri, &self.surroundings()) {
+                Some(opened) => Ok(opened?),
+                None => remote::open(self.app, entry),
+            },
         }
     }
 
@@ -149,6 +141,17 @@ impl Opener<'_> {
         let file = entry.uri.path().filter(|path| !path.is_empty());
         let file = file.unwrap_or(".env");
         (self.base.join(file), file.to_owned())
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        let environment = &self.app.environment;
+        let own = environment.data_folder().map(|it| it.join("plugins"));
+        let shared = PLUGIN_FOLDERS.map(PathBuf::from);
+        Surroundings {
+            variables: environment.for_backends(),
+            folder: self.base.clone(),
+            plugin_folders: own.into_iter().chain(shared).collect(),
+        }
     }
 
     fn store(&self) -> Box<dyn Backend> {
@@ -172,7 +175,9 @@ pub(crate) fn base_of(manifest: Option<&Path>) -> PathBuf {
 
 /// All schemes that this build knows.
 pub(crate) fn known_schemes() -> Vec<&'static str> {
-    let mut known = LOCAL.to_vec();
+    let local = strongroom_backends::open::SCHEMES.iter();
+    let mut known = vec!["store", "env"];
+    known.extend(local.map(|(scheme, _)| *scheme));
     known.extend(remote::SCHEMES);
     known
 }

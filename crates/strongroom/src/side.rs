@@ -17,6 +17,7 @@ use crate::chain::Entry;
 use crate::chain::Opener;
 use crate::error::CommandError;
 use crate::project::Project;
+use crate::runtime::wait;
 use crate::session::Session;
 
 /// What is put into a template to see how a backend names secrets.
@@ -57,6 +58,8 @@ pub(crate) struct Side {
     pub(crate) file: Option<PathBuf>,
     /// Neither a prefix nor a template was given: names of a map are the backend's own.
     takes_names_as_they_are: bool,
+    /// The URI names a part of what the backend holds, not all of it.
+    pub(crate) is_bounded: bool,
     folder: String,
 }
 
@@ -85,6 +88,7 @@ impl Side {
                 uri: "env".into(),
                 file: None,
                 takes_names_as_they_are: true,
+                is_bounded: true,
                 folder: opener.folder,
             }),
             _ => Self::other(&opener, &entry),
@@ -100,6 +104,7 @@ impl Side {
             uri,
             file: None,
             takes_names_as_they_are: true,
+            is_bounded: false,
             folder: NO_FOLDER.into(),
         }
     }
@@ -141,6 +146,7 @@ impl Side {
             naming: Naming::Paths,
             file: None,
             takes_names_as_they_are: false,
+            is_bounded: !folder.is_empty(),
             folder,
         }
     }
@@ -161,12 +167,15 @@ impl Side {
             uri,
             file: Some(absolute),
             takes_names_as_they_are: true,
+            is_bounded: true,
             folder: opener.folder.clone(),
         })
     }
 
     fn other(opener: &Opener<'_>, entry: &Entry) -> Result<Self, CommandError> {
         let backend = opener.open(entry)?;
+        // What a server can do may depend on what is mounted there: it is asked first.
+        wait(backend.health())?;
         let folder = match opener.folder.as_str() {
             "" => "project/profile",
             folder => folder,
@@ -192,10 +201,13 @@ impl Side {
             }
             _ => entry.text.clone(),
         };
+        let path = entry.uri.path().unwrap_or_default().trim_end_matches('/');
+        let is_bounded = !prefix.is_empty() || path.contains('/');
         Ok(Self {
             backend,
             prefix,
             naming,
+            is_bounded,
             uri,
             file: None,
             takes_names_as_they_are: is_default,

@@ -1,41 +1,39 @@
-//! Backends that are reached over a network, or through another program: one line each.
+//! Backends that are reached over a network: one line each.
 
+#[cfg(feature = "remote")]
 use std::time::Duration;
 
 use strongroom_core::port::Backend;
 
-use super::Deadline;
 use super::Entry;
+#[cfg(feature = "remote")]
+use super::deadline::Deadline;
 use super::unknown_scheme;
 use crate::app::App;
 use crate::error::CommandError;
 
 /// Schemes of this build.
-pub(super) const SCHEMES: &[&str] = &[];
-/// Schemes of the program when everything is built in.
-pub(super) const PLANNED: [&str; 14] = [
-    "aws",
-    "ssm",
+pub(super) const SCHEMES: &[&str] = &[
+    #[cfg(feature = "vault")]
     "vault",
-    "gcp",
-    "azure",
-    "k8s",
-    "kubernetes",
-    "keyring",
-    "systemd",
-    "age",
-    "sops",
-    "exec",
-    "op",
-    "pass",
 ];
+/// Schemes of the program when everything is built in.
+pub(super) const PLANNED: [&str; 7] = ["aws", "ssm", "vault", "gcp", "azure", "k8s", "keyring"];
 
 /// How long a backend may take for one question, unless `STRONGROOM_TIMEOUT` says otherwise.
+#[cfg(feature = "remote")]
 const DEADLINE_SECONDS: u64 = 10;
 /// Longest deadline that can be set.
+#[cfg(feature = "remote")]
 const DEADLINE_SECONDS_MAX: u64 = 3600;
 
+#[cfg(not(feature = "remote"))]
+pub(super) fn open(_app: &App, entry: &Entry) -> Result<Box<dyn Backend>, CommandError> {
+    Err(unknown_scheme(&entry.text, entry.scheme()))
+}
+
 /// Opens a remote backend; starts the runtime.
+#[cfg(feature = "remote")]
 pub(super) fn open(app: &App, entry: &Entry) -> Result<Box<dyn Backend>, CommandError> {
     if !SCHEMES.contains(&entry.scheme()) {
         return Err(unknown_scheme(&entry.text, entry.scheme()));
@@ -46,11 +44,18 @@ pub(super) fn open(app: &App, entry: &Entry) -> Result<Box<dyn Backend>, Command
     Ok(Box::new(Deadline::new(backend, deadline)))
 }
 
+#[cfg(feature = "remote")]
 async fn connect(app: &App, entry: &Entry) -> Result<Box<dyn Backend>, CommandError> {
-    let _ = app;
-    Err(unknown_scheme(&entry.text, entry.scheme()))
+    let variables = app.environment.for_backends();
+    let uri = &entry.uri;
+    Ok(match entry.scheme() {
+        #[cfg(feature = "vault")]
+        "vault" => Box::new(strongroom_backend_vault::VaultBackend::open(uri, &variables).await?),
+        _ => return Err(unknown_scheme(&entry.text, entry.scheme())),
+    })
 }
 
+#[cfg(feature = "remote")]
 fn deadline(app: &App) -> Result<Duration, CommandError> {
     const VARIABLE: &str = "STRONGROOM_TIMEOUT";
     let Some(text) = app.environment.text(VARIABLE) else {

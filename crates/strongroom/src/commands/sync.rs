@@ -67,14 +67,14 @@ pub(crate) fn run(app: &App, args: &SyncArgs) -> Result<(), CommandError> {
         Some(file) => Mapping::read(file, &source, &target)?,
         None => Mapping::guess(app, project, &source, &target, false)?,
     };
-    let prune = match (args.prune, target.prefix.as_str()) {
-        (false, _) => None,
-        (true, "") if args.map.is_none() && target.scheme() != "dotenv" => {
+    let prune = match args.prune {
+        false => None,
+        true if !target.is_bounded => {
             let message = "--prune would delete everything else that the target holds";
             return Err(CommandError::usage(message)
                 .hint("give the target a prefix, e.g. aws:eu-central-1/storefront"));
         }
-        (true, prefix) => Some(prefix),
+        true => Some(target.prefix.as_str()),
     };
     let plan = {
         let meter = Meter::new(&app.ui, "reading");
