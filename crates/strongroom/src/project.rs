@@ -180,6 +180,12 @@ impl Project {
         entries.any(|(scheme, migrates)| scheme == "store" || migrates)
     }
 
+    /// True when an entry of the chain moves what is read from it.
+    pub(crate) fn migrates(&self) -> bool {
+        let entries = self.chain.parsed().unwrap_or_default();
+        entries.iter().any(|entry| entry.migrates)
+    }
+
     /// What backends of this project are opened with.
     pub(crate) fn opener<'o>(&self, app: &'o App, session: Option<&'o Session>) -> Opener<'o> {
         Opener {

@@ -14,6 +14,7 @@ use strongroom_engine::resolve::Request;
 
 use crate::app::App;
 use crate::commands::check;
+use crate::commands::migrate::lazy;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project;
@@ -159,10 +160,10 @@ fn through_chain(
         .declaration
         .map(|declaration| declaration.name.clone());
     let name = declaration.unwrap_or_default();
-    let session = if project.uses_store() {
-        session::open_if_there(app)?
-    } else {
-        None
+    let session = match (project.migrates(), project.uses_store()) {
+        (true, _) => Some(session::open_or_create(app)?),
+        (false, true) => session::open_if_there(app)?,
+        (false, false) => None,
     };
     let links = project.links(app, session.as_ref())?;
     let only = BTreeSet::from([name.clone()]);
@@ -181,6 +182,10 @@ fn through_chain(
     check::tell_tolerated(app, &resolution);
     if let Some(failure) = resolution.failures.pop() {
         return Err(failure.into());
+    }
+    lazy::move_read(app, project, session.as_ref(), &resolution);
+    if let Some(session) = &session {
+        session.finish(app);
     }
     let resolved = resolution.secrets.pop();
     let (value, origin) = match resolved {

@@ -2,6 +2,7 @@
 
 mod clean;
 mod later;
+pub(crate) mod lazy;
 mod mapping;
 mod report;
 
@@ -10,7 +11,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::Subcommand;
-use strongroom_core::time::Timestamp;
 use strongroom_engine::migrate;
 use strongroom_engine::migrate::Entry;
 use strongroom_engine::migrate::Header;
@@ -324,21 +324,4 @@ pub(crate) fn stopped(error: CommandError, id: &str) -> CommandError {
     error.hint(format!(
         "what was done is written down; strongroom migrate resume {id} goes on from there"
     ))
-}
-
-/// The header of a migration that moves values as they are read.
-pub(crate) fn lazy_header(from: String, to: String, now: Timestamp) -> Header {
-    Header {
-        id: String::new(),
-        created: now,
-        from,
-        to,
-        stage: Stage::Lazy,
-        count: 0,
-        with_history: false,
-        tags: BTreeMap::new(),
-        cleans: true,
-        left: None,
-        ignored: None,
-    }
 }

@@ -25,6 +25,7 @@ use crate::child::PassThrough;
 use crate::child::SecretFile;
 use crate::child::SecretOrPlain;
 use crate::commands::check;
+use crate::commands::migrate::lazy;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project;
@@ -144,6 +145,7 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
                 .say(&format!("warning: {} {}", problem.secret, problem.message));
         }
     }
+    lazy::move_read(app, &project, session.as_ref(), &resolution);
     let delivery = deliver(app, args, &project, &resolution);
     let generated = resolution
         .secrets
@@ -154,8 +156,10 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     let masked = delivery.masked;
     let masks = || masks_of(&masked);
     let status = child::run(delivery.spec, masks).map_err(|error| child_error(&error))?;
-    if let (Some(session), true) = (&session, generated) {
-        session.note_write();
+    if let Some(session) = &session {
+        if generated {
+            session.note_write();
+        }
         session.finish(app);
     }
     Ok(status.code())
