@@ -77,6 +77,20 @@ impl Node {
         matches!(self, Self::Plain(value) if value.ct_eq(&SecretValue::copy_from(b"false")))
     }
 
+    /// The same again; texts are shared.
+    pub(crate) fn copy(&self) -> Self {
+        match self {
+            Self::Null => Self::Null,
+            Self::Text(value) => Self::Text(value.clone()),
+            Self::Plain(value) => Self::Plain(value.clone()),
+            Self::List(nodes) => Self::List(nodes.iter().map(Self::copy).collect()),
+            Self::Object(fields) => {
+                let copy = |(name, node): &(String, Self)| (name.clone(), node.copy());
+                Self::Object(fields.iter().map(copy).collect())
+            }
+        }
+    }
+
     /// A text that is no secret: a name, an id.
     pub(crate) fn to_plain(&self) -> Option<String> {
         match self {

@@ -41,7 +41,7 @@ pub fn from_secrets_json(bytes: &[u8]) -> Result<Import, ImportError> {
             Node::Object(fields) if name == "_metadata" => metadata = Some(fields),
             Node::Object(secrets) if is_wrapped && name == "secrets" => {
                 for (name, node) in secrets {
-                    import.take(name, node);
+                    import.take_node(name, node);
                 }
             }
             _ if is_wrapped => {
@@ -50,7 +50,7 @@ pub fn from_secrets_json(bytes: &[u8]) -> Result<Import, ImportError> {
                     reason: SkipReason::Outside,
                 });
             }
-            node => import.take(name, node),
+            node => import.take_node(name, node),
         }
     }
     for (name, node) in metadata.unwrap_or_default() {
@@ -60,7 +60,7 @@ pub fn from_secrets_json(bytes: &[u8]) -> Result<Import, ImportError> {
 }
 
 impl Import {
-    fn take(&mut self, name: String, node: Node) {
+    pub(super) fn take_node(&mut self, name: String, node: Node) {
         let (value, shape, note) = match node {
             Node::Null => {
                 self.skipped.push(Skipped {
