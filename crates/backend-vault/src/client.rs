@@ -133,7 +133,7 @@ impl Client {
                 Err(failure) => failure,
             };
             if failure.is_outage {
-                self.circuit.failed(Instant::now(), &failure.message);
+                self.circuit.failed(Instant::now(), &failure);
             } else {
                 self.circuit.succeeded();
             }
@@ -168,7 +168,7 @@ impl Client {
         for _ in 0..=REDIRECTS_MAX {
             let response = self.once(url.clone(), request, token).await?;
             if !response.status().is_redirection() {
-                return self.answer(response, request).await;
+                return self.answer(response, request, token).await;
             }
             url = self.redirected(&url, &response)?;
         }
@@ -211,6 +211,7 @@ impl Client {
         &self,
         response: reqwest::Response,
         request: &Request,
+        token: Option<&SecretValue>,
     ) -> Result<Reply, Failure> {
         let mut response = response;
         let status = response.status();
@@ -220,25 +221,12 @@ impl Client {
         };
         let date = header(reqwest::header::DATE);
         let retry_after = header(reqwest::header::RETRY_AFTER);
-        let mut body = Zeroizing::new(Vec::new());
-        loop {
-            let chunk = response
-                .chunk()
-                .await
-                .map_err(|error| Failure::transport(&self.settings, request, &error))?;
-            let Some(chunk) = chunk else { break };
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(Failure::too_long(&self.settings));
-            }
-            if body.capacity() < body.len() + chunk.len() {
-                // A buffer that grows by itself would leave its old copy unwiped.
-                let mut wider = Zeroizing::new(Vec::with_capacity(2 * (body.len() + chunk.len())));
-                wider.extend_from_slice(&body);
-                body = wider;
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let reply = Reply::new(status, date, body);
+        let body = match collect(&mut response, ANSWER_BYTES_MAX).await {
+            Ok(Some(body)) => body,
+            Ok(None) => return Err(Failure::too_long(&self.settings)),
+            Err(error) => return Err(Failure::transport(&self.settings, request, &error)),
+        };
+        let reply = Reply::new(status, date, body, token);
         match status.as_u16() {
             412 | 429 => Err(Failure::throttled(
                 &self.settings,
@@ -273,6 +261,33 @@ impl Client {
     }
 }
 
+/// The body; `None` when it is longer than `bytes_max`, without reading on.
+async fn collect(
+    response: &mut reqwest::Response,
+    bytes_max: usize,
+) -> Result<Option<Zeroizing<Vec<u8>>>, reqwest::Error> {
+    let is_over = |length: usize| length > bytes_max;
+    let announced = response.content_length().map(usize::try_from);
+    if announced.is_some_and(|length| length.map_or(true, is_over)) {
+        return Ok(None);
+    }
+    let mut body = Zeroizing::new(Vec::new());
+    while let Some(chunk) = response.chunk().await? {
+        let length = body.len() + chunk.len();
+        if is_over(length) {
+            return Ok(None);
+        }
+        if body.capacity() < length {
+            // A buffer that grows by itself would leave its old copy unwiped.
+            let mut wider = Zeroizing::new(Vec::with_capacity(2 * length));
+            wider.extend_from_slice(&body);
+            body = wider;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
 /// Twice as long each time, spread so that many clients do not come back at once.
 fn backoff(attempt: u32) -> Duration {
     use std::hash::BuildHasher;
@@ -292,3 +307,6 @@ impl From<Verb> for Method {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

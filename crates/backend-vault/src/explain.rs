@@ -18,7 +18,7 @@ const QUOTE_CHARS_MAX: usize = 200;
 pub(crate) fn quote(request: &Request, reply: &Reply) -> String {
     let mut quoted = String::new();
     for text in reply.errors() {
-        if request.is_quoted_in(&text) {
+        if request.is_quoted_in(&text) || reply.has_token_in(&text) {
             continue;
         }
         let plain: String = text

@@ -136,7 +136,11 @@ impl Session {
 
     /// The token, logged in and renewed as needed. Others wait meanwhile.
     async fn lend(&self, deadline: Instant) -> Result<Lent, BackendError> {
-        let Ok(mut held) = timeout_at(deadline, self.held.lock()).await else {
+        let locked = match self.held.try_lock() {
+            Ok(held) => Ok(held),
+            Err(_) => timeout_at(deadline, self.held.lock()).await,
+        };
+        let Ok(mut held) = locked else {
             let server = &self.client.settings().server;
             let message = format!("the login at {server} did not end in time");
             return Err(self.client.error(BackendErrorKind::Unreachable, message));

@@ -13,6 +13,7 @@ pub(crate) mod credentials;
 pub(crate) mod tls;
 
 use credentials::Auth;
+use credentials::Credential;
 use tls::Tls;
 
 /// The options of a `vault:` URI.
@@ -133,6 +134,10 @@ impl Settings {
         let family = Family::new(variables, server_from);
         let namespace = namespace(uri, user, &family)?;
         let (api, server) = api(&address, server_from)?;
+        let auth = Auth::read(uri, &family)?;
+        if let (Some(_), Auth::Token(Some(credential))) = (host, &auth) {
+            meant_for(&api, credential, variables)?;
+        }
         let place = uri
             .path()
             .map(|path| path.trim_matches('/'))
@@ -150,7 +155,7 @@ impl Settings {
         };
         Ok(Self {
             tls: Tls::read(uri, &family)?,
-            auth: Auth::read(uri, &family)?,
+            auth,
             label,
             api,
             server,
@@ -260,6 +265,36 @@ fn api(address: &str, from: &str) -> Result<(Url, String), Wrong> {
     let base = url.path().trim_end_matches('/').to_owned();
     url.set_path(&format!("{base}/v1/"));
     Ok((url, server))
+}
+
+/// A token belongs to one server. Where the variables name it, an address (which may stand in
+/// somebody else's manifest) does not send the token to another.
+fn meant_for(api: &Url, credential: &Credential, variables: &Variables) -> Result<(), Wrong> {
+    let named = variables.first(&["VAULT_ADDR", "BAO_ADDR"]);
+    let Some((name, text)) = named else {
+        return Ok(());
+    };
+    let text = match text.contains("://") {
+        true => text.to_owned(),
+        false => format!("https://{text}"),
+    };
+    let place = |url: &Url| {
+        (
+            url.host_str().map(str::to_owned),
+            url.port_or_known_default(),
+        )
+    };
+    if Url::parse(&text).is_ok_and(|url| place(&url) == place(api)) {
+        return Ok(());
+    }
+    let token = credential.place();
+    Err(Wrong::new(format!(
+        "the token in {token} is for the server in {name}, and the address names another"
+    ))
+    .with_hint(format!(
+        "unset {name} (or set it to the same host and port) if the token is to be sent there; two \
+         servers at once need auth=approle or another login for the second"
+    )))
 }
 
 fn namespace(

@@ -64,11 +64,11 @@ impl VaultBackend {
         if !route.is_v2() {
             return Err(self.unsupported("keep metadata"));
         }
+        if annotation.tags.contains_key(DESCRIPTION) {
+            return Err(self.invalid("a tag cannot be called `description` here"));
+        }
         let changes = changes(annotation);
         for (key, text) in &changes {
-            if key == DESCRIPTION && annotation.tags.contains_key(DESCRIPTION) {
-                return Err(self.invalid("a tag cannot be called `description` here"));
-            }
             fits(key, text.as_deref())
                 .map_err(|reason| self.invalid(&format!("`{key}` {reason}")))?;
         }
@@ -172,9 +172,11 @@ impl VaultBackend {
     }
 }
 
-/// Custom metadata to set or (with `None`) to take away. An empty description is none.
+/// Custom metadata to set or (with `None`) to take away. An empty description is none, and a tag
+/// that is called as descriptions are is left out.
 fn changes(annotation: &Annotation) -> BTreeMap<String, Option<String>> {
     let mut changes = annotation.tags.clone();
+    changes.remove(DESCRIPTION);
     if let Some(description) = &annotation.description {
         let text = (!description.is_empty()).then(|| description.clone());
         changes.insert(DESCRIPTION.to_owned(), text);

@@ -24,6 +24,7 @@ struct State {
     failures: u32,
     open_until: Option<Instant>,
     last: String,
+    hint: Option<String>,
 }
 
 /// Nothing is sent now.
@@ -31,6 +32,7 @@ struct State {
 pub(super) struct Refusal {
     left: Duration,
     last: String,
+    hint: Option<String>,
 }
 
 impl Circuit {
@@ -45,6 +47,7 @@ impl Circuit {
             return Err(Refusal {
                 left: until - now,
                 last: state.last.clone(),
+                hint: state.hint.clone(),
             });
         }
         state.open_until = Some(now + OPEN);
@@ -56,10 +59,11 @@ impl Circuit {
         *state = State::default();
     }
 
-    pub(super) fn failed(&self, now: Instant, message: &str) {
+    pub(super) fn failed(&self, now: Instant, failure: &Failure) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.failures = state.failures.saturating_add(1);
-        message.clone_into(&mut state.last);
+        state.last.clone_from(&failure.message);
+        state.hint.clone_from(&failure.hint);
         if state.failures >= FAILURES_MAX {
             state.open_until = Some(now + OPEN);
         }
@@ -77,7 +81,7 @@ impl Refusal {
         Failure {
             kind: BackendErrorKind::Unreachable,
             message,
-            hint: Some("look at the server with `bao status` or `vault status`".into()),
+            hint: self.hint,
             retry_after: None,
             is_retriable: false,
             is_outage: false,
@@ -89,20 +93,31 @@ impl Refusal {
 mod tests {
     use super::*;
 
+    fn no() -> Failure {
+        Failure {
+            kind: BackendErrorKind::Unreachable,
+            message: "no".into(),
+            hint: None,
+            retry_after: None,
+            is_retriable: false,
+            is_outage: true,
+        }
+    }
+
     #[test]
     fn it_opens_after_failures_in_a_row_and_lets_one_try_later() {
         let circuit = Circuit::default();
         let start = Instant::now();
         for _ in 1..FAILURES_MAX {
-            circuit.failed(start, "no");
+            circuit.failed(start, &no());
             circuit.admit(start).unwrap();
         }
-        circuit.failed(start, "no");
+        circuit.failed(start, &no());
         assert_eq!(circuit.admit(start).unwrap_err().left, OPEN);
         let later = start + OPEN;
         circuit.admit(later).unwrap();
         circuit.admit(later).unwrap_err();
-        circuit.failed(later, "no");
+        circuit.failed(later, &no());
         circuit.admit(later).unwrap_err();
         circuit.succeeded();
         circuit.admit(later).unwrap();
@@ -114,8 +129,8 @@ mod tests {
         let circuit = Circuit::default();
         let now = Instant::now();
         for _ in 0..3 * FAILURES_MAX {
-            circuit.failed(now, "no");
-            circuit.failed(now, "no");
+            circuit.failed(now, &no());
+            circuit.failed(now, &no());
             circuit.succeeded();
         }
         circuit.admit(now).unwrap();

@@ -58,7 +58,7 @@ impl Failure {
 
     /// Says that a write may have happened, where that is so.
     fn after_write(mut self, request: &Request) -> Self {
-        if !request.is_read() {
+        if request.is_write() {
             self.message
                 .push_str("; what was to be written may have been written");
         }

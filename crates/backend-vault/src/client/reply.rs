@@ -3,6 +3,7 @@
 use jiff::fmt::rfc2822;
 use reqwest::StatusCode;
 use serde_json::Value;
+use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Timestamp;
 use zeroize::Zeroizing;
 
@@ -14,16 +15,29 @@ pub(crate) struct Reply {
     /// The server's own clock.
     pub(crate) date: Option<Timestamp>,
     body: Zeroizing<Vec<u8>>,
+    /// What it was asked with: words that repeat it are not shown.
+    token: Option<SecretValue>,
 }
 
 /// The body as JSON; wiped on drop.
 pub(crate) struct Answer(Value);
 
 impl Reply {
-    pub(super) fn new(status: StatusCode, date: Option<String>, body: Zeroizing<Vec<u8>>) -> Self {
+    pub(super) fn new(
+        status: StatusCode,
+        date: Option<String>,
+        body: Zeroizing<Vec<u8>>,
+        token: Option<&SecretValue>,
+    ) -> Self {
         let date = date.and_then(|text| rfc2822::parse(&text).ok());
         let date = date.map(|time| Timestamp::from_micros(time.timestamp().as_microsecond()));
-        Self { status, date, body }
+        let token = token.cloned();
+        Self {
+            status,
+            date,
+            body,
+            token,
+        }
     }
 
     pub(crate) fn is_success(&self) -> bool {
@@ -57,6 +71,14 @@ impl Reply {
         contains(&self.body, phrase.as_bytes())
     }
 
+    /// Whether a text repeats the token of the request.
+    pub(crate) fn has_token_in(&self, text: &str) -> bool {
+        self.token.as_ref().is_some_and(|token| {
+            // EXPOSE: looked for in an answer, so that it is not shown.
+            contains(text.as_bytes(), token.expose_secret())
+        })
+    }
+
     pub(super) fn is_sealed(&self) -> bool {
         self.errors().iter().any(|text| text.contains("is sealed"))
     }
@@ -70,7 +92,7 @@ impl Reply {
 }
 
 fn contains(body: &[u8], phrase: &[u8]) -> bool {
-    body.windows(phrase.len()).any(|window| window == phrase)
+    !phrase.is_empty() && body.windows(phrase.len()).any(|window| window == phrase)
 }
 
 impl Answer {

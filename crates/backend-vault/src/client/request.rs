@@ -78,6 +78,12 @@ impl Request {
         matches!(self.verb, Verb::Get | Verb::List)
     }
 
+    /// A request that changes a secret.
+    pub(super) fn is_write(&self) -> bool {
+        let is_about_us = self.path.starts_with("auth/") || self.path.starts_with("sys/");
+        !self.is_read() && !is_about_us
+    }
+
     /// Asked of the server itself, not of a namespace in it.
     pub(super) fn is_of_the_server(&self) -> bool {
         matches!(&*self.path, "sys/seal-status" | "sys/health")

@@ -93,7 +93,10 @@ fn certificates(file: &Path) -> Result<Vec<Certificate>, Wrong> {
     let found = Certificate::from_pem_bundle(&pem).unwrap_or_default();
     if found.is_empty() {
         let message = format!("{} holds no PEM certificate", file.display());
-        return Err(Wrong::new(message));
+        return Err(Wrong::new(message).with_hint(
+            "VAULT_CACERT and ca_file name a file of PEM certificates, VAULT_CAPATH a folder with \
+             nothing else in its .pem and .crt files",
+        ));
     }
     Ok(found)
 }

@@ -67,6 +67,11 @@ impl OpenBao {
         wait(Self::start_with(&["-dev-tls"]))
     }
 
+    /// From inside the runtime.
+    pub(crate) async fn start_here() -> Self {
+        Self::start_with(&[]).await
+    }
+
     async fn start_with(options: &[&str]) -> Self {
         for _ in 0..5 {
             if let Some(server) = Self::try_start(options).await {

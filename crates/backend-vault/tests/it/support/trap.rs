@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
@@ -52,7 +54,15 @@ pub(crate) enum Action {
 pub(crate) struct Trap {
     pub(crate) port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
+    open: Arc<Open>,
     task: JoinHandle<()>,
+}
+
+/// Connections that are open, and the most there were.
+#[derive(Default)]
+struct Open {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Trap {
@@ -63,18 +73,29 @@ impl Trap {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let open: Arc<Open> = Arc::default();
+        let counts = Arc::clone(&open);
         let decide = Arc::new(decide);
         let log = Arc::clone(&seen);
         let task = runtime().spawn(async move {
             let mut tasks = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (log, decide) = (Arc::clone(&log), Arc::clone(&decide));
+                let counts = Arc::clone(&counts);
                 tasks.spawn(async move {
+                    let now = counts.now.fetch_add(1, Ordering::SeqCst) + 1;
+                    counts.most.fetch_max(now, Ordering::SeqCst);
                     serve(stream, &log, &*decide).await;
+                    counts.now.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Self { port, seen, task }
+        Self {
+            port,
+            seen,
+            open,
+            task,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -83,6 +104,11 @@ impl Trap {
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// How many connections were open at once.
+    pub(crate) fn most_open(&self) -> usize {
+        self.open.most.load(Ordering::SeqCst)
     }
 
     /// How many requests began with this line.
