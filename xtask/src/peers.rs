@@ -346,9 +346,9 @@ impl Peer {
                 version_in(&manifest.join("package.json")).as_deref() == Some(version)
             }
             Source::Pip(version) => {
+                let (package, _extras) = self.name.split_once('[').unwrap_or((self.name, ""));
                 let script = format!(
-                    "import importlib.metadata as m; assert m.version('{}') == '{version}'",
-                    self.name
+                    "import importlib.metadata as m; assert m.version('{package}') == '{version}'"
                 );
                 let mut python = shell::program_in(root, root.join(VENV).join("bin/python"));
                 shell::works(python.args(["-c", &script]))
@@ -487,6 +487,12 @@ const PEERS: &[Peer] = &[
         source: Source::Pip("2.7.2"),
         need: Need::Required,
         why: "a server that speaks Vault's API, with its own client",
+    },
+    Peer {
+        name: "moto[iam,kms,secretsmanager,server,ssm,sts]",
+        source: Source::Pip("5.2.5"),
+        need: Need::Required,
+        why: "a server that speaks as AWS Secrets Manager and SSM do",
     },
     Peer {
         name: "@dotenvx/dotenvx",

@@ -19,6 +19,8 @@ use crate::app::App;
 use crate::error::CommandError;
 use crate::session::Session;
 
+pub(crate) use remote::aws_credentials;
+
 /// Where plugins lie beside the user's own.
 const PLUGIN_FOLDERS: [&str; 2] = [
     "/usr/local/lib/strongroom/plugins",

@@ -1,13 +1,14 @@
 //! Which backends are asked: what was set, else what the environment points to.
 
-use strongroom_core::manifest::Profile;
+use strongroom_core::port::Variables;
 
-use crate::app::App;
 use crate::chain;
 use crate::error::CommandError;
 
 /// Overrides every other setting of a chain: entries separated by commas.
 const VARIABLE: &str = "STRONGROOM_CHAIN";
+/// Variables that name an AWS region.
+const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 
 /// The entries of a chain, and why they are these.
 #[derive(Clone, Debug)]
@@ -22,9 +23,9 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// The chain of a profile: the environment's, the manifest's, or one that is detected.
-    pub(crate) fn of(app: &App, profile: &Profile) -> Self {
+    pub(crate) fn of(variables: &Variables, written: Option<Vec<String>>) -> Self {
         let explicit = |entries: Vec<String>, why: &str| {
-            let not_taken = not_named(app, &entries);
+            let not_taken = not_named(variables, &entries);
             Self {
                 entries,
                 why: why.to_owned(),
@@ -32,50 +33,52 @@ impl Chain {
                 is_explicit: true,
             }
         };
-        if let Some(text) = app.environment.text(VARIABLE) {
+        if let Some(text) = variables.text(VARIABLE) {
             let entries = text.split(',').map(str::trim);
             let entries = entries.filter(|entry| !entry.is_empty());
             return explicit(entries.map(str::to_owned).collect(), VARIABLE);
         }
-        match &profile.chain {
-            Some(chain) => explicit(chain.clone(), "the manifest"),
-            None => Self::detected(app),
+        match written {
+            Some(chain) => explicit(chain, "the manifest"),
+            None => Self::detected(variables),
         }
     }
 
     /// AWS where a region is set and credentials resolve, Vault where its address is set, else
     /// the store.
-    fn detected(app: &App) -> Self {
+    fn detected(variables: &Variables) -> Self {
         let mut not_taken = Vec::new();
+        let mut pass = |name: &str, why: String| not_taken.push((name.to_owned(), why));
         let mut taken: Option<(String, String)> = None;
-        if let Some((variable, region)) = aws_region(app) {
-            match aws_state(app) {
-                AwsState::Ready => {
-                    let why = format!("{variable} is set and AWS credentials resolve");
+        if let Some((variable, region)) = variables.first(&REGIONS) {
+            match chain::aws_credentials(region, variables) {
+                Some(Ok(source)) => {
+                    let why = format!("{variable} is set and credentials resolve: {source}");
                     taken = Some((format!("aws:{region}"), why));
                 }
-                AwsState::NoCredentials => {
-                    let why = format!("{variable} is set, but no AWS credentials resolve");
-                    not_taken.push(("aws".to_owned(), why));
-                }
-                AwsState::NotBuilt => {
-                    let why = format!("{variable} is set, but this program was built without aws");
-                    not_taken.push(("aws".to_owned(), why));
-                }
+                Some(Err(why)) => pass("aws", format!("{variable} is set, but {why}")),
+                None => pass(
+                    "aws",
+                    format!("{variable} is set, but this program was built without aws"),
+                ),
             }
         }
-        if app.environment.has("VAULT_ADDR") {
+        if let Some(variable) = vault_address(variables) {
             let is_built = chain::known_schemes().contains(&"vault");
             match (&taken, is_built) {
-                (None, true) => taken = Some(("vault:".to_owned(), "VAULT_ADDR is set".to_owned())),
+                (None, true) => {
+                    taken = Some(("vault:".to_owned(), format!("{variable} is set")));
+                }
                 (Some((first, _)), true) => {
-                    let why = format!("VAULT_ADDR is set, but {first} comes first");
-                    not_taken.push(("vault".to_owned(), why));
+                    pass(
+                        "vault",
+                        format!("{variable} is set, but {first} comes first"),
+                    );
                 }
-                (_, false) => {
-                    let why = "VAULT_ADDR is set, but this program was built without vault";
-                    not_taken.push(("vault".to_owned(), why.to_owned()));
-                }
+                (_, false) => pass(
+                    "vault",
+                    format!("{variable} is set, but this program was built without vault"),
+                ),
             }
         }
         let (first, why) = taken.unwrap_or_else(|| ("store".to_owned(), "the default".to_owned()));
@@ -108,42 +111,31 @@ impl Chain {
     }
 }
 
-fn aws_region(app: &App) -> Option<(&'static str, &str)> {
-    ["AWS_REGION", "AWS_DEFAULT_REGION"]
-        .into_iter()
-        .find_map(|variable| Some((variable, app.environment.text(variable)?)))
+/// The variable that Vault's address was found in.
+fn vault_address(variables: &Variables) -> Option<&'static str> {
+    variables
+        .first(&["VAULT_ADDR", "BAO_ADDR"])
+        .map(|(variable, _)| variable)
 }
 
 /// What the environment points to, and a chain that was written down does not name.
-fn not_named(app: &App, entries: &[String]) -> Vec<(String, String)> {
+fn not_named(variables: &Variables, entries: &[String]) -> Vec<(String, String)> {
     let names = |scheme: &str| {
         let mut schemes = entries
             .iter()
             .filter_map(|entry| entry.split([':', '?']).next());
         schemes.any(|known| known == scheme)
     };
-    let mut found = Vec::new();
-    if let Some((variable, _)) = aws_region(app).filter(|_| !names("aws")) {
-        let why = format!("{variable} is set, but the chain does not name it");
-        found.push(("aws".to_owned(), why));
-    }
-    if app.environment.has("VAULT_ADDR") && !names("vault") {
-        let why = "VAULT_ADDR is set, but the chain does not name it".to_owned();
-        found.push(("vault".to_owned(), why));
-    }
-    found
-}
-
-/// Whether AWS can be used at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AwsState {
-    Ready,
-    NoCredentials,
-    NotBuilt,
-}
-
-fn aws_state(app: &App) -> AwsState {
-    let _ = app;
-    let _ = (AwsState::Ready, AwsState::NoCredentials);
-    AwsState::NotBuilt
+    let aws = variables.first(&REGIONS).map(|(variable, _)| variable);
+    let pointers = [("aws", aws), ("vault", vault_address(variables))];
+    let pointed = pointers
+        .into_iter()
+        .filter_map(|(scheme, variable)| Some((scheme, variable?)));
+    pointed
+        .filter(|(scheme, _)| !names(scheme))
+        .map(|(scheme, variable)| {
+            let why = format!("{variable} is set, but the chain does not name it");
+            (scheme.to_owned(), why)
+        })
+        .collect()
 }

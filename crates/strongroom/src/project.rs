@@ -1,5 +1,6 @@
 //! The project at hand: its manifest, the profile, and the chain of backends.
 
+use std::cell::LazyCell;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -36,8 +37,11 @@ pub(crate) struct Project {
     pub(crate) notices: Vec<manifest::Problem>,
     pub(crate) profile_from: &'static str,
     /// The active profile's chain, and why it is this.
-    pub(crate) chain: Chain,
+    pub(crate) chain: LazyChain,
 }
+
+/// Found when it is asked for: looking for credentials may take a while.
+type LazyChain = LazyCell<Chain, Box<dyn FnOnce() -> Chain>>;
 
 /// The manifest's problems.
 pub(crate) fn manifest_error(problems: &[manifest::Problem]) -> CommandError {
@@ -119,7 +123,11 @@ pub(crate) fn from_text(app: &App, path: &Path, text: &str) -> Result<Project, C
         Manifest::parse(&sources).map_err(|problems| manifest_error(&problems))?;
     let (wanted, profile_from) = wanted_profile(app, &manifest);
     let profile = profile(&manifest, &wanted)?.clone();
-    let chain = Chain::of(app, &profile);
+    let written = profile.chain.clone();
+    let variables = app.environment.for_backends();
+    let chain = LazyCell::new(
+        Box::new(move || Chain::of(&variables, written)) as Box<dyn FnOnce() -> Chain>
+    );
     Ok(Project {
         manifest,
         chain,

@@ -4,6 +4,8 @@
 
 mod access;
 mod backend;
+mod backup;
+mod chain;
 mod contention;
 mod faults;
 mod migrate;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use strongroom_core::port::Backend;
+use strongroom_core::port::Variables;
 
 use super::Entry;
 #[cfg(feature = "remote")]
@@ -14,6 +15,10 @@ use crate::error::CommandError;
 
 /// Schemes of this build.
 pub(super) const SCHEMES: &[&str] = &[
+    #[cfg(feature = "aws")]
+    "aws",
+    #[cfg(feature = "aws")]
+    "ssm",
     #[cfg(feature = "vault")]
     "vault",
 ];
@@ -49,10 +54,35 @@ async fn connect(app: &App, entry: &Entry) -> Result<Box<dyn Backend>, CommandEr
     let variables = app.environment.for_backends();
     let uri = &entry.uri;
     Ok(match entry.scheme() {
+        #[cfg(feature = "aws")]
+        "aws" => Box::new(strongroom_backend_aws::AwsBackend::open(uri, &variables).await?),
+        #[cfg(feature = "aws")]
+        "ssm" => Box::new(strongroom_backend_aws::SsmBackend::open(uri, &variables).await?),
         #[cfg(feature = "vault")]
         "vault" => Box::new(strongroom_backend_vault::VaultBackend::open(uri, &variables).await?),
         _ => return Err(unknown_scheme(&entry.text, entry.scheme())),
     })
+}
+
+/// Where AWS credentials come from, or why there are none; `None` where AWS is not built in.
+pub(crate) fn aws_credentials(
+    region: &str,
+    variables: &Variables,
+) -> Option<Result<String, String>> {
+    #[cfg(feature = "aws")]
+    {
+        if let Err(error) = crate::runtime::start() {
+            return Some(Err(error.message));
+        }
+        let profile = variables.text("AWS_PROFILE");
+        let asked = strongroom_backend_aws::credentials_resolve(Some(region), profile, variables);
+        Some(crate::runtime::wait(asked).map_err(|error| error.message))
+    }
+    #[cfg(not(feature = "aws"))]
+    {
+        let _ = (region, variables);
+        None
+    }
 }
 
 #[cfg(feature = "remote")]

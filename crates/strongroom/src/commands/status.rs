@@ -5,6 +5,8 @@ use strongroom_core::time::Timestamp;
 use crate::app::App;
 use crate::error::CommandError;
 use crate::project;
+use crate::project::Project;
+use crate::runtime::wait;
 use crate::session;
 use crate::session::day;
 
@@ -18,9 +20,7 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
     let key_file = app.settings.key_file()?;
     let session = session::open_if_there(app)?;
     let count = match &session {
-        Some(session) => {
-            Some(crate::runtime::wait(session.engine.list_recursive(&session.context, ""))?.len())
-        }
+        Some(session) => Some(wait(session.engine.list_recursive(&session.context, ""))?.len()),
         None => None,
     };
     let backup = session
@@ -33,6 +33,10 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
         .as_ref()
         .map(|project| project.chain.not_taken.clone())
         .unwrap_or_default();
+    let servers = match &project {
+        Some(project) => servers(app, project)?,
+        None => Vec::new(),
+    };
     if app.ui.is_json {
         return app.ui.print_json(&json!({
             "version": 1,
@@ -54,6 +58,14 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
                 "opened_by": session.as_ref().map(|session| session.slot.kind.word()),
                 "backup": backup_made.map(|time| time.to_string()),
             },
+            "backends": servers.iter().map(|server| json!({
+                "entry": server.entry,
+                "ok": server.health.is_ok(),
+                "health": match &server.health {
+                    Ok(health) => health,
+                    Err(failure) => failure,
+                },
+            })).collect::<Vec<_>>(),
             "key_file": key_file.value,
             "not_taken": ignored,
         }));
@@ -109,8 +121,41 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
             "the first set, import or run makes the store",
         ),
     }
+    for server in &servers {
+        match &server.health {
+            Ok(health) => row("backend", server.entry.clone(), health),
+            Err(failure) => row("backend", format!("{} fails", server.entry), failure),
+        }
+    }
     for (name, why) in &ignored {
         row("not taken", name.clone(), why);
     }
     app.ui.print_table(&["what", "value", "why"], rows)
+}
+
+/// A backend over a network, and how it is.
+struct Server {
+    entry: String,
+    health: Result<String, String>,
+}
+
+/// Asks every server of the chain how it is: one that fails is told, and is no failure of
+/// `status`.
+fn servers(app: &App, project: &Project) -> Result<Vec<Server>, CommandError> {
+    let opener = project.opener(app, None);
+    let mut servers = Vec::new();
+    for entry in project.chain.parsed()? {
+        if entry.is_local() {
+            continue;
+        }
+        let health = match opener.open(&entry) {
+            Err(error) => Err(error.message),
+            Ok(backend) => wait(backend.health()).map_err(|error| error.message),
+        };
+        servers.push(Server {
+            entry: entry.uri.to_string(),
+            health,
+        });
+    }
+    Ok(servers)
 }

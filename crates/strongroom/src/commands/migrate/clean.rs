@@ -114,25 +114,34 @@ pub(crate) fn put_back(
         return Ok(PutBack::default());
     };
     let backend = DotenvBackend::new(path.to_owned(), path.display().to_string());
-    // EXPOSE: the copy of the file goes back to where it came from.
-    let kept = DotenvFile::parse(backup.expose_secret()).map_err(|error| {
-        let message = format!("the copy of {} does not parse: {error}", path.display());
-        CommandError::new(Kind::Validation, "migrate.backup", message)
-    })?;
+    let kept = parsed(path, &backup)?;
+    // A process that was killed may have taken them out without noting it.
+    let moved = journal
+        .entries
+        .iter()
+        .filter(|entry| entry.state.is_there());
+    let names: Vec<String> = moved.map(|entry| entry.from.clone()).collect();
     let mut done = PutBack {
         file: Some(path.to_owned()),
         ..PutBack::default()
     };
-    let now = journal.fingerprint(&SecretValue::copy_from(&backend.now()?.to_bytes()));
-    if Some(now) == journal.header.left {
+    let left = match journal.header.left {
+        Some(left) => left,
+        None => {
+            let mut left = parsed(path, &backup)?;
+            for name in &names {
+                let _ = left.remove(name);
+            }
+            fingerprint_of(journal, &left)
+        }
+    };
+    if fingerprint_of(journal, &backend.now()?) == left {
         backend.edit(|file| {
             *file = kept;
             Ok(())
         })?;
         done.is_exact = true;
     } else {
-        let cleaned = journal.entries.iter().filter(|entry| entry.is_cleaned);
-        let names: Vec<String> = cleaned.map(|entry| entry.from.clone()).collect();
         done.names = backend.edit(|file| {
             let mut written = Vec::new();
             for name in &names {
@@ -157,6 +166,18 @@ pub(crate) fn put_back(
     }
     wait(journal.save_all(&changed))?;
     Ok(done)
+}
+
+fn parsed(path: &Path, backup: &SecretValue) -> Result<DotenvFile, CommandError> {
+    // EXPOSE: the copy of the file goes back to where it came from.
+    DotenvFile::parse(backup.expose_secret()).map_err(|error| {
+        let message = format!("the copy of {} does not parse: {error}", path.display());
+        CommandError::new(Kind::Validation, "migrate.backup", message)
+    })
+}
+
+fn fingerprint_of(journal: &Journal, file: &DotenvFile) -> [u8; 16] {
+    journal.fingerprint(&SecretValue::copy_from(&file.to_bytes()))
 }
 
 /// Adds the file to the `.gitignore` beside it, where there is a repository; what was added.

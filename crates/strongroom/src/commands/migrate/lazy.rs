@@ -101,7 +101,13 @@ fn move_from(
         target,
     };
     let (from, to) = (work.source.backend.as_ref(), work.target.backend.as_ref());
-    wait(migrate::copy(&mut journal, from, to, Vec::new(), &|_, _| {}))?;
+    wait(migrate::copy(
+        &mut journal,
+        from,
+        to,
+        Vec::new(),
+        &|_, _| {},
+    ))?;
     let cleaned = clean::clean(&work, &mut journal)?;
     if !cleaned.names.is_empty() {
         app.ui.say(&format!(

@@ -1,0 +1,234 @@
+//! Listing, and what is known of a secret besides its values.
+
+use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
+use aws_sdk_secretsmanager::types::Filter;
+use aws_sdk_secretsmanager::types::FilterNameStringType;
+use strongroom_core::port::BackendError;
+use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::Details;
+use strongroom_core::port::Page;
+use strongroom_core::port::VersionDetails;
+use strongroom_core::version::STAGE_CURRENT;
+use strongroom_core::version::STAGE_PENDING;
+use strongroom_core::version::STAGE_PREVIOUS;
+use strongroom_core::version::VersionState;
+
+use super::AwsBackend;
+use crate::failure::Call;
+use crate::payload::timestamp;
+
+impl AwsBackend {
+    /// What AWS says of a secret; `None` when there is none. One that waits for its deletion is
+    /// still described.
+    pub(super) async fn describe_one(
+        &self,
+        address: &str,
+    ) -> Result<Option<DescribeSecretOutput>, BackendError> {
+        let call = Call {
+            action: "secretsmanager:DescribeSecret",
+            address,
+        };
+        let found = self
+            .client
+            .describe_secret()
+            .secret_id(address)
+            .send()
+            .await;
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(error) => {
+                let failure = self.site().failure(call, &error);
+                if failure.is_not_found() {
+                    return Ok(None);
+                }
+                Err(failure.error)
+            }
+        }
+    }
+
+    /// Everything known of a secret but its values.
+    pub(super) async fn describe_all(
+        &self,
+        address: &str,
+    ) -> Result<Option<Details>, BackendError> {
+        self.check_address(address)?;
+        let Some(known) = self.describe_one(address).await? else {
+            return Ok(None);
+        };
+        let tags = known.tags().iter();
+        let tags = tags.filter_map(|tag| Some((tag.key()?.into(), tag.value()?.into())));
+        Ok(Some(Details {
+            description: known.description().map(str::to_owned),
+            tags: tags.collect(),
+            created: timestamp(known.created_date()),
+            updated: timestamp(known.last_changed_date()),
+            removed: timestamp(known.deleted_date()),
+            versions: self.versions(address, &known).await?,
+            rotates_at: timestamp(known.next_rotation_date()),
+        }))
+    }
+
+    /// All versions, oldest first.
+    async fn versions(
+        &self,
+        address: &str,
+        known: &DescribeSecretOutput,
+    ) -> Result<Vec<VersionDetails>, BackendError> {
+        let call = Call {
+            action: "secretsmanager:ListSecretVersionIds",
+            address,
+        };
+        let mut versions = Vec::new();
+        let mut next = None;
+        loop {
+            let answer = self
+                .client
+                .list_secret_version_ids()
+                .secret_id(address)
+                .include_deprecated(true)
+                .max_results(PAGE_MAX)
+                .set_next_token(next)
+                .send()
+                .await;
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let failure = self.site().failure(call, &error);
+                    if failure.is_marked_deleted() {
+                        // The description knows the ids, not their dates.
+                        versions = of_description(known);
+                        break;
+                    }
+                    return Err(failure.error);
+                }
+            };
+            versions.extend(answer.versions().iter().map(|version| VersionDetails {
+                id: version.version_id().unwrap_or_default().to_owned(),
+                stages: version.version_stages().to_vec(),
+                created: timestamp(version.created_date()),
+                state: VersionState::Live,
+            }));
+            next = answer.next_token().and_then(token);
+            if next.is_none() {
+                break;
+            }
+        }
+        versions.sort_by_key(|version| (version.created, rank(&version.stages)));
+        Ok(versions)
+    }
+
+    /// The names below the prefix, sorted; relative to it where it is what names begin with.
+    pub(super) async fn list_all(&self) -> Result<Vec<String>, BackendError> {
+        let mut names = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.list_page("", after.as_deref(), 100).await?;
+            names.extend(page.addresses);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if self.settings.is_below_prefix && !self.settings.prefix.is_empty() {
+            let below = format!("{}/", self.settings.prefix);
+            for name in &mut names {
+                if let Some(relative) = name.strip_prefix(&below) {
+                    *name = relative.to_owned();
+                }
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// One page of the names that begin with `prefix` and lie below the backend's own prefix.
+    pub(super) async fn list_page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, BackendError> {
+        let own = match self.settings.prefix.as_str() {
+            "" => String::new(),
+            own => format!("{own}/"),
+        };
+        let narrower = if prefix.starts_with(&own) {
+            prefix
+        } else if own.starts_with(prefix) {
+            &own
+        } else {
+            return Ok(Page::default());
+        };
+        let max = i32::try_from(limit).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+        let mut request = self
+            .client
+            .list_secrets()
+            .max_results(max)
+            .set_next_token(after.map(str::to_owned));
+        if is_filter(narrower) {
+            let filter = Filter::builder()
+                .key(FilterNameStringType::Name)
+                .values(narrower);
+            request = request.filters(filter.build());
+        }
+        let call = Call {
+            action: "secretsmanager:ListSecrets",
+            address: narrower,
+        };
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| self.site().failure(call, &error).error)?;
+        let mut addresses = Vec::new();
+        for secret in answer.secret_list() {
+            let Some(name) = secret.name() else {
+                let message = "the answer lists a secret without a name";
+                return Err(self.site().error(BackendErrorKind::Malformed, message));
+            };
+            // AWS's filter also finds words within names.
+            if name.starts_with(narrower) && secret.deleted_date().is_none() {
+                addresses.push(name.to_owned());
+            }
+        }
+        Ok(Page {
+            addresses,
+            next: answer.next_token().and_then(token),
+        })
+    }
+}
+
+/// A token to go on with; some servers write an empty one at the end.
+fn token(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Whether AWS takes the text as a name filter; a leading `!` would turn it round.
+fn is_filter(prefix: &str) -> bool {
+    let is_plain = |c: u8| c.is_ascii_alphanumeric() || b"/_+=.@-".contains(&c);
+    (1..=512).contains(&prefix.len()) && prefix.bytes().all(is_plain)
+}
+
+fn of_description(known: &DescribeSecretOutput) -> Vec<VersionDetails> {
+    let versions = known.version_ids_to_stages().into_iter().flatten();
+    let versions = versions.map(|(id, stages)| VersionDetails {
+        id: id.clone(),
+        stages: stages.clone(),
+        created: None,
+        state: VersionState::Live,
+    });
+    versions.collect()
+}
+
+/// Order of versions that were made at the same time.
+fn rank(stages: &[String]) -> u8 {
+    let has = |name: &str| stages.iter().any(|stage| stage == name);
+    if has(STAGE_PENDING) {
+        3
+    } else if has(STAGE_CURRENT) {
+        2
+    } else {
+        u8::from(has(STAGE_PREVIOUS))
+    }
+}
+
+const PAGE_MAX: i32 = 100;
