@@ -10,7 +10,7 @@ async fn collected(answer: &'static str, bytes_max: usize) -> Option<Vec<u8>> {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let serve = async {
         let (mut stream, _) = listener.accept().await.unwrap();
-        stream.read(&mut [0; 4096]).await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
         stream.write_all(answer.as_bytes()).await.unwrap();
     };
     let http = reqwest::Client::builder().no_proxy().build().unwrap();

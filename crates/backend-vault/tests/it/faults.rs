@@ -90,9 +90,9 @@ fn a_bulk_call_to_a_dead_server_ends_and_does_not_pile_up() {
         assert_eq!(last.kind, BackendErrorKind::Unreachable);
         assert!(last.message.contains("was not asked"), "{last}");
         assert!(last.message.contains("did not answer"), "{last}");
-        // The sixteen that were in flight when the first five failed, and no more.
+        // Sixteen at once, and one more for each of the four failures that open nothing yet.
         let asked = trap.seen().iter().filter(|seen| is_secret(seen)).count();
-        assert!(asked <= 16, "{asked}");
+        assert!(asked <= 20, "{asked}");
         let before = trap.seen().len();
         read(&backend, "a").await.unwrap_err();
         assert_eq!(trap.seen().len(), before);
@@ -113,8 +113,8 @@ fn at_most_sixteen_are_in_flight() {
         left.retain(|found| !matches!(found, Ok(None)));
         assert_eq!(left.len(), 0);
         assert_eq!(trap.count("GET /v1/secret/data/"), 100);
-        let connections = trap.most_open();
-        assert!(connections <= 16, "{connections}");
+        let most = trap.most_open();
+        assert!((2..=16).contains(&most), "{most}");
     });
 }
 

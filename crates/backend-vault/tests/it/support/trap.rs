@@ -58,7 +58,7 @@ pub(crate) struct Trap {
     task: JoinHandle<()>,
 }
 
-/// Connections that are open, and the most there were.
+/// Requests that are unanswered, and the most there were.
 #[derive(Default)]
 struct Open {
     now: AtomicUsize,
@@ -83,10 +83,7 @@ impl Trap {
                 let (log, decide) = (Arc::clone(&log), Arc::clone(&decide));
                 let counts = Arc::clone(&counts);
                 tasks.spawn(async move {
-                    let now = counts.now.fetch_add(1, Ordering::SeqCst) + 1;
-                    counts.most.fetch_max(now, Ordering::SeqCst);
-                    serve(stream, &log, &*decide).await;
-                    counts.now.fetch_sub(1, Ordering::SeqCst);
+                    serve(stream, &log, &counts, &*decide).await;
                 });
             }
         });
@@ -106,7 +103,7 @@ impl Trap {
         self.seen.lock().unwrap().clone()
     }
 
-    /// How many connections were open at once.
+    /// How many requests, all of them forwarded, were unanswered at once.
     pub(crate) fn most_open(&self) -> usize {
         self.open.most.load(Ordering::SeqCst)
     }
@@ -129,9 +126,12 @@ impl Drop for Trap {
 async fn serve(
     mut stream: TcpStream,
     log: &Mutex<Vec<Seen>>,
+    open: &Open,
     decide: &(dyn Fn(&Seen, usize) -> Action + Send + Sync),
 ) {
     while let Some(seen) = receive(&mut stream).await {
+        let now = open.now.fetch_add(1, Ordering::SeqCst) + 1;
+        open.most.fetch_max(now, Ordering::SeqCst);
         let before = {
             let mut log = log.lock().unwrap();
             log.push(seen.clone());
@@ -177,6 +177,8 @@ async fn serve(
                 if real.write_all(&raw).await.is_ok() {
                     _ = real.read_to_end(&mut reply).await;
                 }
+                // Before the answer goes: the next request may come at once after it.
+                open.now.fetch_sub(1, Ordering::SeqCst);
                 _ = stream.write_all(&reply).await;
                 return;
             }
