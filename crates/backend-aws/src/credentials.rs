@@ -29,7 +29,10 @@ pub async fn credentials_resolve(
     };
     match tokio::time::timeout(TIMEOUT, looked).await {
         Ok(Ok(phrase)) => Ok(phrase),
-        Ok(Err(error)) => Err(explain(&error, "aws", profile)),
+        Ok(Err(error)) => {
+            let profile = profile.or(variables.text("AWS_PROFILE"));
+            Err(explain(&error, "aws", profile))
+        }
         Err(_) => Err(BackendError::new(
             BackendErrorKind::Denied,
             "aws",

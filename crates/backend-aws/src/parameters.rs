@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::config::Builder;
+use aws_sdk_ssm::operation::get_parameter_history::GetParameterHistoryError;
 use aws_sdk_ssm::types::Parameter;
 use aws_sdk_ssm::types::ParameterHistory;
 use futures_util::StreamExt;
@@ -296,7 +297,7 @@ impl SsmBackend {
                 Err(error)
                     if error
                         .as_service_error()
-                        .is_some_and(|e| e.is_parameter_not_found()) =>
+                        .is_some_and(GetParameterHistoryError::is_parameter_not_found) =>
                 {
                     return Ok(None);
                 }

@@ -60,7 +60,12 @@ impl Settings {
     /// Of kind `Misconfigured`, with what to write instead.
     pub(crate) fn parse(uri: &BackendUri, known: &[&str]) -> Result<Self, BackendError> {
         let scheme = uri.scheme();
-        let address = uri.to_string();
+        // An endpoint with a user name in it is refused later, and not shown until then.
+        let has_user = |endpoint: &str| endpoint.contains('@');
+        let address = match uri.option("endpoint") {
+            Some(endpoint) if has_user(endpoint) => uri.clone().without(&["endpoint"]).to_string(),
+            _ => uri.to_string(),
+        };
         let wrong = |message: String| {
             BackendError::new(BackendErrorKind::Misconfigured, address.clone(), message)
         };

@@ -1,5 +1,7 @@
 //! Many secrets in few requests, and each failure where it belongs.
 
+use serde_json::Value;
+use serde_json::json;
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendErrorKind;
 
@@ -76,25 +78,30 @@ fn without_the_batch_operation_each_is_asked_for() {
     }
 }
 
+const NOT_AUTHORIZED: &str = "User: u is not authorized to perform: \
+                              secretsmanager:GetSecretValue on resource: n2 because";
+const MARKED: &str = "You can't perform this operation on the secret because it was marked for \
+                      deletion.";
+
+fn error(id: &str, code: &str, message: &str) -> Value {
+    json!({"SecretId": id, "ErrorCode": code, "Message": message})
+}
+
 #[test]
 fn a_failure_of_one_is_the_failure_of_one() {
-    let trap = Trap::new(|_, request| {
-        match request.operation.as_str() {
-        "BatchGetSecretValue" => Reply::Json(
-            200,
-            r#"{"SecretValues":[{"Name":"n0","SecretString":"n0"}],
-                "Errors":[
-                {"SecretId":"n1","ErrorCode":"ResourceNotFoundException","Message":"x"},
-                {"SecretId":"n2","ErrorCode":"AccessDeniedException","Message":
-                 "User: u is not authorized to perform: secretsmanager:GetSecretValue on resource: n2 because"},
-                {"SecretId":"n3","ErrorCode":"DecryptionFailure","Message":"x"},
-                {"SecretId":"n4","ErrorCode":"InvalidRequestException",
-                 "Message":"You can't perform this operation on the secret because it was marked for deletion."},
-                {"SecretId":"n5","ErrorCode":"InvalidRequestException","Message":"x"}]}"#
-                .into(),
-        ),
+    let answer = json!({
+        "SecretValues": [{"Name": "n0", "SecretString": "n0"}],
+        "Errors": [
+            error("n1", "ResourceNotFoundException", "x"),
+            error("n2", "AccessDeniedException", NOT_AUTHORIZED),
+            error("n3", "DecryptionFailure", "x"),
+            error("n4", "InvalidRequestException", MARKED),
+            error("n5", "InvalidRequestException", "x"),
+        ],
+    });
+    let trap = Trap::new(move |_, request| match request.operation.as_str() {
+        "BatchGetSecretValue" => Reply::Json(200, answer.to_string()),
         _ => single(&request.body),
-    }
     });
     let backend = open_at("/", trap.address, "");
     let mut asked = names(7);

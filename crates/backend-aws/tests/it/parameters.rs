@@ -17,7 +17,8 @@ use crate::support::wait;
 
 fn put(moto: &Moto, name: &str, value: &str, kind: &str) {
     let body = format!(
-        r#"{{"Name":"{name}","Value":"{value}","Type":"{kind}","Overwrite":true,"Description":"about"}}"#
+        r#"{{"Name":"{name}","Value":"{value}","Type":"{kind}","Overwrite":true,
+            "Description":"about"}}"#
     );
     let answer = moto.call("AmazonSSM.PutParameter", &body);
     assert!(answer.contains("Version"), "{answer}");

@@ -25,7 +25,8 @@ use crate::support::wait;
 fn a_declared_secret_has_the_name_that_other_clients_use() {
     let moto = Moto::start();
     let plain = open_at("/", moto.address, "");
-    let body = r#"{"Name":"jwt/secret_key","SecretString":"from the aws command","ClientRequestToken":"00000000-0000-0000-0000-000000000001"}"#;
+    let body = r#"{"Name":"jwt/secret_key","SecretString":"from the aws command",
+        "ClientRequestToken":"00000000-0000-0000-0000-000000000001"}"#;
     moto.call("secretsmanager.CreateSecret", body);
     wait(async {
         let found = plain.get_many(&[lookup("jwt/secret_key")]).await;
@@ -241,7 +242,8 @@ fn a_write_of_another_between_look_and_exchange_is_not_lost() {
     let trap = Trap::new(move |_, request| {
         let moves = request.operation == "UpdateSecretVersionStage";
         if moves && request.body.contains("AWSCURRENT") {
-            let body = r#"{"SecretId":"raced","SecretString":"theirs","ClientRequestToken":"00000000-0000-0000-0000-000000000002"}"#;
+            let body = r#"{"SecretId":"raced","SecretString":"theirs",
+                "ClientRequestToken":"00000000-0000-0000-0000-000000000002"}"#;
             crate::support::call(address, "secretsmanager.PutSecretValue", body);
         }
         Reply::Forward(address)

@@ -81,7 +81,8 @@ fn without_credentials_nobody_is_asked() {
     assert_eq!(error.unwrap_err().kind, BackendErrorKind::Denied);
 }
 
-const CONFIG: &str = "[profile ops]\nregion = eu-north-1\naws_access_key_id = AKIAOPSOPSOPSOPSOPSO\n\
+const CONFIG: &str = "[profile ops]\nregion = eu-north-1\n\
+                      aws_access_key_id = AKIAOPSOPSOPSOPSOPSO\n\
                       aws_secret_access_key = canary-of-profile\n";
 
 #[test]
@@ -134,6 +135,11 @@ fn endpoints_of_variables_are_used_and_checked() {
         let backend = with(name, &endpoint).unwrap();
         assert!(wait(backend.health()).unwrap().contains("us-west-2"));
     }
+    let text = "aws:us-east-1/?endpoint=https://me:canary@example.com";
+    let error = wait(AwsBackend::open(&uri(text), &variables()));
+    let error = error.err().unwrap();
+    assert_eq!(error.kind, BackendErrorKind::Misconfigured);
+    assert!(said(&error).contains("user name or password"));
     for wrong in ["http://example.com", "https://me:canary@example.com"] {
         let error = with("AWS_ENDPOINT_URL", wrong).err().unwrap();
         assert_eq!(error.kind, BackendErrorKind::Misconfigured);

@@ -115,7 +115,7 @@ impl Moto {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("moto_server is missing: cargo xtask peers");
+            .unwrap_or_else(|error| panic!("no moto_server ({error}): run cargo xtask peers"));
         let mut moto = Self {
             process,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
