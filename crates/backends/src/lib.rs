@@ -7,6 +7,7 @@
 //! | [`files`] | folders with a file per secret (Docker, Kubernetes, systemd) | a user's own |
 //! | [`encrypted`] | files that `sops` or `age` opens | no |
 //! | [`vaults`] | `pass`, Bitwarden and 1Password through their programs | `pass` |
+//! | [`mod@keyring`] | the desktop's keyring and the kernel's | yes |
 //! | [`exec`] | whatever a plugin reads | if it can |
 //! | [`import`] | what other tools keep or declare, once | no |
 //!
@@ -23,6 +24,7 @@ pub mod exec;
 pub mod file;
 pub mod files;
 pub mod import;
+pub mod keyring;
 pub mod open;
 pub mod program;
 pub mod vaults;

@@ -16,6 +16,8 @@ use crate::encrypted;
 use crate::exec;
 use crate::exec::ExecSettings;
 use crate::files::FilesBackend;
+use crate::keyring::Keyring;
+use crate::keyring::keyring;
 use crate::program::PROGRAM_SECONDS_MAX;
 use crate::vaults;
 use crate::vaults::PassValue;
@@ -28,6 +30,10 @@ pub const SCHEMES: &[(&str, &str)] = &[
     ("systemd", "systemd: (the service's credentials)"),
     ("sops", "sops:FILE"),
     ("age", "age:FILE?identity=KEYFILE"),
+    (
+        "keyring",
+        "keyring:[SERVICE][?kind=kernel] (default strongroom)",
+    ),
     ("pass", "pass:[FOLDER][?value=first-line|exact]"),
     ("op", "op:VAULT (1Password)"),
     ("bw", "bw:[FOLDER] (Bitwarden)"),
@@ -62,6 +68,7 @@ pub fn open(
         "systemd" => opener.systemd(),
         "sops" => opener.sops(),
         "age" => opener.age(),
+        "keyring" => opener.keyring(),
         "pass" => opener.pass(),
         "op" => opener.with(&[], |path| vaults::onepassword(path, &around.variables)),
         "bw" => opener.with(&[], |path| vaults::bitwarden(Some(path), &around.variables)),
@@ -150,6 +157,18 @@ impl Opener<'_> {
         })
     }
 
+    fn keyring(&self) -> Opened {
+        self.with(&["kind"], |path| {
+            let kind = match self.uri.option("kind") {
+                None | Some("desktop") => Keyring::Desktop,
+                Some("kernel") => Keyring::Kernel,
+                Some(_) => return Err(self.wrong("'kind' is desktop or kernel".to_owned())),
+            };
+            let service = if path.is_empty() { "strongroom" } else { path };
+            Ok(keyring(kind, service))
+        })
+    }
+
     fn pass(&self) -> Opened {
         self.with(&["value"], |path| {
             let value = match self.uri.option("value") {
@@ -228,6 +247,12 @@ mod tests {
     #[test]
     fn lines_make_backends_or_say_what_is_missing() {
         for (line, expected) in [
+            ("keyring:", Ok("keyring:strongroom")),
+            ("keyring:a?kind=kernel", Ok("keyring:a?kind=kernel")),
+            (
+                "keyring:a?kind=x",
+                Err("keyring: 'kind' is desktop or kernel"),
+            ),
             ("dotenv:", Ok("dotenv:.env")),
             ("dotenv:a/.env", Ok("dotenv:a/.env")),
             ("files:", Ok("files:/run/secrets")),
