@@ -22,7 +22,8 @@ use crate::session::Session;
 
 /// What is put into a template to see how a backend names secrets.
 const PROBE_NAME: &str = "NAMEPROBE";
-const PROBE_PATH: &str = "pathprobe";
+// With a folder: some backends fold the slash.
+const PROBE_PATH: &str = "path/probe";
 /// The folder of a store where there is no project: the root.
 const NO_FOLDER: &str = "";
 

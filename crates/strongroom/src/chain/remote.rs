@@ -23,7 +23,7 @@ pub(super) const SCHEMES: &[&str] = &[
     "vault",
 ];
 /// Schemes of the program when everything is built in.
-pub(super) const PLANNED: [&str; 7] = ["aws", "ssm", "vault", "gcp", "azure", "k8s", "keyring"];
+pub(super) const PLANNED: [&str; 6] = ["aws", "ssm", "vault", "gcp", "azure", "k8s"];
 
 /// How long a backend may take for one question, unless `STRONGROOM_TIMEOUT` says otherwise.
 #[cfg(feature = "remote")]

@@ -209,7 +209,8 @@ impl Work<'_> {
         let unchanged = planned
             .iter()
             .filter(|planned| planned.step == Step::Unchanged);
-        if writes + unchanged.count() == 0 {
+        let is_cleaned_only = cleans && unchanged.count() > 0;
+        if writes == 0 && !is_cleaned_only {
             return report::nothing(app, self, &planned, &mapping);
         }
         app.ui.confirm(&self.question(writes, cleans))?;

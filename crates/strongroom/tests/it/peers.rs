@@ -47,7 +47,6 @@ impl OpenBao {
             .args(["server", "-dev", "-dev-root-token-id=root"])
             .args(["-dev-no-store-token", "-log-level=error"])
             .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
-            .env_clear()
             .env("HOME", home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
