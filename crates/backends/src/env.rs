@@ -12,11 +12,16 @@ use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::Fetched;
+use strongroom_core::port::Item;
 use strongroom_core::port::Lookup;
+use strongroom_core::port::Page;
+use strongroom_core::port::VersionRef;
+use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 
 use crate::file;
 use crate::file::ReadFileError;
+use crate::pages;
 
 /// Largest file that a `NAME_FILE` variable may name, in bytes.
 pub const VARIABLE_FILE_BYTES_MAX: u64 = 1 << 20;
@@ -48,6 +53,15 @@ impl EnvBackend {
             .filter(|value| !value.is_empty())
     }
 
+    fn names(&self) -> Vec<String> {
+        let set = self.variables.iter().filter(|(_, value)| !value.is_empty());
+        let mut names: Vec<String> = set
+            .filter_map(|(name, _)| name.to_str().map(str::to_owned))
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
     fn find(&self, name: &str) -> Result<Option<SecretValue>, BackendError> {
         let file_variable = format!("{name}{FILE_SUFFIX}");
         match (self.variable(name), self.variable(&file_variable)) {
@@ -56,12 +70,16 @@ impl EnvBackend {
                 format!("{name} and {file_variable} are both set: unset one of them"),
             )),
             (Some(value), None) => Ok(Some(value.clone())),
-            (None, Some(path)) => self.read(&file_variable, path).map(Some),
+            (None, Some(path)) => self.read_named_file(&file_variable, path).map(Some),
             (None, None) => Ok(None),
         }
     }
 
-    fn read(&self, variable: &str, path: &SecretValue) -> Result<SecretValue, BackendError> {
+    fn read_named_file(
+        &self,
+        variable: &str,
+        path: &SecretValue,
+    ) -> Result<SecretValue, BackendError> {
         // Messages name the variable only: a secret put there by mistake would be shown otherwise.
         // EXPOSE: names a file, which is opened.
         let path = Path::new(std::ffi::OsStr::from_bytes(path.expose_secret()));
@@ -129,14 +147,41 @@ impl Backend for EnvBackend {
 
     /// The variables that are set and have a readable name, `NAME_FILE` ones as they are.
     fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {
+        Box::pin(async move { Ok(self.names()) })
+    }
+
+    /// An address is a variable's name.
+    fn address(&self, lookup: &Lookup) -> String {
+        lookup.name.clone()
+    }
+
+    fn read<'a>(
+        &'a self,
+        address: &'a str,
+        version: &'a VersionRef,
+    ) -> BoxFuture<'a, Result<Option<Item>, BackendError>> {
         Box::pin(async move {
-            let set = self.variables.iter().filter(|(_, value)| !value.is_empty());
-            let mut names: Vec<String> = set
-                .filter_map(|(name, _)| name.to_str().map(str::to_owned))
-                .collect();
-            names.sort_unstable();
-            Ok(names)
+            if *version != VersionRef::Current {
+                return Err(self.unsupported("keep versions"));
+            }
+            let item = |value| Item {
+                payload: Payload::detect(value),
+                version: None,
+                stages: Vec::new(),
+                created: None,
+                expires_at: None,
+            };
+            Ok(self.find(address)?.map(item))
         })
+    }
+
+    fn page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, BackendError>> {
+        Box::pin(async move { Ok(pages::page(&self.names(), prefix, after, limit)) })
     }
 }
 
@@ -220,4 +265,23 @@ mod tests {
             "the file that A_FILE names: it is not a regular file"
         );
     }
+
+    #[test]
+    fn by_address_it_reads_and_lists_and_refuses_the_rest() {
+        let backend = backend(&[("A", b"1"), ("AB", b"2"), ("B", b"3")]);
+        let page = block_on(backend.page("A", None, 1)).unwrap();
+        assert_eq!(
+            (page.addresses, page.next),
+            (vec!["A".into()], Some("A".into()))
+        );
+        let item = block_on(backend.read("AB", &VersionRef::Current)).unwrap();
+        assert!(
+            item.unwrap()
+                .payload
+                .value
+                .ct_eq(&SecretValue::copy_from(b"2"))
+        );
+    }
+
+    strongroom_testkit::backend_contract!(contract, block_on, (Box::new(backend(&[])), ()));
 }

@@ -1,9 +1,6 @@
 //! Folders with a file per secret: `/run/secrets` of Docker, a mounted Kubernetes secret.
 
-use std::collections::HashSet;
 use std::fs;
-use std::io;
-use std::path::Path;
 use std::path::PathBuf;
 
 use rustix::fs::OFlags;
@@ -13,12 +10,24 @@ use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::Fetched;
+use strongroom_core::port::Item;
 use strongroom_core::port::Lookup;
+use strongroom_core::port::NewValue;
+use strongroom_core::port::Page;
+use strongroom_core::port::Removal;
+use strongroom_core::port::Stored;
+use strongroom_core::port::VersionRef;
+use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 
 use crate::file;
 use crate::file::ReadFileError;
-use crate::names;
+use crate::pages;
+use index::Index;
+use index::IndexError;
+
+mod index;
+mod write;
 
 /// Largest secret file, in bytes.
 pub const SECRET_FILE_BYTES_MAX: u64 = 1 << 20;
@@ -38,8 +47,14 @@ pub const FOLDER_DEPTH_MAX: usize = 8;
 ///
 /// The folder is read at every lookup, because mounted secrets are replaced while a program runs.
 /// A folder that is not there holds nothing.
+///
+/// By address, which is a file's path in the folder, only the exact path is found. A folder is
+/// read only unless it is [`Self::writable`]: `/run/secrets` belongs to who mounts it, and `set`
+/// writes to the first entry of a chain that takes it.
 pub struct FilesBackend {
     folder: PathBuf,
+    scheme: &'static str,
+    is_writable: bool,
 }
 
 impl FilesBackend {
@@ -48,39 +63,77 @@ impl FilesBackend {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
+            scheme: "files",
+            is_writable: false,
+        }
+    }
+
+    /// A backend for the credentials that systemd gave this service (`LoadCredential=` and the
+    /// like), in the folder that `CREDENTIALS_DIRECTORY` names.
+    #[must_use]
+    pub fn systemd(credentials_directory: impl Into<PathBuf>) -> Self {
+        Self {
+            scheme: "systemd",
+            ..Self::new(credentials_directory)
+        }
+    }
+
+    /// For a folder of the user's own: secrets are also written and removed, as private files that
+    /// are replaced whole. A folder that Kubernetes manages is still refused.
+    #[must_use]
+    pub fn writable(self) -> Self {
+        Self {
+            is_writable: true,
+            ..self
         }
     }
 
     fn get_one(&self, index: &Index, lookup: &Lookup) -> Result<Option<Fetched>, BackendError> {
-        let Some(found) = index.find(lookup).map_err(|two| {
-            let message = format!("{} fits both '{}' and '{}'", lookup.name, two.0, two.1);
-            self.error(BackendErrorKind::Malformed, message)
-        })?
-        else {
+        let Some(found) = self.find(index, lookup)? else {
             return Ok(None);
         };
-        match self.read(index, found) {
-            Ok(value) => Ok(Some(Fetched {
-                value,
-                version: None,
-                expires_at: None,
-            })),
-            // Replaced while we looked: Kubernetes swaps the folder that the links lead to.
-            Err((BackendErrorKind::Unreachable, _)) => self
-                .read(index, found)
-                .map(|value| {
-                    Some(Fetched {
-                        value,
-                        version: None,
-                        expires_at: None,
-                    })
-                })
-                .map_err(|(kind, message)| self.error(kind, message)),
-            Err((kind, message)) => Err(self.error(kind, message)),
-        }
+        let fetched = |value| Fetched {
+            value,
+            version: None,
+            expires_at: None,
+        };
+        Ok(Some(fetched(self.read_found(index, found)?)))
     }
 
-    fn read(&self, index: &Index, name: &str) -> Result<SecretValue, (BackendErrorKind, String)> {
+    fn find<'i>(&self, index: &'i Index, lookup: &Lookup) -> Result<Option<&'i str>, BackendError> {
+        index.find(lookup).map_err(|(one, other)| {
+            let message = format!("{} fits both '{one}' and '{other}'", lookup.name);
+            self.error(BackendErrorKind::Malformed, message)
+        })
+    }
+
+    fn get_at(&self, index: &Index, address: &str) -> Result<Option<Item>, BackendError> {
+        let Some(found) = index.at(address) else {
+            return Ok(None);
+        };
+        Ok(Some(Item {
+            payload: Payload::detect(self.read_found(index, found)?),
+            version: None,
+            stages: Vec::new(),
+            created: None,
+            expires_at: None,
+        }))
+    }
+
+    fn read_found(&self, index: &Index, name: &str) -> Result<SecretValue, BackendError> {
+        let read = match self.read_file(index, name) {
+            // Replaced while we looked: Kubernetes swaps the folder that the links lead to.
+            Err((BackendErrorKind::Unreachable, _)) => self.read_file(index, name),
+            read => read,
+        };
+        read.map_err(|(kind, message)| self.error(kind, message))
+    }
+
+    fn read_file(
+        &self,
+        index: &Index,
+        name: &str,
+    ) -> Result<SecretValue, (BackendErrorKind, String)> {
         let failed = |error: ReadFileError| {
             let kind = match error {
                 ReadFileError::Denied => BackendErrorKind::Denied,
@@ -131,16 +184,21 @@ impl FilesBackend {
 
 impl Backend for FilesBackend {
     fn scheme(&self) -> &'static str {
-        "files"
+        self.scheme
     }
 
     fn describe(&self) -> String {
-        format!("files:{}", self.folder.display())
+        format!("{}:{}", self.scheme, self.folder.display())
     }
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             list: true,
+            binary: true,
+            write: self.is_writable,
+            delete: self.is_writable,
+            cas: self.is_writable,
+            value_bytes_max: usize::try_from(SECRET_FILE_BYTES_MAX).ok(),
             ..Capabilities::default()
         }
     }
@@ -160,117 +218,90 @@ impl Backend for FilesBackend {
         })
     }
 
+    /// The file that is there already, whatever its spelling; else one called as the secret.
     fn set<'a>(
         &'a self,
-        _lookup: &'a Lookup,
-        _value: &'a SecretValue,
+        lookup: &'a Lookup,
+        value: &'a SecretValue,
     ) -> BoxFuture<'a, Result<(), BackendError>> {
-        let message = "a secret folder is written by who mounts it".to_owned();
-        Box::pin(async move { Err(self.error(BackendErrorKind::Unsupported, message)) })
+        Box::pin(async move {
+            let index = self.index()?;
+            let found = self.find(&index, lookup)?.unwrap_or(&lookup.name);
+            let value = NewValue::new(Payload::detect(value.clone()));
+            self.write_at(&index, found, &value).map(|_| ())
+        })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {
         Box::pin(async move { Ok(self.index()?.names) })
     }
-}
 
-/// The files of a folder, by their paths inside of it.
-struct Index {
-    root: PathBuf,
-    /// Sorted. Folders that are links leading out are here too, so that asking for what is in
-    /// them is refused and not "not found".
-    names: Vec<String>,
-}
-
-enum IndexError {
-    Read { name: String, error: ReadFileError },
-    TooMany,
-}
-
-impl Index {
-    fn read(folder: &Path) -> Result<Self, IndexError> {
-        let root = match fs::canonicalize(folder) {
-            Ok(root) => root,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self {
-                    root: folder.to_owned(),
-                    names: Vec::new(),
-                });
-            }
-            Err(error) => return Err(IndexError::read(folder.display().to_string(), &error)),
-        };
-        let mut index = Self {
-            root,
-            names: Vec::new(),
-        };
-        let mut seen = HashSet::from([index.root.clone()]);
-        let mut pending = vec![(folder.to_owned(), String::new(), 1)];
-        let mut count = 0;
-        while let Some((path, prefix, depth)) = pending.pop() {
-            let shown = || path.display().to_string();
-            let entries = fs::read_dir(&path).map_err(|error| IndexError::read(shown(), &error))?;
-            for entry in entries {
-                let entry = entry.map_err(|error| IndexError::read(shown(), &error))?;
-                count += 1;
-                if count > SECRET_FILES_MAX {
-                    return Err(IndexError::TooMany);
-                }
-                let file_name = entry.file_name();
-                let Some(own) = file_name.to_str().filter(|own| !own.starts_with('.')) else {
-                    continue;
-                };
-                let name = format!("{prefix}{own}");
-                // A link to nothing and a link out are found out when they are asked for.
-                let target = fs::canonicalize(entry.path()).ok();
-                let is_inside = target
-                    .as_ref()
-                    .is_some_and(|path| path.starts_with(&index.root));
-                let is_folder = target.as_ref().is_some_and(|path| path.is_dir());
-                match target {
-                    Some(target) if is_inside && is_folder => {
-                        if depth < FOLDER_DEPTH_MAX && seen.insert(target) {
-                            pending.push((entry.path(), format!("{name}/"), depth + 1));
-                        }
-                    }
-                    _ => index.names.push(name),
-                }
-            }
-        }
-        index.names.sort_unstable();
-        Ok(index)
+    fn address(&self, lookup: &Lookup) -> String {
+        let found = |index: &Index| self.find(index, lookup).ok().flatten().map(str::to_owned);
+        let found = self.index().ok().as_ref().and_then(found);
+        found.unwrap_or_else(|| lookup.name.clone())
     }
 
-    /// The file that fits best, or the two that fit equally well.
-    fn find(&self, lookup: &Lookup) -> Result<Option<&str>, (String, String)> {
-        for wanted in [&lookup.name, &lookup.path] {
-            if let Some(name) = self.names.iter().find(|name| *name == wanted) {
-                return Ok(Some(name));
+    fn health(&self) -> BoxFuture<'_, Result<String, BackendError>> {
+        Box::pin(async move {
+            if !self.folder.exists() {
+                return Ok("there is no such folder yet".to_owned());
             }
-        }
-        for wanted in [names::fold(&lookup.name), names::fold(&lookup.path)] {
-            let mut fitting = self.names.iter().filter(|name| names::fold(name) == wanted);
-            match (fitting.next(), fitting.next()) {
-                (Some(name), None) => return Ok(Some(name)),
-                (Some(one), Some(other)) => return Err((one.clone(), other.clone())),
-                (None, _) => {}
-            }
-        }
-        Ok(self.names.iter().map(String::as_str).find(|name| {
-            lookup
-                .path
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with('/'))
-                && fs::canonicalize(self.root.join(name)).is_ok_and(|path| path.is_dir())
-        }))
+            Ok(format!("{} files", self.index()?.names.len()))
+        })
     }
-}
 
-impl IndexError {
-    fn read(name: String, error: &io::Error) -> Self {
-        Self::Read {
-            name,
-            error: ReadFileError::new(error),
-        }
+    fn read<'a>(
+        &'a self,
+        address: &'a str,
+        version: &'a VersionRef,
+    ) -> BoxFuture<'a, Result<Option<Item>, BackendError>> {
+        Box::pin(async move {
+            if *version != VersionRef::Current {
+                return Err(self.unsupported("keep versions"));
+            }
+            self.get_at(&self.index()?, address)
+        })
+    }
+
+    fn read_many<'a>(
+        &'a self,
+        addresses: &'a [String],
+    ) -> BoxFuture<'a, Vec<Result<Option<Item>, BackendError>>> {
+        Box::pin(async move {
+            match self.index() {
+                Ok(index) => addresses
+                    .iter()
+                    .map(|address| self.get_at(&index, address))
+                    .collect(),
+                Err(error) => addresses.iter().map(|_| Err(error.clone())).collect(),
+            }
+        })
+    }
+
+    fn write<'a>(
+        &'a self,
+        address: &'a str,
+        value: &'a NewValue,
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
+        Box::pin(async move { self.write_at(&self.index()?, address, value) })
+    }
+
+    fn page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, BackendError>> {
+        Box::pin(async move { Ok(pages::page(&self.index()?.names, prefix, after, limit)) })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        address: &'a str,
+        _removal: Removal,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(async move { self.remove_at(&self.index()?, address) })
     }
 }
 

@@ -7,6 +7,14 @@
 //! | [`from_fernet_folder`] | a folder of Fernet `.enc` files | values with tags and times |
 //! | [`from_kubernetes`] | manifests, many in one file | values of `Secret`s, names elsewhere |
 //! | [`from_compose`] | a Docker Compose file | literal values, names of the rest |
+//! | [`from_compose_env`], [`from_docker_env`], [`from_shell`] | other readers' `.env` | values |
+//! | [`from_dotenvx`] | a `.env` file of dotenvx | values that are not encrypted |
+//! | [`from_doppler`], [`from_infisical_json`], [`from_yaml_map`] | exports | values |
+//! | [`from_vault_json`], [`from_aws_json`] | what their command lines print | values |
+//! | [`from_secretspec`], [`from_fnox`], [`from_varlock`] | manifests | declarations |
+//! | [`from_secrets_yaml`] | a resource's `secrets.yaml` | declarations |
+//!
+//! [`detect`] tells which of them a file is for, and why; [`Format::read`] reads it.
 //!
 //! A reader gives everything or an error; what it understood and could not take over is listed in
 //! [`Import::skipped`] with the reason, never dropped in silence. Nothing is written or changed.
@@ -18,21 +26,49 @@ use strongroom_core::secret::SecretValue;
 use strongroom_core::secret::Shape;
 use strongroom_core::time::Timestamp;
 
+use crate::dotenv;
 use crate::dotenv::DotenvError;
 use crate::dotenv::DotenvFile;
 use crate::file::ReadFileError;
+use crate::json::JsonError;
 
 mod compose;
+mod declared;
+mod dialects;
+mod exports;
 mod fernet_folder;
+mod format;
 mod kubernetes;
 mod secrets_json;
+mod secrets_yaml;
+mod toml_manifest;
+mod varlock;
 mod yaml;
 
 pub use compose::from_compose;
+pub use declared::Declared;
+pub use declared::Generated;
+pub use dialects::from_compose_env;
+pub use dialects::from_docker_env;
+pub use dialects::from_shell;
+pub use exports::from_aws_json;
+pub use exports::from_doppler;
+pub use exports::from_infisical_json;
+pub use exports::from_vault_json;
+pub use exports::from_yaml_map;
 pub use fernet_folder::FERNET_FILES_MAX;
 pub use fernet_folder::from_fernet_folder;
+pub use format::Detected;
+pub use format::FORMATS;
+pub use format::Format;
+pub use format::ParseFormatError;
+pub use format::detect;
 pub use kubernetes::from_kubernetes;
 pub use secrets_json::from_secrets_json;
+pub use secrets_yaml::from_secrets_yaml;
+pub use toml_manifest::from_fnox;
+pub use toml_manifest::from_secretspec;
+pub use varlock::from_varlock;
 
 /// Largest file to import from, in bytes.
 pub const IMPORT_BYTES_MAX: usize = 4 << 20;
@@ -44,6 +80,8 @@ pub struct Import {
     pub imported: Vec<Imported>,
     /// Names that something needs and whose values are elsewhere, in the order of the input.
     pub referenced: Vec<Referenced>,
+    /// What another tool's manifest declares, in the order of the input.
+    pub declared: Vec<Declared>,
     /// What could not be taken over, and why.
     pub skipped: Vec<Skipped>,
 }
@@ -135,6 +173,12 @@ pub enum SkipReason {
     Outside,
     /// It names another file, which has to be imported by itself.
     OtherFile,
+    /// Encrypted, with a key that is not at hand.
+    Encrypted,
+    /// A value that stands in another tool's manifest.
+    InManifest,
+    /// The other side did not give it out.
+    Refused,
 }
 
 impl fmt::Display for SkipReason {
@@ -148,6 +192,11 @@ impl fmt::Display for SkipReason {
             Self::Template => "is a template",
             Self::Outside => "stands outside of 'secrets'",
             Self::OtherFile => "names another file: import that by itself",
+            Self::Encrypted => {
+                "is encrypted by dotenvx: import what `dotenvx decrypt --stdout` prints"
+            }
+            Self::InManifest => "has its value in the manifest: it is not taken over from there",
+            Self::Refused => "was not given out by the other side",
         })
     }
 }
@@ -172,6 +221,10 @@ pub fn from_dotenv(bytes: &[u8]) -> Result<Import, ImportError> {
         if last_lines.get(entry.name.as_str()) != Some(&entry.line) {
             continue;
         }
+        if dotenv::is_encrypted(&entry.value) {
+            import.skip(entry.name.clone(), SkipReason::Encrypted);
+            continue;
+        }
         let mut imported = Imported::new(entry.name.clone(), entry.value.clone(), Shape::Text);
         imported.note = duplicates
             .get(&entry.name)
@@ -179,6 +232,46 @@ pub fn from_dotenv(bytes: &[u8]) -> Result<Import, ImportError> {
         import.imported.push(imported);
     }
     Ok(import)
+}
+
+/// Reads a `.env` file of dotenvx. Its private key is not asked for: dotenvx itself decrypts.
+///
+/// # Errors
+/// When the file cannot be parsed, or every value in it is encrypted.
+pub fn from_dotenvx(bytes: &[u8]) -> Result<Import, ImportError> {
+    let mut import = from_dotenv(bytes)?;
+    import
+        .imported
+        .retain(|one| !one.name.starts_with(DOTENVX_PUBLIC_KEY));
+    if import.imported.is_empty() && !import.skipped.is_empty() {
+        return Err(ImportError::Encrypted {
+            count: import.skipped.len(),
+        });
+    }
+    Ok(import)
+}
+
+/// What the variables begin with that hold dotenvx's public keys.
+const DOTENVX_PUBLIC_KEY: &str = "DOTENV_PUBLIC_KEY";
+
+/// Of a name that is there more than once the last counts, as it does for programs.
+fn last_of_each_name(import: &mut Import) {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for one in &import.imported {
+        *counts.entry(one.name.clone()).or_default() += 1;
+    }
+    let mut left = counts.clone();
+    import.imported.retain_mut(|one| {
+        let count = counts.get(&one.name).copied().unwrap_or(1);
+        let Some(more) = left.get_mut(&one.name) else {
+            return true;
+        };
+        *more -= 1;
+        if count > 1 {
+            one.note = Some(format!("assigned {count} times; the last one counts"));
+        }
+        *more == 0
+    });
 }
 
 /// Why nothing was imported.
@@ -191,6 +284,39 @@ pub enum ImportError {
     /// A `.env` file that cannot be parsed.
     #[error("{0}")]
     Dotenv(#[from] DotenvError),
+    /// Every value is encrypted by dotenvx.
+    #[error(
+        "all {count} values are encrypted by dotenvx: \
+         import what `dotenvx decrypt --stdout` prints"
+    )]
+    Encrypted {
+        /// How many there are.
+        count: usize,
+    },
+    /// Not UTF-8, or with a NUL.
+    #[error("{line}:{column}: not text in UTF-8")]
+    NotText {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+    },
+    /// A line that the tool whose file it is does not read either.
+    #[error("{line}:{column}: not a valid assignment")]
+    Line {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+    },
+    /// Not TOML.
+    #[error("{line}:{column}: not valid TOML")]
+    Toml {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+    },
     /// Not JSON, or cut off.
     #[error("{line}:{column}: not valid JSON")]
     Json {
@@ -268,6 +394,15 @@ pub enum ImportError {
     /// There is nothing to import in the folder.
     #[error("no .enc files")]
     Empty,
+}
+
+impl From<JsonError> for ImportError {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::Syntax { line, column } => Self::Json { line, column },
+            JsonError::Repeated { line, column } => Self::Duplicate { line, column },
+        }
+    }
 }
 
 #[cfg(test)]

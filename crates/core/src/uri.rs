@@ -139,6 +139,11 @@ impl BackendUri {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// All options with their values, as they stand.
+    pub fn options(&self) -> impl Iterator<Item = (String, String)> {
+        self.options.iter().cloned()
+    }
+
     /// The first option that is not in `known`: a backend refuses it, naming those it knows.
     #[must_use]
     pub fn unknown_option(&self, known: &[&str]) -> Option<&str> {

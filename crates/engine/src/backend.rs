@@ -1,21 +1,38 @@
 //! The store as a backend of a chain.
 
 use strongroom_core::path::SecretPath;
+use strongroom_core::port::Annotation;
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
+use strongroom_core::port::Details;
+use strongroom_core::port::Expected;
 use strongroom_core::port::Fetched;
+use strongroom_core::port::Item;
 use strongroom_core::port::Lookup;
+use strongroom_core::port::NewValue;
+use strongroom_core::port::Page;
+use strongroom_core::port::Removal;
 use strongroom_core::port::StorageError;
+use strongroom_core::port::Stored;
+use strongroom_core::port::VersionDetails;
+use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Timestamp;
 use strongroom_core::version::Provenance;
+use strongroom_core::version::VersionInfo;
+use strongroom_core::version::VersionState;
 
 use crate::context::OpContext;
 use crate::error::Error;
 use crate::secrets::Engine;
+use crate::secrets::MetadataPatch;
+use crate::secrets::Secret;
+use crate::secrets::VALUE_BYTES_MAX;
+use crate::secrets::Versions;
 use crate::secrets::WriteOptions;
 
 /// `store` in a chain: an engine, and on whose behalf it is asked.
@@ -23,6 +40,7 @@ pub struct StoreBackend {
     engine: Engine,
     context: OpContext,
     folder: String,
+    provenance: Provenance,
 }
 
 impl StoreBackend {
@@ -33,7 +51,36 @@ impl StoreBackend {
             engine,
             context,
             folder,
+            provenance: Provenance::Set,
         }
+    }
+
+    /// What is written by address is kept as imported from there.
+    #[must_use]
+    pub fn importing_from(self, from: &str) -> Self {
+        Self {
+            provenance: Provenance::Imported(from.to_owned()),
+            ..self
+        }
+    }
+}
+
+/// What the store can do as a backend.
+#[must_use]
+pub fn store_capabilities() -> Capabilities {
+    Capabilities {
+        write: true,
+        versions: true,
+        stages: false,
+        list: true,
+        delete: true,
+        restore: true,
+        cas: true,
+        description: true,
+        tags: true,
+        binary: true,
+        rotate: false,
+        value_bytes_max: Some(VALUE_BYTES_MAX),
     }
 }
 
@@ -43,9 +90,107 @@ fn backend_error(error: &Error) -> BackendError {
             BackendErrorKind::Damaged
         }
         Error::Storage(_) | Error::Contended { .. } => BackendErrorKind::Unreachable,
+        Error::VersionMismatch { .. } | Error::AlreadyExists { .. } | Error::NotFound { .. } => {
+            BackendErrorKind::Conflict
+        }
+        Error::Invalid { .. } | Error::LimitExceeded { .. } => BackendErrorKind::Invalid,
         _ => BackendErrorKind::Malformed,
     };
     BackendError::new(kind, "store", error.to_string())
+}
+
+fn path_of(address: &str) -> Result<SecretPath, BackendError> {
+    address.parse().map_err(|error| {
+        let message = format!("the address is no path: {error}");
+        BackendError::new(BackendErrorKind::Invalid, "store", message)
+    })
+}
+
+fn item_of(secret: Secret) -> Item {
+    Item {
+        payload: secret.payload,
+        version: Some(secret.version.number.to_string()),
+        stages: secret.version.stages,
+        created: Some(secret.version.created),
+        expires_at: secret.metadata.expires_at,
+    }
+}
+
+fn patch_of(annotation: &Annotation) -> MetadataPatch {
+    MetadataPatch {
+        description: annotation.description.clone(),
+        tags: annotation.tags.clone(),
+        ..MetadataPatch::default()
+    }
+}
+
+/// What is there, where nothing that can be read is the same as nothing.
+fn if_there<T>(result: Result<T, Error>) -> Result<Option<T>, BackendError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::NotFound { .. } | Error::Gone { .. }) => Ok(None),
+        Err(error) => Err(backend_error(&error)),
+    }
+}
+
+impl StoreBackend {
+    /// The version a reference means; `None` when there is none such.
+    fn number_of(&self, version: &VersionRef) -> Result<Option<Option<u64>>, BackendError> {
+        match version {
+            VersionRef::Current => Ok(Some(None)),
+            VersionRef::Id(id) => Ok(id.parse().ok().map(Some)),
+            VersionRef::Stage(_) => Err(self.unsupported("read a version by its stage")),
+        }
+    }
+
+    /// The version that must be current for a write to happen, as the engine counts it.
+    async fn cas_of(
+        &self,
+        path: &SecretPath,
+        expected: &Expected,
+    ) -> Result<Option<u64>, BackendError> {
+        let conflict = |message: &str| {
+            let message = format!("{path} {message}");
+            Err(BackendError::new(
+                BackendErrorKind::Conflict,
+                "store",
+                message,
+            ))
+        };
+        match expected {
+            Expected::Any => Ok(None),
+            Expected::Version(id) => match id.parse() {
+                Ok(number) if number > 0 => Ok(Some(number)),
+                _ => conflict("has no such version"),
+            },
+            Expected::Absent => {
+                let described = if_there(self.engine.describe(path).await)?;
+                match described.and_then(|mut described| described.versions.pop()) {
+                    None => Ok(Some(0)),
+                    Some(newest) if newest.state == VersionState::Live => {
+                        conflict("is in the store already")
+                    }
+                    Some(newest) => Ok(Some(newest.number)),
+                }
+            }
+        }
+    }
+}
+
+fn version_details(info: VersionInfo) -> VersionDetails {
+    VersionDetails {
+        id: info.number.to_string(),
+        stages: info.stages,
+        created: Some(info.created),
+        state: info.state,
+    }
+}
+
+fn removed_at(newest: Option<&VersionInfo>) -> Option<Timestamp> {
+    match newest?.state {
+        VersionState::Deleted { at } => Some(at),
+        _ => None,
+    }
 }
 
 impl Backend for StoreBackend {
@@ -58,13 +203,7 @@ impl Backend for StoreBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            write: true,
-            versions: true,
-            list: true,
-            delete: true,
-            ..Capabilities::default()
-        }
+        store_capabilities()
     }
 
     fn get_many<'a>(
@@ -122,6 +261,166 @@ impl Backend for StoreBackend {
                     .map_or(entry.path.clone(), str::to_owned)
             });
             Ok(names.collect())
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        address: &'a str,
+        version: &'a VersionRef,
+    ) -> BoxFuture<'a, Result<Option<Item>, BackendError>> {
+        Box::pin(async move {
+            let path = path_of(address)?;
+            let Some(number) = self.number_of(version)? else {
+                return Ok(None);
+            };
+            let read = self.engine.read(&self.context, &path, number).await;
+            Ok(if_there(read)?.map(item_of))
+        })
+    }
+
+    fn read_many<'a>(
+        &'a self,
+        addresses: &'a [String],
+    ) -> BoxFuture<'a, Vec<Result<Option<Item>, BackendError>>> {
+        Box::pin(async move {
+            let parsed: Vec<_> = addresses.iter().map(|address| path_of(address)).collect();
+            let paths: Vec<SecretPath> = parsed.iter().flatten().cloned().collect();
+            let found = match self.engine.read_many(&self.context, &paths).await {
+                Ok(found) => found,
+                Err(error) => {
+                    let failed = addresses.iter().map(|_| Err(backend_error(&error)));
+                    return failed.collect();
+                }
+            };
+            let mut found = found.into_iter();
+            let results = parsed.into_iter().map(|path| {
+                path?;
+                match found.next() {
+                    Some(Ok(secret)) => Ok(secret.map(item_of)),
+                    Some(Err(error)) => Err(backend_error(&error)),
+                    None => Ok(None),
+                }
+            });
+            results.collect()
+        })
+    }
+
+    fn write<'a>(
+        &'a self,
+        address: &'a str,
+        value: &'a NewValue,
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
+        Box::pin(async move {
+            let path = path_of(address)?;
+            let mut options = WriteOptions::new(self.provenance.clone());
+            options.cas = self.cas_of(&path, &value.expected).await?;
+            options.metadata = patch_of(&value.annotation);
+            let written = self
+                .engine
+                .write(&self.context, &path, &value.payload, &options)
+                .await
+                .map_err(|error| backend_error(&error))?;
+            Ok(Stored {
+                version: Some(written.version.to_string()),
+                is_new: written.is_new,
+            })
+        })
+    }
+
+    fn page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, BackendError>> {
+        Box::pin(async move {
+            let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let entries = self
+                .engine
+                .list_recursive(&self.context, folder)
+                .await
+                .map_err(|error| backend_error(&error))?;
+            let is_wanted =
+                |path: &str| path.starts_with(prefix) && after.is_none_or(|after| path > after);
+            let mut addresses = entries
+                .into_iter()
+                .filter(|entry| entry.is_live && is_wanted(&entry.path))
+                .map(|entry| entry.path);
+            let page: Vec<String> = addresses.by_ref().take(limit).collect();
+            let next = addresses.next().and_then(|_| page.last().cloned());
+            Ok(Page {
+                addresses: page,
+                next,
+            })
+        })
+    }
+
+    fn details<'a>(
+        &'a self,
+        address: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Details>, BackendError>> {
+        Box::pin(async move {
+            let path = path_of(address)?;
+            let described = if_there(self.engine.describe(&path).await)?;
+            Ok(described.map(|described| Details {
+                description: described.metadata.description,
+                tags: described.metadata.tags,
+                created: Some(described.metadata.created),
+                updated: Some(described.metadata.updated),
+                removed: removed_at(described.versions.last()),
+                versions: described
+                    .versions
+                    .into_iter()
+                    .map(version_details)
+                    .collect(),
+                rotates_at: None,
+            }))
+        })
+    }
+
+    fn annotate<'a>(
+        &'a self,
+        address: &'a str,
+        annotation: &'a Annotation,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(async move {
+            let path = path_of(address)?;
+            self.engine
+                .tag(&self.context, &path, &patch_of(annotation))
+                .await
+                .map_err(|error| backend_error(&error))
+        })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        address: &'a str,
+        removal: Removal,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(async move {
+            let path = path_of(address)?;
+            let removed = match removal {
+                Removal::Final => {
+                    let removed = self.engine.remove(&self.context, &path).await;
+                    if_there(removed)?.is_some()
+                }
+                Removal::Recoverable => {
+                    let newest = Versions::Newest;
+                    let deleted = self.engine.delete(&self.context, &path, &newest).await;
+                    if_there(deleted)?.is_some_and(|numbers| !numbers.is_empty())
+                }
+            };
+            Ok(removed)
+        })
+    }
+
+    fn restore<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(async move {
+            let path = path_of(address)?;
+            let newest = Versions::Newest;
+            let restored = self.engine.undelete(&self.context, &path, &newest).await;
+            Ok(if_there(restored)?.is_some_and(|numbers| !numbers.is_empty()))
         })
     }
 }

@@ -9,9 +9,12 @@ pub mod backend;
 pub mod context;
 pub mod error;
 mod folder;
+pub mod migrate;
 mod record;
 pub mod resolve;
 pub mod secrets;
+pub mod sync;
+pub mod transfer;
 pub mod verify;
 
 pub use error::Error;

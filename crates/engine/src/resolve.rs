@@ -1,5 +1,6 @@
 //! From declarations and a chain of backends to values, with every problem in one report.
 
+mod ask;
 mod checks;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,20 @@ pub struct Link {
     pub backend: Box<dyn Backend>,
     /// Its failures count as "not found".
     pub is_optional: bool,
+    /// It is asked over a network: at the same time as the others of its kind, after the local
+    /// ones, and only for what no earlier local link has.
+    pub is_remote: bool,
+}
+
+/// When a chain goes on to its next link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fallback {
+    /// Only where the secret is not found: a failure stops with its cause.
+    #[default]
+    NotFound,
+    /// Also where a backend fails. The failure is told, and it counts if no later link has the
+    /// secret: it never becomes "not found".
+    OnError,
 }
 
 /// What to do about values that can be generated and are not there.
@@ -46,6 +61,8 @@ pub struct Request<'a> {
     pub allow_placeholders: &'a [String],
     /// Whether missing values are generated.
     pub generate: Generate,
+    /// When a chain goes on to its next link.
+    pub fallback: Fallback,
     /// What other profiles hold, for strict profiles.
     pub elsewhere: Option<&'a Elsewhere<'a>>,
     /// Randomness for generators.
@@ -185,6 +202,8 @@ pub struct Resolution<'a> {
     pub problems: Vec<Problem>,
     /// Backends that failed, each once.
     pub failures: Vec<BackendError>,
+    /// Backends that failed where a later link had what was asked for, each once.
+    pub tolerated: Vec<BackendError>,
 }
 
 impl Resolution<'_> {
@@ -224,13 +243,19 @@ pub async fn resolve<'a>(request: &Request<'a>, chain: &[Link]) -> Resolution<'a
         chain,
         failures: Vec::new(),
         failed: BTreeSet::new(),
+        suspended: BTreeMap::new(),
+        tolerated: Vec::new(),
     };
     search.ask_chain(&mut secrets).await;
     search.ask_fallbacks(&mut secrets).await;
+    search.judge_suspended(&secrets);
     search.use_defaults(&mut secrets);
     let mut problems = search.generate(&mut secrets).await;
     let Search {
-        failures, failed, ..
+        failures,
+        failed,
+        tolerated,
+        ..
     } = search;
     let looked_in: Vec<String> = chain.iter().map(|link| link.backend.describe()).collect();
     for secret in &mut secrets {
@@ -243,6 +268,7 @@ pub async fn resolve<'a>(request: &Request<'a>, chain: &[Link]) -> Resolution<'a
         secrets,
         problems,
         failures,
+        tolerated,
     }
 }
 
@@ -251,27 +277,12 @@ struct Search<'r, 'a> {
     chain: &'r [Link],
     failures: Vec<BackendError>,
     failed: BTreeSet<String>,
+    /// Failures that count only if no later link has the secret.
+    suspended: BTreeMap<String, BackendError>,
+    tolerated: Vec<BackendError>,
 }
 
 impl Search<'_, '_> {
-    async fn ask_chain(&mut self, secrets: &mut [Resolved<'_>]) {
-        for link in self.chain {
-            let waiting = self.waiting(secrets);
-            if waiting.is_empty() {
-                return;
-            }
-            let lookups: Vec<Lookup> = waiting
-                .iter()
-                .map(|at| self.lookup(secrets[*at].declaration))
-                .collect();
-            let answers = link.backend.get_many(&lookups).await;
-            for (at, answer) in waiting.into_iter().zip(answers) {
-                let origin = Origin::Backend(link.backend.describe());
-                self.take(&mut secrets[at], answer, origin, link.is_optional);
-            }
-        }
-    }
-
     async fn ask_fallbacks(&mut self, secrets: &mut [Resolved<'_>]) {
         let Some(link) = self
             .chain
@@ -391,19 +402,31 @@ impl Search<'_, '_> {
             // An empty value is no value: templates of .env files are full of them.
             Ok(_) => {}
             Err(_) if is_optional => {}
+            Err(error) if self.request.fallback == Fallback::OnError => {
+                let name = secret.declaration.name.clone();
+                self.suspended.entry(name).or_insert(error);
+            }
             Err(error) => self.fail(&secret.declaration.name, error),
+        }
+    }
+
+    /// A backend's failure is told where another had the value, and counts where none had.
+    fn judge_suspended(&mut self, secrets: &[Resolved<'_>]) {
+        for (name, error) in std::mem::take(&mut self.suspended) {
+            let secret = secrets
+                .iter()
+                .find(|secret| secret.declaration.name == name);
+            if secret.is_some_and(|secret| secret.value.is_some()) {
+                push_once(&mut self.tolerated, error);
+            } else {
+                self.fail(&name, error);
+            }
         }
     }
 
     fn fail(&mut self, name: &str, error: BackendError) {
         self.failed.insert(name.to_owned());
-        let is_known = self
-            .failures
-            .iter()
-            .any(|known| known.backend == error.backend && known.message == error.message);
-        if !is_known {
-            self.failures.push(error);
-        }
+        push_once(&mut self.failures, error);
     }
 
     fn lookup(&self, declaration: &Declaration) -> Lookup {
@@ -412,6 +435,14 @@ impl Search<'_, '_> {
             &self.request.profile.name,
             declaration,
         )
+    }
+}
+
+fn push_once(errors: &mut Vec<BackendError>, error: BackendError) {
+    let is_same =
+        |known: &BackendError| known.backend == error.backend && known.message == error.message;
+    if !errors.iter().any(is_same) {
+        errors.push(error);
     }
 }
 

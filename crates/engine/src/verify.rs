@@ -74,6 +74,8 @@ impl Engine {
         }
         let read = self.verify_audit(&mut report, &mut seen).await;
         report.note_damage("the audit log", read)?;
+        let read = self.verify_journals(&mut report, &mut seen).await;
+        report.note_damage("the journal of migrations", read)?;
         let read = self.verify_strays(&mut report, &seen).await;
         report.note_damage("the store", read)?;
         Ok(report)
@@ -203,6 +205,22 @@ impl Engine {
             report.problems.push(Problem {
                 what: "the audit log".into(),
                 detail,
+            });
+        }
+        Ok(())
+    }
+
+    async fn verify_journals(
+        &self,
+        report: &mut Report,
+        seen: &mut HashSet<RecordId>,
+    ) -> Result<(), Error> {
+        let (ids, closed) = crate::migrate::open_all(self).await?;
+        seen.extend(ids);
+        if closed > 0 {
+            report.problems.push(Problem {
+                what: "the journal of migrations".into(),
+                detail: format!("{closed} of its records do not open"),
             });
         }
         Ok(())

@@ -5,8 +5,12 @@ use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
+use strongroom_core::port::Details;
 use strongroom_core::port::Fetched;
+use strongroom_core::port::Item;
 use strongroom_core::port::Lookup;
+use strongroom_core::port::Page;
+use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
 
 /// `store` in a chain when there is no store yet and the command makes none.
@@ -23,13 +27,7 @@ impl Backend for AbsentStore {
 
     /// Those of the store that the first write makes.
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            write: true,
-            versions: true,
-            list: true,
-            delete: true,
-            ..Capabilities::default()
-        }
+        strongroom_engine::backend::store_capabilities()
     }
 
     fn get_many<'a>(
@@ -55,5 +53,29 @@ impl Backend for AbsentStore {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn read<'a>(
+        &'a self,
+        _address: &'a str,
+        _version: &'a VersionRef,
+    ) -> BoxFuture<'a, Result<Option<Item>, BackendError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn page<'a>(
+        &'a self,
+        _prefix: &'a str,
+        _after: Option<&'a str>,
+        _limit: usize,
+    ) -> BoxFuture<'a, Result<Page, BackendError>> {
+        Box::pin(std::future::ready(Ok(Page::default())))
+    }
+
+    fn details<'a>(
+        &'a self,
+        _address: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Details>, BackendError>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 }

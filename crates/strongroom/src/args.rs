@@ -112,6 +112,10 @@ impl Global {
 pub(crate) enum Command {
     Init(commands::init::InitArgs),
     Import(commands::import::ImportArgs),
+    Migrate(commands::migrate::MigrateArgs),
+    Sync(commands::sync::SyncArgs),
+    Backup(commands::backup::BackupArgs),
+    Restore(commands::backup::RestoreArgs),
     Set(commands::set::SetArgs),
     Get(commands::get::GetArgs),
     List(commands::list::ListArgs),

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use strongroom_core::port::Variables;
+
 /// A copy of the environment, taken at start.
 pub(crate) struct Environment {
     variables: Vec<(OsString, OsString)>,
@@ -19,6 +21,13 @@ impl Environment {
     /// All variables.
     pub(crate) fn variables(&self) -> &[(OsString, OsString)] {
         &self.variables
+    }
+
+    /// Those that are text, for backends that take their settings from the environment.
+    pub(crate) fn for_backends(&self) -> Variables {
+        let text = self.variables.iter();
+        let text = text.filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)));
+        Variables::new(text)
     }
 
     /// A variable that is set and not empty.

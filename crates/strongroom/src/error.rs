@@ -5,6 +5,8 @@ use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::StorageError;
 use strongroom_engine::Error as EngineError;
+use strongroom_engine::migrate::MigrateError;
+use strongroom_engine::transfer::backup::BackupError;
 use strongroom_store::embedded::OpenStoreError;
 
 /// Fixed exit codes.
@@ -18,6 +20,7 @@ pub(crate) enum Kind {
     Conflict,
     Locked,
     Unreachable,
+    Findings,
     Interrupted,
     /// The code that shells give for a command that cannot be started.
     Child(u8),
@@ -34,6 +37,7 @@ impl Kind {
             Self::Conflict => 6,
             Self::Locked => 7,
             Self::Unreachable => 8,
+            Self::Findings => 10,
             Self::Interrupted => 130,
             Self::Child(code) => code,
         }
@@ -196,20 +200,55 @@ impl From<ParsePathError> for CommandError {
 
 impl From<BackendError> for CommandError {
     fn from(error: BackendError) -> Self {
-        Self::new(
+        let failed = Self::new(
             backend_kind(error.kind),
             backend_code(error.kind),
             error.to_string(),
-        )
+        );
+        match error.hint {
+            Some(hint) => failed.hint(hint),
+            None => failed,
+        }
+    }
+}
+
+impl From<MigrateError> for CommandError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Store(error) => error.into(),
+            MigrateError::Backend(error) => error.into(),
+            MigrateError::NotFound { .. } => {
+                Self::new(Kind::NotFound, "migrate.not_found", error.to_string())
+                    .hint("strongroom migrate status lists them")
+            }
+            MigrateError::Ambiguous { .. } => {
+                Self::usage(error.to_string()).hint("strongroom migrate status shows the whole ids")
+            }
+            error => Self::new(Kind::Conflict, "migrate.taken_over", error.to_string()),
+        }
+    }
+}
+
+impl From<BackupError> for CommandError {
+    fn from(error: BackupError) -> Self {
+        let message = format!("the backup cannot be used: {error}");
+        match error {
+            BackupError::Locked(_) => Self::new(Kind::Locked, "backup.locked", message),
+            BackupError::TooLarge => Self::usage(message),
+            _ => Self::new(Kind::Validation, "backup.damaged", message)
+                .hint("nothing was written; use another copy of it"),
+        }
     }
 }
 
 pub(crate) fn backend_kind(kind: BackendErrorKind) -> Kind {
     match kind {
         BackendErrorKind::Denied => Kind::Denied,
-        BackendErrorKind::Unreachable => Kind::Unreachable,
+        BackendErrorKind::Unreachable | BackendErrorKind::Throttled => Kind::Unreachable,
         BackendErrorKind::Sealed => Kind::Locked,
-        BackendErrorKind::Malformed => Kind::Validation,
+        BackendErrorKind::Malformed | BackendErrorKind::Invalid => Kind::Validation,
+        BackendErrorKind::Conflict => Kind::Conflict,
+        BackendErrorKind::Misconfigured => Kind::Usage,
         _ => Kind::Failed,
     }
 }
@@ -221,6 +260,11 @@ pub(crate) fn backend_code(kind: BackendErrorKind) -> &'static str {
         BackendErrorKind::Sealed => "backend.sealed",
         BackendErrorKind::Malformed => "backend.malformed",
         BackendErrorKind::Unsupported => "backend.unsupported",
+        BackendErrorKind::Throttled => "backend.throttled",
+        BackendErrorKind::Invalid => "backend.invalid",
+        BackendErrorKind::Conflict => "backend.conflict",
+        BackendErrorKind::Damaged => "backend.damaged",
+        BackendErrorKind::Misconfigured => "backend.misconfigured",
         _ => "backend.failed",
     }
 }

@@ -3,9 +3,11 @@
 mod absent_store;
 mod app;
 mod args;
+mod chain;
 mod child;
 mod commands;
 mod config;
+mod detect;
 mod env;
 mod error;
 mod hardening;
@@ -14,8 +16,11 @@ mod keyfile;
 mod manifest_text;
 mod oskeyring;
 mod output;
+mod progress;
 mod project;
+mod runtime;
 mod session;
+mod side;
 mod ui;
 mod usage;
 
@@ -72,6 +77,10 @@ fn dispatch(app: &App, command: &Command) -> Result<u8, CommandError> {
         Command::Run(args) => return commands::run::run(app, args),
         Command::Init(args) => commands::init::run(app, args),
         Command::Import(args) => commands::import::run(app, args),
+        Command::Migrate(args) => commands::migrate::run(app, args),
+        Command::Sync(args) => commands::sync::run(app, args),
+        Command::Backup(args) => commands::backup::run(app, args),
+        Command::Restore(args) => commands::backup::restore(app, args),
         Command::Set(args) => commands::set::run(app, args),
         Command::Get(args) => commands::get::run(app, args),
         Command::List(args) => commands::list::run(app, args),
@@ -103,6 +112,10 @@ impl Command {
         match self {
             Self::Init(_) => "init",
             Self::Import(_) => "import",
+            Self::Migrate(_) => "migrate",
+            Self::Sync(_) => "sync",
+            Self::Backup(_) => "backup",
+            Self::Restore(_) => "restore",
             Self::Set(_) => "set",
             Self::Get(_) => "get",
             Self::List(_) => "list",

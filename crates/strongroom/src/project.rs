@@ -1,22 +1,25 @@
 //! The project at hand: its manifest, the profile, and the chain of backends.
 
+use std::cell::LazyCell;
 use std::path::Path;
 use std::path::PathBuf;
 
-use strongroom_backends::dotenv::DotenvBackend;
-use strongroom_backends::env::EnvBackend;
-use strongroom_backends::files::FilesBackend;
 use strongroom_core::manifest;
 use strongroom_core::manifest::Manifest;
 use strongroom_core::manifest::Profile;
 use strongroom_core::manifest::Source;
 use strongroom_core::path::SecretPath;
+use strongroom_core::port::Backend;
+use strongroom_core::port::Capabilities;
+use strongroom_core::port::Lookup;
 use strongroom_core::registry::Declaration;
-use strongroom_engine::backend::StoreBackend;
 use strongroom_engine::resolve::Link;
+use strongroom_engine::transfer::names::variable_of_path;
 
-use crate::absent_store::AbsentStore;
 use crate::app::App;
+use crate::chain;
+use crate::chain::Opener;
+use crate::detect::Chain;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::session::Session;
@@ -25,8 +28,6 @@ use crate::session::Session;
 pub(crate) const MANIFEST_NAME: &str = "strongroom.toml";
 /// The file beside it that overrides it and is not committed.
 pub(crate) const LOCAL_NAME: &str = "strongroom.local.toml";
-/// The chain when the manifest writes none.
-const CHAIN_DEFAULT: [&str; 2] = ["store", "env"];
 
 /// A manifest that was found, and the profile that is active.
 pub(crate) struct Project {
@@ -35,7 +36,12 @@ pub(crate) struct Project {
     pub(crate) path: PathBuf,
     pub(crate) notices: Vec<manifest::Problem>,
     pub(crate) profile_from: &'static str,
+    /// The active profile's chain, and why it is this.
+    pub(crate) chain: LazyChain,
 }
+
+/// Found when it is asked for: looking for credentials may take a while.
+type LazyChain = LazyCell<Chain, Box<dyn FnOnce() -> Chain>>;
 
 /// The manifest's problems.
 pub(crate) fn manifest_error(problems: &[manifest::Problem]) -> CommandError {
@@ -117,8 +123,14 @@ pub(crate) fn from_text(app: &App, path: &Path, text: &str) -> Result<Project, C
         Manifest::parse(&sources).map_err(|problems| manifest_error(&problems))?;
     let (wanted, profile_from) = wanted_profile(app, &manifest);
     let profile = profile(&manifest, &wanted)?.clone();
+    let written = profile.chain.clone();
+    let variables = app.environment.for_backends();
+    let chain = LazyCell::new(
+        Box::new(move || Chain::of(&variables, written)) as Box<dyn FnOnce() -> Chain>
+    );
     Ok(Project {
         manifest,
+        chain,
         profile,
         path: path.to_owned(),
         notices,
@@ -169,17 +181,27 @@ fn read(path: &Path) -> Result<String, CommandError> {
 }
 
 impl Project {
-    /// The entries of the active profile's chain, and why they are these.
-    pub(crate) fn chain(&self) -> (Vec<String>, &'static str) {
-        match &self.profile.chain {
-            Some(chain) => (chain.clone(), "the manifest"),
-            None => (CHAIN_DEFAULT.map(str::to_owned).to_vec(), "the default"),
-        }
+    pub(crate) fn uses_store(&self) -> bool {
+        let entries = self.chain.entries.iter();
+        // An entry that migrates writes to the store.
+        let mut entries = entries.map(|entry| (scheme_of(entry), entry.contains("migrate=")));
+        entries.any(|(scheme, migrates)| scheme == "store" || migrates)
     }
 
-    pub(crate) fn uses_store(&self) -> bool {
-        let (chain, _) = self.chain();
-        chain.iter().any(|entry| scheme_of(entry) == "store")
+    /// True when an entry of the chain moves what is read from it.
+    pub(crate) fn migrates(&self) -> bool {
+        let entries = self.chain.parsed().unwrap_or_default();
+        entries.iter().any(|entry| entry.migrates)
+    }
+
+    /// What backends of this project are opened with.
+    pub(crate) fn opener<'o>(&self, app: &'o App, session: Option<&'o Session>) -> Opener<'o> {
+        Opener {
+            app,
+            session,
+            folder: self.manifest.folder(&self.profile.name),
+            base: chain::base_of(Some(&self.path)),
+        }
     }
 
     /// The backends of the chain. Without a session, `store` is a place without secrets.
@@ -188,55 +210,71 @@ impl Project {
         app: &App,
         session: Option<&Session>,
     ) -> Result<Vec<Link>, CommandError> {
-        let (chain, _) = self.chain();
-        let mut links = Vec::with_capacity(chain.len());
-        for entry in &chain {
-            links.push(self.link(app, session, entry)?);
-        }
-        Ok(links)
+        let opener = self.opener(app, session);
+        let entries = self.chain.parsed()?;
+        let links = entries.iter().map(|entry| {
+            Ok(Link {
+                backend: opener.open(entry)?,
+                is_optional: entry.is_optional,
+                is_remote: !entry.is_local(),
+            })
+        });
+        links.collect()
     }
 
-    fn link(
+    /// The first backend of the chain, from the front, that can do something.
+    pub(crate) fn first_with(
         &self,
         app: &App,
-        session: Option<&Session>,
-        entry: &str,
-    ) -> Result<Link, CommandError> {
-        let (address, is_optional) = split_options(entry)?;
-        let (scheme, rest) = address.split_once(':').unwrap_or((address, ""));
-        let backend: Box<dyn strongroom_core::port::Backend> = match scheme {
-            "store" => match session {
-                Some(session) => Box::new(StoreBackend::new(
-                    session.engine.clone(),
-                    session.context.clone(),
-                    self.manifest.folder(&self.profile.name),
-                )),
-                None => Box::new(AbsentStore),
-            },
-            "env" => Box::new(EnvBackend::new(app.environment.variables().to_vec())),
-            "dotenv" => {
-                let file = if rest.is_empty() { ".env" } else { rest };
-                Box::new(DotenvBackend::new(self.beside(file), file))
+        is_wanted: impl Fn(Capabilities) -> bool,
+    ) -> Result<Box<dyn Backend>, CommandError> {
+        let opener = self.opener(app, None);
+        for entry in self.chain.parsed()? {
+            let backend = opener.open(&entry)?;
+            if is_wanted(backend.capabilities()) {
+                return Ok(backend);
             }
-            "files" => {
-                let folder = if rest.is_empty() {
-                    "/run/secrets"
-                } else {
-                    rest
-                };
-                Box::new(FilesBackend::new(self.beside(folder)))
-            }
-            _ => return Err(unknown_scheme(entry, scheme)),
-        };
-        Ok(Link {
-            backend,
-            is_optional,
-        })
+        }
+        let chain = self.chain.entries.join(" → ");
+        let message = format!("no backend of the chain can do that: {chain}");
+        Err(CommandError::new(
+            Kind::Failed,
+            "backend.unsupported",
+            message,
+        ))
     }
 
-    /// Paths in a chain are relative to the manifest.
-    fn beside(&self, path: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new(".")).join(path)
+    /// True when `set` writes to the store: it is the first of the chain that can be written.
+    pub(crate) fn writes_to_store(&self, app: &App) -> Result<bool, CommandError> {
+        let opener = self.opener(app, None);
+        for entry in self.chain.parsed()? {
+            if entry.scheme() == "store" || entry.migrates {
+                return Ok(true);
+            }
+            if opener.open(&entry)?.capabilities().write {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What a backend is asked for on behalf of a place, declared or not.
+    pub(crate) fn lookup_of(&self, place: &Place<'_>) -> Lookup {
+        if let Some(declaration) = place.declaration {
+            return strongroom_engine::resolve::lookup(
+                &self.manifest,
+                &self.profile.name,
+                declaration,
+            );
+        }
+        let folder = format!("{}/", self.manifest.folder(&self.profile.name));
+        let path = place.path.as_str();
+        let path = path.strip_prefix(&folder).unwrap_or(path).to_owned();
+        Lookup {
+            name: variable_of_path(&path),
+            path,
+            place: place.path.clone(),
+        }
     }
 
     /// What a person means who writes a name or path.
@@ -302,43 +340,4 @@ fn parse_path(text: &str) -> Result<SecretPath, CommandError> {
 
 fn scheme_of(entry: &str) -> &str {
     entry.split([':', '?']).next().unwrap_or(entry)
-}
-
-/// Cuts `?optional=…` off a chain entry.
-fn split_options(entry: &str) -> Result<(&str, bool), CommandError> {
-    let Some((address, options)) = entry.split_once('?') else {
-        return Ok((entry, false));
-    };
-    let mut is_optional = false;
-    for option in options.split('&') {
-        match option.split_once('=').unwrap_or((option, "true")) {
-            ("optional", value) => {
-                is_optional = strongroom_core::format::parse_bool(value).ok_or_else(|| {
-                    CommandError::usage(format!("chain entry {address}: optional is a boolean"))
-                })?;
-            }
-            (key, _) => {
-                let message = format!("chain entry {address}: the option {key} is not known");
-                return Err(CommandError::usage(message).hint("known: optional=true"));
-            }
-        }
-    }
-    Ok((address, is_optional))
-}
-
-fn unknown_scheme(entry: &str, scheme: &str) -> CommandError {
-    const KNOWN: [&str; 4] = ["store", "dotenv", "env", "files"];
-    const PLANNED: [&str; 9] = [
-        "aws", "vault", "gcp", "azure", "k8s", "keyring", "age", "sops", "exec",
-    ];
-    if PLANNED.contains(&scheme) {
-        let message = format!("chain entry {entry}: this version cannot talk to {scheme} yet");
-        return CommandError::new(Kind::Unreachable, "backend.not_built", message)
-            .hint(format!("it knows {}", KNOWN.join(", ")));
-    }
-    let error = CommandError::usage(format!("chain entry {entry}: {scheme} is no backend"));
-    match manifest::did_you_mean(scheme, KNOWN) {
-        Some(near) => error.hint(format!("did you mean {near}?")),
-        None => error.hint(format!("known: {}", KNOWN.join(", "))),
-    }
 }

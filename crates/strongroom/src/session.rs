@@ -99,6 +99,15 @@ pub(crate) fn open_or_create(app: &App) -> Result<Session, CommandError> {
     }
 }
 
+/// For a command that may only look: opens the store if there is one, and makes one only if the
+/// command writes.
+pub(crate) fn open_for(app: &App, writes: bool) -> Result<Option<Session>, CommandError> {
+    match writes {
+        true => open_or_create(app).map(Some),
+        false => open_if_there(app),
+    }
+}
+
 /// Opens the store if there is one.
 pub(crate) fn open_if_there(app: &App) -> Result<Option<Session>, CommandError> {
     let path = app.settings.store()?.value;

@@ -179,6 +179,11 @@ impl Ui {
         paint(self.has_colour_err, tone, text)
     }
 
+    /// A terminal that may be drawn on while something is going on.
+    pub(crate) fn is_lively(&self) -> bool {
+        !self.is_quiet && !self.is_json && io::stderr().is_terminal()
+    }
+
     pub(crate) fn is_interactive(&self) -> bool {
         self.is_interactive
     }

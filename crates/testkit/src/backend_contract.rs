@@ -5,6 +5,10 @@
 //! under the addresses `contract/<case>/…`, and something to keep alive with it; `wait` runs a
 //! future to its end. What a backend does not claim in its capabilities has to be an error of
 //! kind `Unsupported`.
+//!
+//! A backend whose addresses cannot look like that (a variable's name, say) gives a fourth
+//! argument: a `fn(&str) -> String` that spells such an address its way. Different addresses have
+//! to stay different, and what begins with another has to begin with it still.
 
 #![expect(clippy::unwrap_used, reason = "a case fails by panicking, as tests do")]
 
@@ -27,8 +31,12 @@ use strongroom_core::secret::SecretValue;
 #[macro_export]
 macro_rules! backend_contract {
     ($name:ident, $wait:expr, $make:expr) => {
-        $crate::backend_contract!(@cases $name, $wait, $make;
+        $crate::backend_contract!($name, $wait, $make, str::to_owned);
+    };
+    ($name:ident, $wait:expr, $make:expr, $spell:expr) => {
+        $crate::backend_contract!(@cases $name, $wait, $make, $spell;
             what_is_not_there_is_not_found
+            what_is_not_claimed_is_refused
             awkward_values_come_back_exactly
             binary_values_come_back_or_are_refused
             many_are_read_at_once_in_the_order_asked
@@ -45,14 +53,16 @@ macro_rules! backend_contract {
             it_is_healthy
         );
     };
-    (@cases $name:ident, $wait:expr, $make:expr; $($case:ident)+) => {
+    (@cases $name:ident, $wait:expr, $make:expr, $spell:expr; $($case:ident)+) => {
         mod $name {
             use super::*;
             $(
                 #[test]
                 fn $case() {
                     let (backend, _kept) = $make;
-                    $wait($crate::backend_contract::$case(&*backend));
+                    let spell: fn(&str) -> String = $spell;
+                    let at = |case: &str, leaf: &str| spell(&format!("contract/{case}/{leaf}"));
+                    $wait($crate::backend_contract::$case(&*backend, &at));
                 }
             )+
         }
@@ -75,10 +85,6 @@ pub const AWKWARD: &[&str] = &[
     "ключ 🔑 é",
     "a=b#c'd\"e",
 ];
-
-fn at(case: &str, leaf: &str) -> String {
-    format!("contract/{case}/{leaf}")
-}
 
 fn text(value: &str) -> NewValue {
     NewValue::new(Payload::detect(SecretValue::copy_from(value.as_bytes())))
@@ -111,7 +117,10 @@ fn assert_unsupported<T>(result: Result<T, BackendError>) {
 }
 
 /// Absent is `None` by every way of asking, never an error and never an empty value.
-pub async fn what_is_not_there_is_not_found(backend: &dyn Backend) {
+pub async fn what_is_not_there_is_not_found(
+    backend: &dyn Backend,
+    at: &dyn Fn(&str, &str) -> String,
+) {
     let address = at("absent", "none");
     assert_eq!(current(backend, &address).await, None);
     let many = backend.read_many(std::slice::from_ref(&address)).await;
@@ -126,8 +135,41 @@ pub async fn what_is_not_there_is_not_found(backend: &dyn Backend) {
     }
 }
 
+/// What is not among the capabilities is an error of kind `Unsupported`, whether or not there is
+/// anything to do it to.
+pub async fn what_is_not_claimed_is_refused(
+    backend: &dyn Backend,
+    at: &dyn Fn(&str, &str) -> String,
+) {
+    let capabilities = backend.capabilities();
+    let address = at("unclaimed", "u");
+    if capabilities.write {
+        put(backend, &address, "value").await;
+    }
+    if !capabilities.versions {
+        let version = VersionRef::Id("1".into());
+        assert_unsupported(backend.read(&address, &version).await);
+    }
+    if !capabilities.stages {
+        let version = VersionRef::Stage("AWSCURRENT".into());
+        assert_unsupported(backend.read(&address, &version).await);
+    }
+    if !capabilities.delete {
+        assert_unsupported(backend.remove(&address, Removal::Final).await);
+    }
+    if !capabilities.restore {
+        assert_unsupported(backend.restore(&address).await);
+    }
+    if !capabilities.rotate {
+        assert_unsupported(backend.rotate(&address).await);
+    }
+}
+
 /// Text stays text, to the byte.
-pub async fn awkward_values_come_back_exactly(backend: &dyn Backend) {
+pub async fn awkward_values_come_back_exactly(
+    backend: &dyn Backend,
+    at: &dyn Fn(&str, &str) -> String,
+) {
     if !backend.capabilities().write {
         return assert_unsupported(backend.write("x", &text("x")).await);
     }
@@ -140,7 +182,10 @@ pub async fn awkward_values_come_back_exactly(backend: &dyn Backend) {
 }
 
 /// Any bytes, where the backend says so; else a refusal, not a changed value.
-pub async fn binary_values_come_back_or_are_refused(backend: &dyn Backend) {
+pub async fn binary_values_come_back_or_are_refused(
+    backend: &dyn Backend,
+    at: &dyn Fn(&str, &str) -> String,
+) {
     let capabilities = backend.capabilities();
     if !capabilities.write {
         return;
@@ -159,7 +204,10 @@ pub async fn binary_values_come_back_or_are_refused(backend: &dyn Backend) {
 }
 
 /// More than a bulk request holds, with gaps.
-pub async fn many_are_read_at_once_in_the_order_asked(backend: &dyn Backend) {
+pub async fn many_are_read_at_once_in_the_order_asked(
+    backend: &dyn Backend,
+    at: &dyn Fn(&str, &str) -> String,
+) {
     if !backend.capabilities().write {
         return;
     }
@@ -183,7 +231,10 @@ pub async fn many_are_read_at_once_in_the_order_asked(backend: &dyn Backend) {
 }
 
 /// The last write is what is read.
-pub async fn a_write_replaces_what_was_there(backend: &dyn Backend) {
+pub async fn a_write_replaces_what_was_there(
+    backend: &dyn Backend,
+    at: &dyn Fn(&str, &str) -> String,
+) {
     let capabilities = backend.capabilities();
     if !capabilities.write {
         return;
@@ -200,7 +251,10 @@ pub async fn a_write_replaces_what_was_there(backend: &dyn Backend) {
 }
 
 /// Check-and-set: absent, and by version.
-pub async fn what_a_write_expects_is_kept(backend: &dyn Backend) {
+pub async fn what_a_write_expects_is_kept(
+    backend: &dyn Backend,
+    at: &dyn Fn(&str, &str) -> String,
+) {
     let capabilities = backend.capabilities();
     if !capabilities.write {
         return;
@@ -236,7 +290,10 @@ pub async fn what_a_write_expects_is_kept(backend: &dyn Backend) {
 }
 
 /// By the name that the write gave back.
-pub async fn earlier_versions_can_be_read(backend: &dyn Backend) {
+pub async fn earlier_versions_can_be_read(
+    backend: &dyn Backend,
+    at: &dyn Fn(&str, &str) -> String,
+) {
     let capabilities = backend.capabilities();
     if !capabilities.write || !capabilities.versions {
         return;
@@ -259,7 +316,7 @@ pub async fn earlier_versions_can_be_read(backend: &dyn Backend) {
 }
 
 /// The current and the previous version carry the stages that AWS gives them.
-pub async fn stages_name_versions(backend: &dyn Backend) {
+pub async fn stages_name_versions(backend: &dyn Backend, at: &dyn Fn(&str, &str) -> String) {
     let capabilities = backend.capabilities();
     if !capabilities.write || !capabilities.stages {
         return;
@@ -280,7 +337,10 @@ pub async fn stages_name_versions(backend: &dyn Backend) {
 }
 
 /// Pages smaller than what is there, by prefix.
-pub async fn pages_hold_every_address_once(backend: &dyn Backend) {
+pub async fn pages_hold_every_address_once(
+    backend: &dyn Backend,
+    at: &dyn Fn(&str, &str) -> String,
+) {
     let capabilities = backend.capabilities();
     if !capabilities.list {
         return assert_unsupported(backend.page("", None, 10).await);
@@ -313,7 +373,10 @@ pub async fn pages_hold_every_address_once(backend: &dyn Backend) {
 }
 
 /// Where the backend claims them.
-pub async fn descriptions_and_tags_are_kept(backend: &dyn Backend) {
+pub async fn descriptions_and_tags_are_kept(
+    backend: &dyn Backend,
+    at: &dyn Fn(&str, &str) -> String,
+) {
     let capabilities = backend.capabilities();
     if !capabilities.write {
         return;
@@ -355,7 +418,7 @@ pub async fn descriptions_and_tags_are_kept(backend: &dyn Backend) {
 }
 
 /// Not found, not listed, and free to be written again after a final removal.
-pub async fn a_removed_secret_is_gone(backend: &dyn Backend) {
+pub async fn a_removed_secret_is_gone(backend: &dyn Backend, at: &dyn Fn(&str, &str) -> String) {
     let capabilities = backend.capabilities();
     if !capabilities.write {
         return;
@@ -376,7 +439,10 @@ pub async fn a_removed_secret_is_gone(backend: &dyn Backend) {
 }
 
 /// With its value and its earlier version.
-pub async fn a_removed_secret_can_be_restored(backend: &dyn Backend) {
+pub async fn a_removed_secret_can_be_restored(
+    backend: &dyn Backend,
+    at: &dyn Fn(&str, &str) -> String,
+) {
     let capabilities = backend.capabilities();
     if !capabilities.write || !capabilities.delete {
         return;
@@ -398,7 +464,10 @@ pub async fn a_removed_secret_can_be_restored(backend: &dyn Backend) {
 }
 
 /// At the bound it is kept, one byte past it it is refused, and what was there stays.
-pub async fn a_value_over_the_bound_is_refused_and_nothing_is_lost(backend: &dyn Backend) {
+pub async fn a_value_over_the_bound_is_refused_and_nothing_is_lost(
+    backend: &dyn Backend,
+    at: &dyn Fn(&str, &str) -> String,
+) {
     let capabilities = backend.capabilities();
     let (true, Some(bytes_max)) = (capabilities.write, capabilities.value_bytes_max) else {
         return;
@@ -417,7 +486,7 @@ pub async fn a_value_over_the_bound_is_refused_and_nothing_is_lost(backend: &dyn
 }
 
 /// Refused writes do not quote what was written.
-pub async fn no_error_shows_a_value(backend: &dyn Backend) {
+pub async fn no_error_shows_a_value(backend: &dyn Backend, at: &dyn Fn(&str, &str) -> String) {
     let canary = "canary-4bb0a1c2";
     let long = format!("{}/{}", at("errors", "n"), "n".repeat(5000));
     for address in [long.as_str(), "", "contract//double", "contract/../up"] {
@@ -428,6 +497,6 @@ pub async fn no_error_shows_a_value(backend: &dyn Backend) {
 }
 
 /// And says so in a phrase.
-pub async fn it_is_healthy(backend: &dyn Backend) {
+pub async fn it_is_healthy(backend: &dyn Backend, _at: &dyn Fn(&str, &str) -> String) {
     assert!(!backend.health().await.unwrap().is_empty());
 }

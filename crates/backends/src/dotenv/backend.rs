@@ -12,17 +12,27 @@ use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
+use strongroom_core::port::Expected;
 use strongroom_core::port::Fetched;
+use strongroom_core::port::Item;
 use strongroom_core::port::Lookup;
+use strongroom_core::port::NewValue;
+use strongroom_core::port::Page;
+use strongroom_core::port::Removal;
+use strongroom_core::port::Stored;
+use strongroom_core::port::VersionRef;
+use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 
 use super::DOTENV_BYTES_MAX;
 use super::DotenvFile;
+use super::DotenvSetError;
 use crate::file;
 use crate::file::ReadFileError;
 use crate::file::Stamp;
 use crate::file::WriteFileError;
 use crate::names;
+use crate::pages;
 
 /// Looks secrets up in one `.env` file, and writes them there.
 ///
@@ -34,6 +44,9 @@ use crate::names;
 ///
 /// The file is read once, at the first lookup. Writing reads it again, so that what others changed
 /// is kept.
+///
+/// By address, which is a variable's name, the file is read afresh every time: who wrote and reads
+/// back sees what is on the disk.
 pub struct DotenvBackend {
     path: PathBuf,
     label: String,
@@ -61,7 +74,7 @@ impl DotenvBackend {
     ///
     /// # Errors
     /// When the file cannot be read, parsed or written.
-    pub fn remove(&self, name: &str) -> Result<bool, BackendError> {
+    pub fn remove_name(&self, name: &str) -> Result<bool, BackendError> {
         self.change(|file| {
             file.remove(name).map_err(|error| {
                 self.error(
@@ -70,6 +83,30 @@ impl DotenvBackend {
                 )
             })
         })
+    }
+
+    /// Changes the file as it is now, in one step.
+    ///
+    /// # Errors
+    /// When the file cannot be read, parsed or written, or the change is refused.
+    pub fn edit<T>(
+        &self,
+        edit: impl FnOnce(&mut DotenvFile) -> Result<T, DotenvSetError>,
+    ) -> Result<T, BackendError> {
+        self.change(|file| {
+            edit(file).map_err(|error| {
+                let message = format!("{}: {error}", self.label);
+                self.error(BackendErrorKind::Unsupported, message)
+            })
+        })
+    }
+
+    /// The file as it is now; an empty one when there is none.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read or parsed.
+    pub fn now(&self) -> Result<DotenvFile, BackendError> {
+        self.load().map(|(file, _)| file)
     }
 
     /// The file as it was at the first lookup.
@@ -81,13 +118,13 @@ impl DotenvBackend {
         if let Some(file) = &*cached {
             return Ok(Arc::clone(file));
         }
-        let (file, _) = self.read()?;
+        let (file, _) = self.load()?;
         let file = Arc::new(file);
         *cached = Some(Arc::clone(&file));
         Ok(file)
     }
 
-    fn read(&self) -> Result<(DotenvFile, Option<Stamp>), BackendError> {
+    fn load(&self) -> Result<(DotenvFile, Option<Stamp>), BackendError> {
         let bytes_max = u64::try_from(DOTENV_BYTES_MAX).unwrap_or(u64::MAX);
         let read = file::read_with_metadata(&self.path, bytes_max, OFlags::empty());
         let (bytes, stamp) = match read {
@@ -113,13 +150,19 @@ impl DotenvBackend {
         Ok((file, stamp))
     }
 
+    /// Edits the file as it is now, and replaces it unless the edit left every byte.
     fn change<T>(
         &self,
         edit: impl FnOnce(&mut DotenvFile) -> Result<T, BackendError>,
     ) -> Result<T, BackendError> {
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut file, stamp) = self.read()?;
+        let (mut file, stamp) = self.load()?;
+        let before = file.to_bytes();
         let result = edit(&mut file)?;
+        if file.to_bytes() == before {
+            *cached = Some(Arc::new(file));
+            return Ok(result);
+        }
         file::replace(&self.path, &file.to_bytes(), stamp.as_ref()).map_err(|error| {
             let kind = match error {
                 WriteFileError::Denied { .. } => BackendErrorKind::Denied,
@@ -132,6 +175,44 @@ impl DotenvBackend {
         })?;
         *cached = Some(Arc::new(file));
         Ok(result)
+    }
+
+    fn write_now(&self, name: &str, new: &NewValue) -> Result<Stored, BackendError> {
+        if new.payload.value.is_empty() {
+            let message = format!("{name}: an empty value counts as not set in a .env file");
+            return Err(self.error(BackendErrorKind::Invalid, message));
+        }
+        self.change(|file| {
+            let found = present(file, name);
+            let conflict = match (&new.expected, found) {
+                (Expected::Any, _) | (Expected::Absent, None) => None,
+                (Expected::Absent, Some(_)) => Some("it is there already"),
+                (Expected::Version(_), _) => Some("a .env file keeps no versions to expect"),
+            };
+            if let Some(conflict) = conflict {
+                let message = format!("{name}: {conflict}");
+                return Err(self.error(BackendErrorKind::Conflict, message));
+            }
+            let is_new = found.is_none_or(|value| !value.ct_eq(&new.payload.value));
+            if is_new {
+                file.set(name, &new.payload.value)
+                    .map_err(|error| self.refused(name, error))?;
+            }
+            Ok(Stored {
+                version: None,
+                is_new,
+            })
+        })
+    }
+
+    fn refused(&self, name: &str, error: DotenvSetError) -> BackendError {
+        let shown = if name.len() <= SHOWN_NAME_BYTES_MAX {
+            name
+        } else {
+            "the name"
+        };
+        let message = format!("{}: {shown}: {error}", self.label);
+        self.error(BackendErrorKind::Invalid, message)
     }
 
     fn error(&self, kind: BackendErrorKind, message: String) -> BackendError {
@@ -154,6 +235,7 @@ impl Backend for DotenvBackend {
             versions: false,
             list: true,
             delete: true,
+            cas: true,
             ..Capabilities::default()
         }
     }
@@ -198,26 +280,126 @@ impl Backend for DotenvBackend {
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {
+        Box::pin(async move { Ok(sorted_names(&*self.file()?)) })
+    }
+
+    /// The name under which a lookup finds the value, else the declared one.
+    fn address(&self, lookup: &Lookup) -> String {
+        let by_path = names::upper_snake(&lookup.path);
+        let file = self.file();
+        let has = |name: &str| {
+            file.as_ref()
+                .is_ok_and(|file| present(file, name).is_some())
+        };
+        if !has(&lookup.name) && has(&by_path) {
+            return by_path;
+        }
+        lookup.name.clone()
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<String, BackendError>> {
         Box::pin(async move {
-            let file = self.file()?;
-            let mut names: Vec<String> = file
-                .entries()
-                .iter()
-                .map(|entry| entry.name.clone())
-                .collect();
-            names.sort_unstable();
-            names.dedup();
-            Ok(names)
+            let (file, stamp) = self.load()?;
+            Ok(match stamp {
+                Some(_) => format!("{} variables", file.entries().len()),
+                None => "there is no such file yet".to_owned(),
+            })
         })
+    }
+
+    fn read<'a>(
+        &'a self,
+        address: &'a str,
+        version: &'a VersionRef,
+    ) -> BoxFuture<'a, Result<Option<Item>, BackendError>> {
+        Box::pin(async move {
+            if *version != VersionRef::Current {
+                return Err(self.unsupported("keep versions"));
+            }
+            let (file, _) = self.load()?;
+            Ok(present(&file, address).map(item))
+        })
+    }
+
+    fn read_many<'a>(
+        &'a self,
+        addresses: &'a [String],
+    ) -> BoxFuture<'a, Vec<Result<Option<Item>, BackendError>>> {
+        Box::pin(async move {
+            match self.load() {
+                Ok((file, _)) => addresses
+                    .iter()
+                    .map(|address| Ok(present(&file, address).map(item)))
+                    .collect(),
+                Err(error) => addresses.iter().map(|_| Err(error.clone())).collect(),
+            }
+        })
+    }
+
+    fn write<'a>(
+        &'a self,
+        address: &'a str,
+        value: &'a NewValue,
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
+        Box::pin(async move { self.write_now(address, value) })
+    }
+
+    /// Names with an empty value too: they are in the file, though they read as "not found".
+    fn page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, BackendError>> {
+        Box::pin(async move {
+            let (file, _) = self.load()?;
+            Ok(pages::page(&sorted_names(&file), prefix, after, limit))
+        })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        address: &'a str,
+        _removal: Removal,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(async move { self.remove_name(address) })
     }
 }
 
 fn find(file: &DotenvFile, lookup: &Lookup) -> Option<Fetched> {
-    let present = |name: &str| file.get(name).filter(|value| !value.is_empty());
-    let value = present(&lookup.name).or_else(|| present(&names::upper_snake(&lookup.path)))?;
+    let by_path = || present(file, &names::upper_snake(&lookup.path));
+    let value = present(file, &lookup.name).or_else(by_path)?;
     Some(Fetched {
         value: value.clone(),
         version: None,
         expires_at: None,
     })
 }
+
+fn present<'f>(file: &'f DotenvFile, name: &str) -> Option<&'f SecretValue> {
+    file.get(name).filter(|value| !value.is_empty())
+}
+
+fn item(value: &SecretValue) -> Item {
+    Item {
+        payload: Payload::detect(value.clone()),
+        version: None,
+        stages: Vec::new(),
+        created: None,
+        expires_at: None,
+    }
+}
+
+fn sorted_names(file: &DotenvFile) -> Vec<String> {
+    let mut names: Vec<String> = file
+        .entries()
+        .iter()
+        .map(|entry| entry.name.clone())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Longest name that an error repeats.
+const SHOWN_NAME_BYTES_MAX: usize = 200;

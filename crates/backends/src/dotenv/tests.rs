@@ -335,7 +335,7 @@ fn a_missing_file_holds_nothing_and_is_made_by_the_first_write() {
         fs::read_to_string(&path).unwrap(),
         "A='z'\n# by hand\nB=1\n"
     );
-    assert!(backend.remove("B").unwrap());
+    assert!(backend.remove_name("B").unwrap());
     assert_eq!(fs::read_to_string(&path).unwrap(), "A='z'\n# by hand\n");
 }
 
@@ -380,4 +380,71 @@ fn files_that_cannot_be_used_are_errors() {
     let error = block_on(backend.set(&lookup("A", "a"), &value("2"))).unwrap_err();
     assert_eq!(error.kind, BackendErrorKind::Unsupported);
     assert_eq!(fs::read_to_string(&path).unwrap(), "A=1\n");
+}
+
+mod by_address {
+    use pollster::block_on;
+    use strongroom_core::port::Backend;
+    use strongroom_core::port::BackendErrorKind;
+    use strongroom_core::port::NewValue;
+    use strongroom_core::port::Removal;
+    use strongroom_core::port::VersionRef;
+    use strongroom_core::secret::Payload;
+    use strongroom_core::secret::SecretValue;
+    use strongroom_testkit::backend_contract;
+    use tempfile::TempDir;
+
+    use crate::dotenv::DotenvBackend;
+    use crate::names;
+
+    fn empty() -> (Box<DotenvBackend>, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        (Box::new(DotenvBackend::new(path, ".env")), folder)
+    }
+
+    // A variable's name has no '/': addresses are spelled as lookups spell paths.
+    backend_contract!(dotenv, block_on, empty(), names::upper_snake);
+
+    fn text(value: &str) -> NewValue {
+        NewValue::new(Payload::detect(SecretValue::copy_from(value.as_bytes())))
+    }
+
+    #[test]
+    fn reading_back_sees_what_others_wrote_meanwhile() {
+        let (backend, _folder) = empty();
+        block_on(backend.write("A", &text("mine"))).unwrap();
+        std::fs::write(backend.path(), "A=theirs\n").unwrap();
+        let found = block_on(backend.read("A", &VersionRef::Current)).unwrap();
+        let theirs = SecretValue::copy_from(b"theirs");
+        assert!(found.unwrap().payload.value.ct_eq(&theirs));
+    }
+
+    #[test]
+    fn an_empty_value_is_listed_and_not_found_and_not_written() {
+        let (backend, _folder) = empty();
+        std::fs::write(backend.path(), "A=\nB=1\n").unwrap();
+        let backend: &dyn Backend = &*backend;
+        let page = block_on(backend.page("", None, 9)).unwrap();
+        assert_eq!(page.addresses, ["A", "B"]);
+        assert!(
+            block_on(backend.read("A", &VersionRef::Current))
+                .unwrap()
+                .is_none()
+        );
+        let error = block_on(backend.write("B", &text(""))).unwrap_err();
+        assert_eq!(error.kind, BackendErrorKind::Invalid);
+        assert!(block_on(backend.remove("A", Removal::Final)).unwrap());
+    }
+
+    #[test]
+    fn what_changes_nothing_leaves_the_file_alone() {
+        let (backend, _folder) = empty();
+        let by_port: &dyn Backend = &*backend;
+        assert!(!block_on(by_port.remove("A", Removal::Final)).unwrap());
+        assert!(!backend.path().exists());
+        std::fs::write(backend.path(), "A='1'\n").unwrap();
+        assert!(!block_on(by_port.write("A", &text("1"))).unwrap().is_new);
+        assert_eq!(std::fs::read(backend.path()).unwrap(), b"A='1'\n");
+    }
 }

@@ -1,9 +1,26 @@
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use pollster::block_on;
+use strongroom_core::port::Expected;
+use strongroom_testkit::backend_contract;
 use tempfile::TempDir;
 
 use super::*;
+
+fn own_folder() -> (Box<dyn Backend>, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = FilesBackend::new(folder.path().join("secrets")).writable();
+    (Box::new(backend), folder)
+}
+
+fn mounted_folder() -> (Box<dyn Backend>, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (Box::new(FilesBackend::new(folder.path())), folder)
+}
+
+backend_contract!(a_folder_of_the_users_own, block_on, own_folder());
+backend_contract!(a_mounted_folder, block_on, mounted_folder());
 
 fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -138,4 +155,55 @@ fn too_many_files_are_refused() {
         get(folder.path(), "1", "x").unwrap_err().message,
         "more than 10000 files"
     );
+}
+
+#[test]
+fn files_that_are_written_are_private_and_links_are_not_followed() {
+    let outside = folder(&[("key", b"old")]);
+    let folder = folder(&[("plain", b"old")]);
+    symlink(outside.path(), folder.path().join("dir")).unwrap();
+    symlink(outside.path().join("key"), folder.path().join("key")).unwrap();
+    let backend = FilesBackend::new(folder.path()).writable();
+    let value = NewValue::new(Payload::detect(SecretValue::copy_from(b"new")));
+    for address in ["dir/key", "dir/other", "key"] {
+        let error = block_on(backend.write(address, &value)).unwrap_err();
+        assert_eq!(error.kind, BackendErrorKind::Denied, "{address}");
+        let removed = block_on(backend.remove(address, Removal::Final));
+        assert!(removed.is_err(), "{address}");
+    }
+    for address in [
+        "../up",
+        "/etc/x",
+        "a//b",
+        ".hidden",
+        "a/../b",
+        "",
+        "a\nb",
+        "plain/below",
+    ] {
+        let error = block_on(backend.write(address, &value)).unwrap_err();
+        assert_eq!(error.kind, BackendErrorKind::Invalid, "{address}");
+    }
+    assert_eq!(fs::read(outside.path().join("key")).unwrap(), b"old");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+    block_on(backend.write("deep/new", &value)).unwrap();
+    let mode = |path: &str| {
+        let metadata = fs::metadata(folder.path().join(path)).unwrap();
+        std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777
+    };
+    assert_eq!((mode("deep"), mode("deep/new")), (0o700, 0o600));
+    assert!(!block_on(backend.write("deep/new", &value)).unwrap().is_new);
+}
+
+#[test]
+fn a_folder_that_kubernetes_manages_is_not_written() {
+    let folder = folder(&[("..2026_01/a", b"1")]);
+    symlink("..2026_01", folder.path().join("..data")).unwrap();
+    let backend = FilesBackend::new(folder.path()).writable();
+    let value = NewValue {
+        expected: Expected::Absent,
+        ..NewValue::new(Payload::detect(SecretValue::copy_from(b"new")))
+    };
+    let error = block_on(backend.write("b", &value)).unwrap_err();
+    assert_eq!(error.kind, BackendErrorKind::Unsupported);
 }

@@ -15,7 +15,7 @@ use super::Skipped;
 use super::yaml;
 use super::yaml::Node;
 
-mod interpolation;
+pub(super) mod interpolation;
 
 /// Reads a Compose file.
 ///

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use data_encoding::BASE64URL;
 use fernet::Fernet;
-use serde::de::DeserializeSeed;
 use sha2::Digest;
 use sha2::Sha256;
 use strongroom_core::path::SecretPath;
@@ -19,10 +18,10 @@ use zeroize::Zeroizing;
 use super::Import;
 use super::ImportError;
 use super::Imported;
-use super::secrets_json::Node;
-use super::secrets_json::Slot;
 use crate::file;
 use crate::file::ReadFileError;
+use crate::json;
+use crate::json::Node;
 
 /// Largest `.enc` file, in bytes.
 const FERNET_FILE_BYTES_MAX: u64 = 4 << 20;
@@ -75,10 +74,7 @@ fn enc_files(folder: &Path) -> Result<Vec<String>, ImportError> {
         error: ReadFileError::new(error),
     };
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)
-        .map_err(|error| failed(&error))?
-        .take(FERNET_FILES_MAX)
-    {
+    for entry in fs::read_dir(folder).map_err(|error| failed(&error))? {
         let name = entry.map_err(|error| failed(&error))?.file_name();
         if let Some(name) = name.to_str().filter(|name| name.ends_with(".enc")) {
             files.push(name.to_owned());
@@ -112,7 +108,7 @@ fn read_one(folder: &Path, file: &str, fernet: &Fernet) -> Result<Imported, Impo
 }
 
 fn imported_from(json: &[u8], file: &str) -> Option<Imported> {
-    let content = parse(json)?;
+    let content = json::parse(json).ok()?;
     let metadata = content.field("metadata");
     let text_of = |name: &str| {
         let Node::Text(value) = metadata?.field(name)? else {
@@ -154,17 +150,10 @@ fn imported_from(json: &[u8], file: &str) -> Option<Imported> {
     })
 }
 
-fn parse(json: &[u8]) -> Option<Node> {
-    let mut parser = serde_json::Deserializer::from_slice(json);
-    let node = Slot.deserialize(&mut parser).ok()?;
-    parser.end().ok()?;
-    Some(node)
-}
-
 fn is_object(value: &SecretValue) -> bool {
     // EXPOSE: looked at for its shape only.
     let bytes = value.expose_secret();
-    bytes.trim_ascii_start().starts_with(b"{") && matches!(parse(bytes), Some(Node::Object(_)))
+    bytes.trim_ascii_start().starts_with(b"{") && matches!(json::parse(bytes), Ok(Node::Object(_)))
 }
 
 fn tags_of(metadata: Option<&Node>) -> BTreeMap<String, String> {

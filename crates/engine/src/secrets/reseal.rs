@@ -53,6 +53,9 @@ impl Engine {
         self.reseal_folders(active).await?;
         self.reseal_children(record::id_of(&self.barrier, Kind::Audit, ""), active)
             .await?;
+        for parent in crate::migrate::parents(self).await? {
+            self.reseal_children(parent, active).await?;
+        }
         Ok(resealed)
     }
 

@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
 
 mod access;
+mod backend;
+mod backup;
+mod chain;
 mod contention;
 mod faults;
+mod migrate;
 mod model;
 mod secrets;
 mod support;

@@ -7,6 +7,7 @@ mod draw;
 mod kill;
 mod ledger;
 mod many;
+mod migrate;
 #[path = "../support/note.rs"]
 mod note;
 mod power;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use rig::AnyResult;
 
-const USAGE: &str = "reliability kill|power|damage|many [ROUNDS]";
+const USAGE: &str = "reliability kill|power|damage|many|migrate [ROUNDS]";
 
 fn main() -> AnyResult<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +32,7 @@ fn main() -> AnyResult<ExitCode> {
         "power" => power::run(rounds(50)?)?,
         "damage" => damage::run(rounds(200)?)?,
         "many" => many::run(rounds(500)?)?,
+        "migrate" => migrate::run(rounds(60)?)?,
         "worker" => worker::run(rest).map(|()| true)?,
         "mix" => many::mix(rest).map(|()| true)?,
         _ => return Err(USAGE.into()),

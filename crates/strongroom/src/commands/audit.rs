@@ -28,7 +28,7 @@ pub(crate) fn run(app: &App, args: &AuditArgs) -> Result<(), CommandError> {
         Some(text) => Some(since_of(app, text)?),
     };
     let session = session::open(app)?;
-    let mut events = pollster::block_on(session.engine.audit_log(since, LIMIT_MAX))?;
+    let mut events = crate::runtime::wait(session.engine.audit_log(since, LIMIT_MAX))?;
     if let Some(prefix) = args
         .path
         .as_deref()

@@ -37,7 +37,7 @@ fn carry(app: &App, from: &str, to: &str, is_move: bool) -> Result<(), CommandEr
     let from = project::place(project.as_ref(), from)?.path;
     let to = project::place(project.as_ref(), to)?.path;
     let session = session::open(app)?;
-    pollster::block_on(async {
+    crate::runtime::wait(async {
         if is_move {
             session.engine.rename(&session.context, &from, &to).await
         } else {

@@ -36,9 +36,39 @@ pub(crate) struct CheckArgs {
     /// Let the placeholder value of a secret through (repeatable)
     #[arg(long, value_name = "NAME")]
     allow_placeholder: Vec<String>,
+    /// When the chain goes on to its next backend
+    #[arg(long, value_enum, default_value = "not-found", value_name = "WHEN")]
+    fallback: FallbackWhen,
     /// Count warnings as errors
     #[arg(long)]
     strict: bool,
+}
+
+/// When a chain goes on to its next backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FallbackWhen {
+    /// When a backend does not have the secret; a failure stops
+    NotFound,
+    /// When it fails, too: a later backend's value is used, and the failure is told
+    OnError,
+}
+
+impl From<FallbackWhen> for resolve::Fallback {
+    fn from(when: FallbackWhen) -> Self {
+        match when {
+            FallbackWhen::NotFound => Self::NotFound,
+            FallbackWhen::OnError => Self::OnError,
+        }
+    }
+}
+
+/// Tells which backends failed where another had what was asked for.
+pub(crate) fn tell_tolerated(app: &App, resolution: &Resolution<'_>) {
+    for failure in &resolution.tolerated {
+        app.ui.warn(&format!(
+            "warning: {failure}; a later backend's value is used"
+        ));
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -70,12 +100,14 @@ pub(crate) fn run(app: &App, args: &CheckArgs) -> Result<(), CommandError> {
         profile: &project.profile,
         only: None,
         allow_placeholders: &args.allow_placeholder,
+        fallback: args.fallback.into(),
         generate: Generate::Never,
         elsewhere: elsewhere.as_ref(),
         rng: &SystemRng,
         now: app.now(),
     };
-    let resolution = pollster::block_on(resolve::resolve(&request, &links));
+    let resolution = crate::runtime::wait(resolve::resolve(&request, &links));
+    tell_tolerated(app, &resolution);
     let is_ok = resolution.is_ok()
         && !(args.strict && !(resolution.problems.is_empty() && project.notices.is_empty()));
     let format = if app.ui.is_json {
@@ -152,7 +184,8 @@ pub(crate) fn elsewhere<'f>(
             continue;
         }
         let folder = project.manifest.folder(&profile.name);
-        let entries = pollster::block_on(session.engine.list_recursive(&session.context, &folder))?;
+        let entries =
+            crate::runtime::wait(session.engine.list_recursive(&session.context, &folder))?;
         for entry in entries.iter().filter(|entry| entry.is_live) {
             let path = entry
                 .path
@@ -180,12 +213,13 @@ pub(crate) fn looked_in(links: &[Link]) -> String {
 }
 
 fn table(app: &App, project: &Project, resolution: &Resolution<'_>) -> String {
-    let (chain, _) = project.chain();
+    let chain = match project.chain.is_explicit {
+        true => project.chain.entries.join(" → "),
+        false => project.chain.line(),
+    };
     let title = format!(
-        "{} · profile {} · {}",
-        project.manifest.project,
-        project.profile.name,
-        chain.join(" → ")
+        "{} · profile {} · {chain}",
+        project.manifest.project, project.profile.name
     );
     let rows = resolution
         .secrets
@@ -340,6 +374,9 @@ pub(crate) fn report_json(project: &Project, resolution: &Resolution<'_>, is_ok:
         "version": 1,
         "project": project.manifest.project,
         "profile": project.profile.name,
+        "chain": project.chain.entries,
+        "chain_from": project.chain.why,
+        "not_taken": project.chain.not_taken,
         "ok": is_ok,
         "secrets": secrets,
         "problems": problems,

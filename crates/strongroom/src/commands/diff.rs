@@ -93,7 +93,7 @@ fn fingerprints(
     profile: &str,
 ) -> Result<BTreeMap<String, [u8; 16]>, CommandError> {
     let folder = project.manifest.folder(profile);
-    let entries = pollster::block_on(session.engine.list_recursive(&session.context, &folder))?;
+    let entries = crate::runtime::wait(session.engine.list_recursive(&session.context, &folder))?;
     let below = format!("{folder}/");
     Ok(entries
         .into_iter()

@@ -106,7 +106,7 @@ fn salvage(app: &App, session: &Session, report: &Report, path: &Path) -> Result
     let target = session::create(app, path)?;
     let mut carried = 0;
     for path in &report.readable {
-        let read = pollster::block_on(session.engine.read(&session.context, path, None));
+        let read = crate::runtime::wait(session.engine.read(&session.context, path, None));
         // It was readable a moment ago; what is not any more is in the report already.
         let Ok(secret) = read else { continue };
         let metadata = secret.metadata;
@@ -127,7 +127,7 @@ fn salvage(app: &App, session: &Session, report: &Report, path: &Path) -> Result
         let written = target
             .engine
             .write(&target.context, path, &secret.payload, &options);
-        pollster::block_on(written)?;
+        crate::runtime::wait(written)?;
         carried += 1;
     }
     app.ui.say(&format!(
@@ -152,7 +152,7 @@ fn examine(app: &App, session: &Session) -> Result<Examination, CommandError> {
         Err(StorageError::Damaged { detail }) => vec![detail],
         other => other?,
     };
-    let mut report = pollster::block_on(session.engine.verify())?;
+    let mut report = crate::runtime::wait(session.engine.verify())?;
     let mut problems = std::mem::take(&mut report.problems);
     let of_file = |detail| Problem {
         what: "the store's file".into(),

@@ -84,12 +84,13 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
         profile: &project.profile,
         only: None,
         allow_placeholders: &[],
+        fallback: resolve::Fallback::NotFound,
         generate: Generate::Never,
         elsewhere: None,
         rng: &SystemRng,
         now: app.now(),
     };
-    let resolution = pollster::block_on(resolve::resolve(&request, &links));
+    let resolution = crate::runtime::wait(resolve::resolve(&request, &links));
     if !resolution.is_ok() {
         return Err(check::refusal(app, &project, &resolution));
     }

@@ -3,7 +3,9 @@ use std::io::IsTerminal;
 
 use clap::Args;
 use data_encoding::BASE64;
+use serde_json::Value;
 use serde_json::json;
+use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
 use strongroom_engine::resolve;
@@ -12,6 +14,7 @@ use strongroom_engine::resolve::Request;
 
 use crate::app::App;
 use crate::commands::check;
+use crate::commands::migrate::lazy;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project;
@@ -27,29 +30,35 @@ use crate::session;
 pub(crate) struct GetArgs {
     /// Declared name, or path (a leading / makes it absolute)
     name: String,
-    /// A version of the store's, instead of the current one
-    #[arg(long, value_name = "NUMBER")]
-    version: Option<u64>,
+    /// A version, by the backend's name for it (a number in the store), instead of the current one
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
     /// One field of a value that is a JSON object
     #[arg(long, value_name = "NAME")]
     field: Option<String>,
     /// Print on a terminal without asking, where the config file says ask_before_showing
     #[arg(long)]
     reveal: bool,
+    /// When the chain goes on to its next backend
+    #[arg(long, value_enum, default_value = "not-found", value_name = "WHEN")]
+    fallback: check::FallbackWhen,
 }
 
 struct Found {
     value: SecretValue,
     source: String,
-    version: Option<u64>,
+    version: Option<String>,
 }
 
 pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
     let project = project::load_if_there(app)?;
     let place = project::place(project.as_ref(), &args.name)?;
-    let found = match (&project, &place.declaration, args.version) {
-        (Some(project), Some(_), None) => through_chain(app, project, &place)?,
-        _ => from_store(app, &place, args.version)?,
+    let found = match (&project, &place.declaration, &args.version) {
+        (Some(project), Some(_), None) => through_chain(app, args, project, &place)?,
+        (Some(project), _, _) if !project.uses_store() && !args.name.starts_with('/') => {
+            by_address(app, args, project, &place)?
+        }
+        _ => from_store(app, &place, args.version.as_deref())?,
     };
     let value = match &args.field {
         Some(field) => field_of(&found.value, field, &args.name)?,
@@ -69,7 +78,7 @@ pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
             "value": text,
             "encoding": encoding,
             "source": found.source,
-            "secret_version": found.version,
+            "secret_version": version_json(found.version.as_deref()),
         }));
     }
     let is_terminal = std::io::stdout().is_terminal();
@@ -88,25 +97,73 @@ pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
     }
 }
 
-fn from_store(app: &App, place: &Place<'_>, version: Option<u64>) -> Result<Found, CommandError> {
+/// Numbers as numbers, as they are in the store.
+fn version_json(version: Option<&str>) -> Value {
+    match version.map(str::parse::<u64>) {
+        Some(Ok(number)) => number.into(),
+        _ => version.into(),
+    }
+}
+
+fn from_store(app: &App, place: &Place<'_>, version: Option<&str>) -> Result<Found, CommandError> {
+    let number = version.map(str::parse).transpose().map_err(|_| {
+        CommandError::usage("--version: versions of the store are numbers")
+            .hint(format!("strongroom history /{}", place.path))
+    })?;
     let session = session::open(app)?;
-    let secret = pollster::block_on(session.engine.read(&session.context, &place.path, version))?;
+    let read = session.engine.read(&session.context, &place.path, number);
+    let secret = crate::runtime::wait(read)?;
     Ok(Found {
         value: secret.payload.value,
         source: "store".into(),
-        version: Some(secret.version.number),
+        version: Some(secret.version.number.to_string()),
     })
 }
 
-fn through_chain(app: &App, project: &Project, place: &Place<'_>) -> Result<Found, CommandError> {
+/// From the first backend of a chain without a store: what is not declared, or a version.
+fn by_address(
+    app: &App,
+    args: &GetArgs,
+    project: &Project,
+    place: &Place<'_>,
+) -> Result<Found, CommandError> {
+    let backend = project.first_with(app, |can| can.list || can.versions)?;
+    let address = backend.address(&project.lookup_of(place));
+    let version = match &args.version {
+        Some(id) => VersionRef::Id(id.clone()),
+        None => VersionRef::Current,
+    };
+    let found = crate::runtime::wait(backend.read(&address, &version))?;
+    let item = found.ok_or_else(|| {
+        let backend = backend.describe();
+        let message = match &args.version {
+            Some(version) => format!("{address} has no version {version} in {backend}"),
+            None => format!("{address} is not in {backend}"),
+        };
+        CommandError::new(Kind::NotFound, "secret.not_found", message)
+            .hint("strongroom list shows what is there")
+    })?;
+    Ok(Found {
+        value: item.payload.value,
+        source: backend.describe(),
+        version: item.version,
+    })
+}
+
+fn through_chain(
+    app: &App,
+    args: &GetArgs,
+    project: &Project,
+    place: &Place<'_>,
+) -> Result<Found, CommandError> {
     let declaration = place
         .declaration
         .map(|declaration| declaration.name.clone());
     let name = declaration.unwrap_or_default();
-    let session = if project.uses_store() {
-        session::open_if_there(app)?
-    } else {
-        None
+    let session = match (project.migrates(), project.uses_store()) {
+        (true, _) => Some(session::open_or_create(app)?),
+        (false, true) => session::open_if_there(app)?,
+        (false, false) => None,
     };
     let links = project.links(app, session.as_ref())?;
     let only = BTreeSet::from([name.clone()]);
@@ -115,14 +172,20 @@ fn through_chain(app: &App, project: &Project, place: &Place<'_>) -> Result<Foun
         profile: &project.profile,
         only: Some(&only),
         allow_placeholders: std::slice::from_ref(&name),
+        fallback: args.fallback.into(),
         generate: Generate::Never,
         elsewhere: None,
         rng: &SystemRng,
         now: app.now(),
     };
-    let mut resolution = pollster::block_on(resolve::resolve(&request, &links));
+    let mut resolution = crate::runtime::wait(resolve::resolve(&request, &links));
+    check::tell_tolerated(app, &resolution);
     if let Some(failure) = resolution.failures.pop() {
         return Err(failure.into());
+    }
+    lazy::move_read(app, project, session.as_ref(), &resolution);
+    if let Some(session) = &session {
+        session.finish(app);
     }
     let resolved = resolution.secrets.pop();
     let (value, origin) = match resolved {

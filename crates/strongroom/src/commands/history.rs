@@ -18,7 +18,7 @@ pub(crate) fn run(app: &App, args: &HistoryArgs) -> Result<(), CommandError> {
     let project = project::load_if_there(app)?;
     let place = project::place(project.as_ref(), &args.name)?;
     let session = session::open(app)?;
-    let description = pollster::block_on(session.engine.describe(&place.path))?;
+    let description = crate::runtime::wait(session.engine.describe(&place.path))?;
     if app.ui.is_json {
         let versions: Vec<_> = description
             .versions
@@ -80,14 +80,14 @@ pub(crate) fn rollback(app: &App, args: &RollbackArgs) -> Result<(), CommandErro
     let version = match args.version {
         Some(version) => version,
         None => {
-            let versions = pollster::block_on(session.engine.describe(&place.path))?.versions;
+            let versions = crate::runtime::wait(session.engine.describe(&place.path))?.versions;
             let before = versions.iter().rev().nth(1).map(|version| version.number);
             before.ok_or_else(|| {
                 CommandError::usage(format!("/{} has no earlier version", place.path))
             })?
         }
     };
-    let written = pollster::block_on(session.engine.rollback(
+    let written = crate::runtime::wait(session.engine.rollback(
         &session.context,
         &place.path,
         version,

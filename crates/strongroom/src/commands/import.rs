@@ -336,13 +336,13 @@ pub(crate) fn store_items(app: &App, items: &[Item]) -> Result<Vec<String>, Comm
     for item in items.iter().filter(|item| item.is_wanted()) {
         let mut options = WriteOptions::new(Provenance::Imported(item.origin.clone()));
         options.metadata.class = Some(item.class);
-        pollster::block_on(session.engine.write(
+        crate::runtime::wait(session.engine.write(
             &session.context,
             &item.place,
             &item.payload,
             &options,
         ))?;
-        let back = pollster::block_on(session.engine.read(&session.context, &item.place, None))?;
+        let back = crate::runtime::wait(session.engine.read(&session.context, &item.place, None))?;
         if !back.payload.value.ct_eq(&item.payload.value) {
             let message = format!("/{} does not read back as it was written", item.place);
             return Err(CommandError::new(

@@ -354,7 +354,7 @@ fn rotate(app: &App, is_lazy: bool) -> Result<(), CommandError> {
     session.engine = Engine::new(storage, session.barrier.clone());
     let resealed = match is_lazy {
         true => 0,
-        false => pollster::block_on(session.engine.reseal(&session.context, active))?,
+        false => crate::runtime::wait(session.engine.reseal(&session.context, active))?,
     };
     note(&session)?;
     session.note_write();
@@ -388,7 +388,7 @@ fn note(session: &Session) -> Result<(), CommandError> {
     let event = session
         .context
         .event(Action::Keys, Vec::new(), Outcome::Allowed);
-    pollster::block_on(session.engine.audit(&event))?;
+    crate::runtime::wait(session.engine.audit(&event))?;
     Ok(())
 }
 

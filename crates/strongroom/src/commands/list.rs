@@ -8,6 +8,7 @@ use strongroom_engine::secrets::Entry;
 use crate::app::App;
 use crate::error::CommandError;
 use crate::project;
+use crate::project::Project;
 use crate::session;
 use crate::session::day;
 use crate::ui::Tone;
@@ -29,9 +30,18 @@ pub(crate) struct ListArgs {
 }
 
 pub(crate) fn run(app: &App, args: &ListArgs) -> Result<(), CommandError> {
+    if let Some(project) = project::load_if_there(app)?
+        && !project.uses_store()
+        && !args
+            .folder
+            .as_deref()
+            .is_some_and(|folder| folder.starts_with('/'))
+    {
+        return list_elsewhere(app, args, &project);
+    }
     let folder = folder_of(app, args.folder.as_deref())?;
     let session = session::open(app)?;
-    let entries = pollster::block_on(async {
+    let entries = crate::runtime::wait(async {
         if args.flat {
             session.engine.list(&session.context, &folder).await
         } else {
@@ -59,6 +69,52 @@ pub(crate) fn run(app: &App, args: &ListArgs) -> Result<(), CommandError> {
     app.ui
         .print_line(&app.ui.tint(Tone::Strong, &format!("/{folder}")))?;
     app.ui.print(&tree(&folder, &entries))
+}
+
+/// The names in the first backend of a chain without a store that lists any.
+fn list_elsewhere(app: &App, args: &ListArgs, project: &Project) -> Result<(), CommandError> {
+    let backend = project.first_with(app, |can| can.list)?;
+    let names = crate::runtime::wait(backend.list())?;
+    let prefix = args
+        .folder
+        .as_deref()
+        .map(|folder| folder.trim_end_matches('/'));
+    let is_wanted = |name: &&String| match prefix {
+        Some(prefix) => name
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.starts_with('/')),
+        None => true,
+    };
+    let names: Vec<&String> = names.iter().filter(is_wanted).collect();
+    if app.ui.is_json {
+        let secrets = names.iter().map(|name| {
+            json!({
+                "path": name,
+                "folder": false,
+                "secret_version": null,
+                "state": "live",
+                "class": null,
+                "updated": null,
+                "expires_at": null,
+            })
+        });
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "folder": backend.describe(),
+            "secrets": secrets.collect::<Vec<_>>(),
+        }));
+    }
+    if names.is_empty() {
+        app.ui
+            .say(&format!("nothing is stored in {}", backend.describe()));
+        return Ok(());
+    }
+    let title = app.ui.tint(Tone::Strong, &backend.describe());
+    app.ui.print_line(&title)?;
+    for name in names {
+        app.ui.print_line(&crate::ui::clean(name))?;
+    }
+    Ok(())
 }
 
 fn folder_of(app: &App, argument: Option<&str>) -> Result<String, CommandError> {

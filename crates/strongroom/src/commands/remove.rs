@@ -66,7 +66,7 @@ pub(crate) fn rm(app: &App, args: &RmArgs) -> Result<(), CommandError> {
     let path = path_of(app, &args.name)?;
     let session = session::open(app)?;
     let versions = args.which.versions();
-    let changed = pollster::block_on(session.engine.delete(&session.context, &path, &versions))?;
+    let changed = crate::runtime::wait(session.engine.delete(&session.context, &path, &versions))?;
     session.note_write();
     session.finish(app);
     report(app, "deleted", &path, &changed)?;
@@ -81,7 +81,8 @@ pub(crate) fn undelete(app: &App, args: &UndeleteArgs) -> Result<(), CommandErro
     let path = path_of(app, &args.name)?;
     let session = session::open(app)?;
     let versions = args.which.versions();
-    let changed = pollster::block_on(session.engine.undelete(&session.context, &path, &versions))?;
+    let changed =
+        crate::runtime::wait(session.engine.undelete(&session.context, &path, &versions))?;
     session.note_write();
     session.finish(app);
     report(app, "undeleted", &path, &changed)
@@ -91,14 +92,14 @@ pub(crate) fn destroy(app: &App, args: &DestroyArgs) -> Result<(), CommandError>
     let path = path_of(app, &args.name)?;
     let session = session::open(app)?;
     // An unknown secret is told before anybody is asked.
-    let known = pollster::block_on(session.engine.describe(&path))?;
+    let known = crate::runtime::wait(session.engine.describe(&path))?;
     let versions = args.which.versions();
     if versions == Versions::Newest {
         app.ui.confirm(&format!(
             "Destroy /{path} with its {} for good?",
             crate::commands::check::plural(known.versions.len(), "version")
         ))?;
-        pollster::block_on(session.engine.remove(&session.context, &path))?;
+        crate::runtime::wait(session.engine.remove(&session.context, &path))?;
         session.note_write();
         let all: Vec<u64> = known
             .versions
@@ -109,7 +110,7 @@ pub(crate) fn destroy(app: &App, args: &DestroyArgs) -> Result<(), CommandError>
     }
     app.ui
         .confirm(&format!("Destroy versions of /{path} for good?"))?;
-    let changed = pollster::block_on(session.engine.destroy(&session.context, &path, &versions))?;
+    let changed = crate::runtime::wait(session.engine.destroy(&session.context, &path, &versions))?;
     session.note_write();
     session.finish(app);
     report(app, "destroyed", &path, &changed)

@@ -28,6 +28,7 @@ use crate::child::PassThrough;
 use crate::child::SecretFile;
 use crate::child::SecretOrPlain;
 use crate::commands::check;
+use crate::commands::migrate::lazy;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project;
@@ -95,6 +96,9 @@ pub(crate) struct RunArgs {
     /// Let the placeholder value of a secret through (repeatable)
     #[arg(long, value_name = "NAME")]
     allow_placeholder: Vec<String>,
+    /// When the chain goes on to its next backend
+    #[arg(long, value_enum, default_value = "not-found", value_name = "WHEN")]
+    fallback: check::FallbackWhen,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(value_name = "COMMAND")]
@@ -108,6 +112,9 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
         true => Some(session::open_or_create(app)?),
         false => None,
     };
+    if !project.chain.is_explicit && project.chain.is_remarkable() {
+        app.ui.say(&format!("chain: {}", project.chain.line()));
+    }
     let links = project.links(app, session.as_ref())?;
     let fingerprint = |value: &SecretValue| {
         session
@@ -120,12 +127,14 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
         profile: &project.profile,
         only: only.as_ref(),
         allow_placeholders: &args.allow_placeholder,
+        fallback: args.fallback.into(),
         generate: Generate::Missing,
         elsewhere: elsewhere.as_ref(),
         rng: &SystemRng,
         now: app.now(),
     };
-    let resolution = pollster::block_on(resolve::resolve(&request, &links));
+    let resolution = crate::runtime::wait(resolve::resolve(&request, &links));
+    check::tell_tolerated(app, &resolution);
     if !resolution.is_ok() {
         let refused = check::refusal(app, &project, &resolution);
         if !app.ui.is_json {
@@ -139,6 +148,7 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
                 .say(&format!("warning: {} {}", problem.secret, problem.message));
         }
     }
+    lazy::move_read(app, &project, session.as_ref(), &resolution);
     let delivery = deliver(app, args, &project, &resolution);
     let generated = resolution
         .secrets
@@ -149,8 +159,10 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     let masked = delivery.masked;
     let masks = || masks_of(masked);
     let status = child::run(delivery.spec, masks).map_err(|error| child_error(&error))?;
-    if let (Some(session), true) = (&session, generated) {
-        session.note_write();
+    if let Some(session) = &session {
+        if generated {
+            session.note_write();
+        }
         session.finish(app);
     }
     Ok(status.code())

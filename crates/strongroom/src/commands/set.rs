@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde_json::json;
-use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::Backend;
+use strongroom_core::port::Expected;
+use strongroom_core::port::NewValue;
+use strongroom_core::port::Stored;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::secret::Shape;
@@ -41,7 +44,7 @@ pub(crate) struct SetArgs {
     fields: bool,
     /// Write only if this is the current version; 0: only if there is none
     #[arg(long, value_name = "VERSION")]
-    cas: Option<u64>,
+    cas: Option<String>,
     /// Make a new version even if the value has not changed
     #[arg(long)]
     force: bool,
@@ -56,6 +59,12 @@ pub(crate) struct SetArgs {
     expires: Option<String>,
 }
 
+impl SetArgs {
+    fn needs_more_than_a_value(&self) -> bool {
+        self.cas.is_some() || self.description.is_some() || self.expires.is_some() || self.fields
+    }
+}
+
 pub(crate) fn run(app: &App, args: &SetArgs) -> Result<(), CommandError> {
     let source = ValueSource::parse(args.source.as_deref())?;
     if args.name.contains('=') && !args.name.starts_with('/') {
@@ -67,25 +76,33 @@ pub(crate) fn run(app: &App, args: &SetArgs) -> Result<(), CommandError> {
     }
     let project = project::load_if_there(app)?;
     let place = project::place(project.as_ref(), &args.name)?;
+    let is_elsewhere = match &project {
+        Some(project) if !args.name.starts_with('/') => {
+            !(place.declaration.is_none() && project.uses_store())
+                && !project.writes_to_store(app)?
+        }
+        _ => false,
+    };
+    let cas = match is_elsewhere {
+        true => None,
+        false => store_cas(args.cas.as_deref())?,
+    };
     let value = source.read(app, &args.name, args.exact)?;
     if value.is_empty() {
         return Err(CommandError::usage("the value is empty")
             .hint(format!("strongroom rm {} removes a value", args.name)));
     }
     check_value(args, &place, &value)?;
-    if let Some(project) = &project
-        && place.declaration.is_some()
-        && !writes_to_store(project)
-    {
-        return set_elsewhere(app, args, project, &place, &value);
+    if let (Some(project), true) = (&project, is_elsewhere) {
+        return set_elsewhere(app, args, project, &place, value);
     }
     let payload = payload_of(args, value)?;
     let session = session::open_or_create(app)?;
     let mut options = WriteOptions::new(Provenance::Set);
-    options.cas = args.cas;
+    options.cas = cas;
     options.force = args.force;
     options.metadata = patch_of(args, &place)?;
-    let written = pollster::block_on(session.engine.write(
+    let written = crate::runtime::wait(session.engine.write(
         &session.context,
         &place.path,
         &payload,
@@ -116,6 +133,14 @@ pub(crate) fn run(app: &App, args: &SetArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// The store's versions are numbers.
+fn store_cas(cas: Option<&str>) -> Result<Option<u64>, CommandError> {
+    cas.map(str::parse).transpose().map_err(|_| {
+        CommandError::usage("the value of --cas is no number of a version")
+            .hint("strongroom history shows them; 0 stands for none")
+    })
+}
+
 fn check_value(args: &SetArgs, place: &Place<'_>, value: &SecretValue) -> Result<(), CommandError> {
     let (Some(declaration), false) = (place.declaration, args.no_check) else {
         return Ok(());
@@ -139,56 +164,94 @@ fn check_value(args: &SetArgs, place: &Place<'_>, value: &SecretValue) -> Result
     })
 }
 
-fn writes_to_store(project: &Project) -> bool {
-    let (chain, _) = project.chain();
-    let writable = chain
-        .iter()
-        .find(|entry| entry.starts_with("store") || entry.starts_with("dotenv"));
-    writable.is_none_or(|entry| entry.starts_with("store"))
-}
-
 /// Writes to the first writable backend, which is not the store.
 fn set_elsewhere(
     app: &App,
     args: &SetArgs,
     project: &Project,
     place: &Place<'_>,
-    value: &SecretValue,
+    value: SecretValue,
 ) -> Result<(), CommandError> {
-    let Some(declaration) = place.declaration else {
-        return Err(CommandError::usage(
-            "only declared secrets can be written there",
-        ));
+    let backend = project.first_with(app, |can| can.write)?;
+    let can = backend.capabilities();
+    let target = backend.describe();
+    let lookup = project.lookup_of(place);
+    let stored = if args.needs_more_than_a_value() || can.versions {
+        let new = new_value(args, place, value, backend.as_ref())?;
+        let address = backend.address(&lookup);
+        crate::runtime::wait(backend.write(&address, &new))?
+    } else {
+        crate::runtime::wait(backend.set(&lookup, &value))?;
+        Stored {
+            version: None,
+            is_new: true,
+        }
     };
-    let links = project.links(app, None)?;
-    let link = links
-        .iter()
-        .find(|link| link.backend.capabilities().write)
-        .ok_or_else(|| {
-            let code = crate::error::backend_code(BackendErrorKind::Unsupported);
-            CommandError::new(Kind::Failed, code, "no backend of the chain can be written")
-        })?;
-    if args.cas.is_some() || args.description.is_some() || args.expires.is_some() {
-        return Err(CommandError::usage(format!(
-            "{} keeps no versions and no metadata",
-            link.backend.describe()
-        )));
-    }
-    let lookup =
-        strongroom_engine::resolve::lookup(&project.manifest, &project.profile.name, declaration);
-    pollster::block_on(link.backend.set(&lookup, value))?;
-    let target = link.backend.describe();
     if app.ui.is_json {
         return app.ui.print_json(&json!({
             "version": 1,
             "path": place.path.as_str(),
             "written_to": target,
-            "secret_version": null,
-            "changed": true,
+            "secret_version": stored.version,
+            "changed": stored.is_new,
         }));
     }
-    app.ui.say(&format!("set {} in {target}", declaration.name));
+    let name = place
+        .declaration
+        .map_or(lookup.path.as_str(), |declaration| {
+            declaration.name.as_str()
+        });
+    match (stored.is_new, stored.version) {
+        (false, _) => app.ui.say(&format!(
+            "{name} has this value already in {target}; nothing was written"
+        )),
+        (true, Some(version)) => {
+            app.ui
+                .say(&format!("set {name} in {target}, version {version}"));
+        }
+        (true, None) => app.ui.say(&format!("set {name} in {target}")),
+    }
     Ok(())
+}
+
+/// The value with what the backend can hold beside it; what it cannot is refused.
+fn new_value(
+    args: &SetArgs,
+    place: &Place<'_>,
+    value: SecretValue,
+    backend: &dyn Backend,
+) -> Result<NewValue, CommandError> {
+    let can = backend.capabilities();
+    let cannot = |what: &str| {
+        let message = format!("{} keeps no {what}", backend.describe());
+        Err(CommandError::usage(message).hint("nothing was written"))
+    };
+    if args.expires.is_some() {
+        return cannot("time of expiry");
+    }
+    if args.description.is_some() && !can.description {
+        return cannot("description");
+    }
+    if args.cas.is_some() && !(can.cas && can.versions) {
+        return cannot("versions to compare with");
+    }
+    let mut new = NewValue::new(payload_of(args, value)?);
+    new.expected = match args.cas.as_deref() {
+        None => Expected::Any,
+        Some("0") => Expected::Absent,
+        Some(version) => Expected::Version(version.to_owned()),
+    };
+    let declared = place.declaration;
+    if can.description {
+        let described = declared.and_then(|declared| declared.description.clone());
+        new.annotation.description = args.description.clone().or(described);
+    }
+    if can.tags {
+        let tags = declared.map(|declared| declared.tags.clone());
+        let tags = tags.unwrap_or_default().into_iter();
+        new.annotation.tags = tags.map(|(key, value)| (key, Some(value))).collect();
+    }
+    Ok(new)
 }
 
 fn payload_of(args: &SetArgs, value: SecretValue) -> Result<Payload, CommandError> {

@@ -5,6 +5,8 @@ use strongroom_core::time::Timestamp;
 use crate::app::App;
 use crate::error::CommandError;
 use crate::project;
+use crate::project::Project;
+use crate::runtime::wait;
 use crate::session;
 use crate::session::day;
 
@@ -18,9 +20,7 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
     let key_file = app.settings.key_file()?;
     let session = session::open_if_there(app)?;
     let count = match &session {
-        Some(session) => {
-            Some(pollster::block_on(session.engine.list_recursive(&session.context, ""))?.len())
-        }
+        Some(session) => Some(wait(session.engine.list_recursive(&session.context, ""))?.len()),
         None => None,
     };
     let backup = session
@@ -29,7 +29,14 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
     let backup_made = backup
         .as_ref()
         .map(|backup| Timestamp::from_micros(backup.made));
-    let ignored = ignored_clouds(app);
+    let ignored = project
+        .as_ref()
+        .map(|project| project.chain.not_taken.clone())
+        .unwrap_or_default();
+    let servers = match &project {
+        Some(project) => servers(app, project)?,
+        None => Vec::new(),
+    };
     if app.ui.is_json {
         return app.ui.print_json(&json!({
             "version": 1,
@@ -40,8 +47,8 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
                 "profile": project.profile.name,
                 "profile_from": project.profile_from,
                 "strict": project.profile.is_strict,
-                "chain": project.chain().0,
-                "chain_from": project.chain().1,
+                "chain": project.chain.entries,
+                "chain_from": project.chain.why,
             })),
             "store": {
                 "path": store.value,
@@ -51,6 +58,14 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
                 "opened_by": session.as_ref().map(|session| session.slot.kind.word()),
                 "backup": backup_made.map(|time| time.to_string()),
             },
+            "backends": servers.iter().map(|server| json!({
+                "entry": server.entry,
+                "ok": server.health.is_ok(),
+                "health": match &server.health {
+                    Ok(health) => health,
+                    Err(failure) => failure,
+                },
+            })).collect::<Vec<_>>(),
             "key_file": key_file.value,
             "not_taken": ignored,
         }));
@@ -61,7 +76,6 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
     };
     match &project {
         Some(project) => {
-            let (chain, chain_from) = project.chain();
             row(
                 "project",
                 project.manifest.project.clone(),
@@ -77,7 +91,8 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
                 format!("{}{strict}", project.profile.name),
                 project.profile_from,
             );
-            row("chain", chain.join(" → "), chain_from);
+            let chain = &project.chain;
+            row("chain", chain.entries.join(" → "), &chain.why);
             let count = project.manifest.declarations().len();
             row("declared", count.to_string(), "");
         }
@@ -106,25 +121,41 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
             "the first set, import or run makes the store",
         ),
     }
+    for server in &servers {
+        match &server.health {
+            Ok(health) => row("backend", server.entry.clone(), health),
+            Err(failure) => row("backend", format!("{} fails", server.entry), failure),
+        }
+    }
     for (name, why) in &ignored {
         row("not taken", name.clone(), why);
     }
     app.ui.print_table(&["what", "value", "why"], rows)
 }
 
-/// Clouds that the environment points to and this version does not ask.
-fn ignored_clouds(app: &App) -> Vec<(String, String)> {
-    const POINTERS: [(&str, &str); 3] = [
-        ("AWS_REGION", "aws"),
-        ("AWS_DEFAULT_REGION", "aws"),
-        ("VAULT_ADDR", "vault"),
-    ];
-    POINTERS
-        .iter()
-        .filter(|(variable, _)| app.environment.has(variable))
-        .map(|(variable, backend)| {
-            let why = format!("{variable} is set, but this version does not talk to it yet");
-            ((*backend).to_owned(), why)
-        })
-        .collect()
+/// A backend over a network, and how it is.
+struct Server {
+    entry: String,
+    health: Result<String, String>,
+}
+
+/// Asks every server of the chain how it is: one that fails is told, and is no failure of
+/// `status`.
+fn servers(app: &App, project: &Project) -> Result<Vec<Server>, CommandError> {
+    let opener = project.opener(app, None);
+    let mut servers = Vec::new();
+    for entry in project.chain.parsed()? {
+        if entry.is_local() {
+            continue;
+        }
+        let health = match opener.open(&entry) {
+            Err(error) => Err(error.message),
+            Ok(backend) => wait(backend.health()).map_err(|error| error.message),
+        };
+        servers.push(Server {
+            entry: entry.uri.to_string(),
+            health,
+        });
+    }
+    Ok(servers)
 }

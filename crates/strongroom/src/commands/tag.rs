@@ -40,10 +40,10 @@ pub(crate) fn run(app: &App, args: &TagArgs) -> Result<(), CommandError> {
     let place = project::place(project.as_ref(), &args.name)?;
     let patch = patch_of(args)?;
     let session = session::open(app)?;
-    pollster::block_on(session.engine.tag(&session.context, &place.path, &patch))?;
+    crate::runtime::wait(session.engine.tag(&session.context, &place.path, &patch))?;
     session.note_write();
     session.finish(app);
-    let metadata = pollster::block_on(session.engine.describe(&place.path))?.metadata;
+    let metadata = crate::runtime::wait(session.engine.describe(&place.path))?.metadata;
     if app.ui.is_json {
         return app.ui.print_json(&json!({
             "version": 1,

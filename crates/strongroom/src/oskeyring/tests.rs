@@ -23,7 +23,7 @@ const ARGS: &str = "STRONGROOM_TEST_KEYRING_ARGS";
 
 #[test]
 fn entries_are_named_by_store_and_slot() {
-    let entry = Entry::new(&[0xab; 16], 7);
+    let entry = entry(&[0xab; 16], 7);
     let store = "ab".repeat(16);
     assert_eq!(entry.account, format!("{store}/slot-7"));
     assert!(entry.label.contains(&store));

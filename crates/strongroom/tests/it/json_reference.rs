@@ -10,7 +10,7 @@ use crate::support::Case;
 
 const DOCUMENT: &str = "../../docs/reference/json.md";
 /// Which commands the document shows, in this order, with what they read.
-const STEPS: [(&str, &str); 28] = [
+const STEPS: [(&str, &str); 36] = [
     ("init --yes --name shop --json", ""),
     ("import more.env --yes --json", ""),
     ("set JWT_SECRET --json", "Zt5nVb8qLw2xRk7mHs4dGc9f"),
@@ -40,6 +40,23 @@ const STEPS: [(&str, &str); 28] = [
     ("key list --json", ""),
     ("key remove 2 --yes --json", ""),
     ("key rotate --json", ""),
+    (
+        "migrate --from dotenv:more.env --to store:/moved --dry-run --json",
+        "",
+    ),
+    (
+        "migrate --from dotenv:more.env --to store:/moved --yes --json",
+        "",
+    ),
+    ("migrate status --json", ""),
+    ("migrate verify --json", ""),
+    ("migrate rollback --yes --json", ""),
+    (
+        "sync --from store:/shop --to store:/copy --dry-run --json",
+        "",
+    ),
+    ("backup ../home/all.backup --from store:/shop --json", ""),
+    ("restore ../home/all.backup --verify --json", ""),
     ("get NOTHING --json", ""),
     ("chekc --json", ""),
 ];

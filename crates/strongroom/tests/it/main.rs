@@ -16,5 +16,8 @@ mod first_use;
 mod init_import;
 mod json_reference;
 mod keys;
+mod migrate;
+mod peers;
+mod remote;
 mod run;
 mod values;

@@ -8,17 +8,17 @@ use crate::import::Need;
 const NESTING_MAX: usize = 16;
 
 /// What a text is made of.
-pub(super) struct Scanned {
+pub(in crate::import) struct Scanned {
     /// The variables it refers to, in order.
-    pub(super) references: Vec<(String, Need)>,
+    pub(in crate::import) references: Vec<(String, Need)>,
     /// The text with `$$` read as `$`; of use when there are no references.
-    pub(super) literal: Zeroizing<String>,
+    pub(in crate::import) literal: Zeroizing<String>,
     /// True when the text is a single reference and nothing else.
-    pub(super) is_one_reference: bool,
+    pub(in crate::import) is_one_reference: bool,
 }
 
 /// Takes a text apart.
-pub(super) fn scan(text: &str) -> Scanned {
+pub(in crate::import) fn scan(text: &str) -> Scanned {
     let mut scanned = Scanned {
         references: Vec::new(),
         literal: Zeroizing::new(String::with_capacity(text.len())),

@@ -8,7 +8,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Child;
 use std::process::Stdio;
-use std::sync::mpsc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -18,11 +17,8 @@ use secret_service::blocking::SecretService;
 use super::Place;
 use super::peer;
 use super::started;
-use crate::oskeyring::Entry;
-use crate::oskeyring::KeyringError;
 use crate::oskeyring::SECRET_SERVICE;
-use crate::oskeyring::deadline::Limits;
-use crate::oskeyring::deadline::within;
+use crate::oskeyring::SERVICE;
 
 const ADD: [&str; 4] = ["key", "add", "keyring", SECRET_SERVICE];
 /// Above the five seconds that are promised: a busy machine starts programs slowly.
@@ -120,48 +116,6 @@ fn a_bus_that_never_answers_is_left() {
     assert!(before.elapsed() < SOON);
 }
 
-const AT_ONCE: Limits = Limits {
-    answer_seconds: 0,
-    unlock_seconds: 0,
-};
-
-#[test]
-fn who_waits_is_told_what_was_waited_for() {
-    let (hold, held) = mpsc::channel::<()>();
-    let silent = within::<()>(AT_ONCE, move |_| {
-        let _ = held.recv();
-        Ok(())
-    });
-    assert!(matches!(silent, Err(KeyringError::NoAnswer { seconds: 0 })));
-    drop(hold);
-
-    let (hold, held) = mpsc::channel::<()>();
-    let limits = Limits {
-        answer_seconds: 60,
-        ..AT_ONCE
-    };
-    let locked = within::<()>(limits, move |progress| {
-        progress.unlocking();
-        let _ = held.recv();
-        Ok(())
-    });
-    assert!(matches!(locked, Err(KeyringError::Locked)));
-    drop(hold);
-}
-
-#[test]
-fn a_job_in_time_brings_its_result() {
-    let limits = Limits {
-        answer_seconds: 60,
-        unlock_seconds: 60,
-    };
-    let found = within(limits, |progress| {
-        progress.unlocking();
-        Ok(7)
-    });
-    assert_eq!(found.ok(), Some(7));
-}
-
 const ADDRESS: &str = "DBUS_SESSION_BUS_ADDRESS";
 const PASSWORD: &[u8] = b"of-the-login-keyring";
 
@@ -252,7 +206,7 @@ impl Desktop {
     /// Labels of our entries.
     fn labels(&self) -> Vec<String> {
         self.with_service(|service| {
-            let ours = HashMap::from([("service", Entry::SERVICE)]);
+            let ours = HashMap::from([("service", SERVICE)]);
             let found = service.search_items(ours).unwrap();
             let items = found.unlocked.iter();
             items.map(|item| item.get_label().unwrap()).collect()

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
-use crate::oskeyring::KeyringError;
+use crate::keyring::KeyringError;
 
 /// How long a keyring may take.
 #[derive(Clone, Copy, Debug)]

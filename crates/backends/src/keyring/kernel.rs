@@ -17,11 +17,8 @@ use linux_keyutils::KeyRingIdentifier;
 use strongroom_core::secret::SecretValue;
 use zeroize::Zeroizing;
 
-use crate::oskeyring::Entry;
-use crate::oskeyring::KeyringError;
-
-/// Longest key that is read; ours have 44 bytes.
-const KEY_BYTES_MAX: usize = 1024;
+use crate::keyring::Entry;
+use crate::keyring::KeyringError;
 
 pub(super) fn get(entry: &Entry) -> Result<Option<SecretValue>, KeyringError> {
     let rings = Rings::open()?;
@@ -30,7 +27,7 @@ pub(super) fn get(entry: &Entry) -> Result<Option<SecretValue>, KeyringError> {
     };
     // Where one of the two has forgotten the key meanwhile, it gets it back.
     let _ = rings.link(key);
-    let mut buffer = Zeroizing::new([0; KEY_BYTES_MAX]);
+    let mut buffer = Zeroizing::new(vec![0; entry.bytes_max]);
     let length = key.read(&mut *buffer).map_err(refused)?;
     let bytes = buffer.get(..length).ok_or_else(|| KeyringError::Foreign {
         account: entry.account.clone(),
@@ -105,7 +102,7 @@ impl Rings {
 }
 
 fn description(entry: &Entry) -> String {
-    format!("{}:{}", Entry::SERVICE, entry.account)
+    format!("{}:{}", entry.service, entry.account)
 }
 
 fn refused(error: KeyError) -> KeyringError {

@@ -13,24 +13,28 @@ use secret_service::blocking::Item;
 use secret_service::blocking::SecretService;
 use strongroom_core::secret::SecretValue;
 
-use crate::oskeyring::Entry;
-use crate::oskeyring::KeyringError;
-use crate::oskeyring::deadline::Limits;
-use crate::oskeyring::deadline::Progress;
-use crate::oskeyring::deadline::within;
+use crate::keyring::Entry;
+use crate::keyring::KeyringError;
+use crate::keyring::deadline::Limits;
+use crate::keyring::deadline::Progress;
+use crate::keyring::deadline::within;
 
 /// KWallet keeps texts only; the keys are Base64.
 const CONTENT_TYPE: &str = "text/plain";
 
-pub(super) fn get(entry: Entry) -> Result<Option<SecretValue>, KeyringError> {
+/// Reads entries over one connection, in order.
+pub(super) fn get(entries: Vec<Entry>) -> Result<Vec<Option<SecretValue>>, KeyringError> {
     within(Limits::of_process(), move |progress| {
         let service = connect()?;
-        let items = find(&service, &entry, progress)?;
-        let Some(item) = items.first() else {
-            return Ok(None);
+        let read = |entry: &Entry| {
+            let items = find(&service, entry, progress)?;
+            let Some(item) = items.first() else {
+                return Ok(None);
+            };
+            let secret = item.get_secret().map_err(refused)?;
+            Ok(Some(SecretValue::new(secret)))
         };
-        let secret = item.get_secret().map_err(refused)?;
-        Ok(Some(SecretValue::new(secret)))
+        entries.iter().map(read).collect()
     })
 }
 
@@ -55,6 +59,24 @@ pub(super) fn remove(entry: Entry) -> Result<(), KeyringError> {
             item.delete().map_err(refused)?;
         }
         Ok(())
+    })
+}
+
+/// The accounts under which a service keeps something, as far as the keyring tells.
+pub(super) fn accounts(service_name: String) -> Result<Vec<String>, KeyringError> {
+    within(Limits::of_process(), move |progress| {
+        let service = connect()?;
+        if let Some(collection) = default_collection(&service)? {
+            unlock(&collection, progress)?;
+        }
+        let wanted = HashMap::from([("service", service_name.as_str())]);
+        let found = service.search_items(wanted).map_err(refused)?;
+        let mut accounts = Vec::new();
+        for item in found.unlocked.iter().chain(&found.locked) {
+            let attributes = item.get_attributes().map_err(refused)?;
+            accounts.extend(attributes.get("account").cloned());
+        }
+        Ok(accounts)
     })
 }
 
@@ -114,7 +136,7 @@ fn unlock<T>(collection: &Collection<'_>, progress: &Progress<T>) -> Result<bool
 
 fn attributes(entry: &Entry) -> HashMap<&str, &str> {
     HashMap::from([
-        ("service", Entry::SERVICE),
+        ("service", entry.service.as_str()),
         ("account", entry.account.as_str()),
     ])
 }

@@ -1,0 +1,655 @@
+//! The journal: a header and an entry for each secret, sealed in the store.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::Serialize;
+use strongroom_core::port::BatchItem;
+use strongroom_core::port::Change;
+use strongroom_core::port::Durability;
+use strongroom_core::port::Precondition;
+use strongroom_core::port::Record;
+use strongroom_core::port::RecordId;
+use strongroom_core::port::StorageError;
+use strongroom_core::secret::Payload;
+use strongroom_core::secret::SecretValue;
+use strongroom_core::secret::Shape;
+use strongroom_core::time::Timestamp;
+use strongroom_crypto::barrier::Barrier;
+use strongroom_crypto::barrier::Field;
+
+use super::MigrateError;
+use crate::error::Error;
+use crate::folder::PAGE;
+use crate::record;
+use crate::secrets::Engine;
+
+/// The kind of the journal's records: see `record::Kind` for the others.
+const KIND: u8 = 74;
+/// Bytes of an id, as hexadecimal digits.
+const ID_BYTES: usize = 8;
+
+/// How far a migration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Secrets are being copied.
+    Copying,
+    /// All are copied and read back; the source is as it was.
+    Copied,
+    /// They are being taken out of the source.
+    Cleaning,
+    /// Nothing is left to do.
+    Done,
+    /// Everything is being put back.
+    RollingBack,
+    /// Everything is as it was before, but for what is said of an entry.
+    RolledBack,
+    /// Values are moved one by one when they are read.
+    Lazy,
+}
+
+impl Stage {
+    /// The word in tables and JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Copying => "copying",
+            Self::Copied => "copied",
+            Self::Cleaning => "cleaning",
+            Self::Done => "done",
+            Self::RollingBack => "rolling back",
+            Self::RolledBack => "rolled back",
+            Self::Lazy => "lazy",
+        }
+    }
+}
+
+/// What is known of a migration as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Its name: 16 hexadecimal digits.
+    pub id: String,
+    /// When it was begun.
+    pub created: Timestamp,
+    /// The source's URI, in absolute terms.
+    pub from: String,
+    /// The target's URI, in absolute terms.
+    pub to: String,
+    /// How far it is.
+    pub stage: Stage,
+    /// How many entries it has.
+    pub count: u32,
+    /// Earlier versions are copied too.
+    pub with_history: bool,
+    /// Tags that every written secret gets.
+    pub tags: BTreeMap<String, String>,
+    /// The source is cleaned when everything is copied.
+    pub cleans: bool,
+    /// Fingerprint of the source's file as it was left.
+    pub left: Option<[u8; 16]>,
+    /// Lines that were added to a `.gitignore`: the file, and the lines.
+    pub ignored: Option<(String, Vec<String>)>,
+}
+
+/// How it stands with one secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// Nothing was done yet.
+    Planned,
+    /// It is about to be written, or was, and nobody has looked since.
+    Writing,
+    /// Written and read back.
+    Verified,
+    /// The target held this value already.
+    Unchanged,
+    /// Left out; why.
+    Skipped(String),
+    /// It failed; why. It is tried again when the migration is resumed.
+    Failed(String),
+    /// Put back as it was.
+    Restored,
+    /// Not put back, since somebody changed it; what was found.
+    Kept(String),
+}
+
+impl State {
+    /// The word in tables and JSON.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Writing => "writing",
+            Self::Verified => "migrated",
+            Self::Unchanged => "unchanged",
+            Self::Skipped(_) => "skipped",
+            Self::Failed(_) => "failed",
+            Self::Restored => "restored",
+            Self::Kept(_) => "kept",
+        }
+    }
+
+    /// Why, where there is something to say.
+    #[must_use]
+    pub fn remark(&self) -> Option<&str> {
+        match self {
+            Self::Skipped(why) | Self::Failed(why) | Self::Kept(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// True when the target holds what the source held.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        matches!(self, Self::Verified | Self::Unchanged)
+    }
+}
+
+/// What a target held before.
+#[derive(Clone, Debug)]
+pub struct Before {
+    /// The value.
+    pub payload: Payload,
+    /// Its version.
+    pub version: Option<String>,
+    /// Its description.
+    pub description: Option<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A version that is to be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Todo {
+    /// The source's name for it; `None` for the current one.
+    pub(super) version: Option<String>,
+    /// Of its value.
+    pub(super) fingerprint: [u8; 16],
+}
+
+/// One secret of a migration.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its address in the source.
+    pub from: String,
+    /// Its address in the target.
+    pub to: String,
+    /// How it stands with it.
+    pub state: State,
+    /// It was taken out of the source.
+    pub is_cleaned: bool,
+    /// Of the value that is in the target now.
+    pub fingerprint: Option<[u8; 16]>,
+    /// What the target held before; nothing if it held none, or none was written yet.
+    pub before: Option<Before>,
+    pub(super) todo: Vec<Todo>,
+    pub(super) done: u32,
+    /// The target's name of the version that the next write comes after.
+    pub(super) last: Option<String>,
+    /// Fingerprints of everything that was written, or may have been.
+    pub(super) made: Vec<[u8; 16]>,
+}
+
+impl Entry {
+    /// A secret that is to be moved.
+    #[must_use]
+    pub fn new(from: String, to: String, state: State) -> Self {
+        Self {
+            from,
+            to,
+            state,
+            is_cleaned: false,
+            fingerprint: None,
+            before: None,
+            todo: Vec::new(),
+            done: 0,
+            last: None,
+            made: Vec::new(),
+        }
+    }
+
+    /// A secret that was moved already, with the fingerprint of its value.
+    #[must_use]
+    pub fn moved(from: String, to: String, fingerprint: [u8; 16], is_new: bool) -> Self {
+        let state = if is_new {
+            State::Verified
+        } else {
+            State::Unchanged
+        };
+        let mut entry = Self::new(from, to, state);
+        entry.fingerprint = Some(fingerprint);
+        if is_new {
+            entry.made.push(fingerprint);
+        }
+        entry
+    }
+
+    /// True when the target may hold something that this migration wrote.
+    #[must_use]
+    pub fn may_have_written(&self) -> bool {
+        !self.made.is_empty()
+    }
+}
+
+/// A header as it is stored.
+#[derive(Serialize, Deserialize)]
+struct StoredHeader {
+    header: Header,
+}
+
+/// An entry as it is stored; the value that was there before stands behind it.
+#[derive(Serialize, Deserialize)]
+struct StoredEntry {
+    number: u32,
+    from: String,
+    to: String,
+    state: State,
+    is_cleaned: bool,
+    fingerprint: Option<[u8; 16]>,
+    before: Option<StoredBefore>,
+    todo: Vec<Todo>,
+    done: u32,
+    last: Option<String>,
+    made: Vec<[u8; 16]>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredBefore {
+    shape: Shape,
+    version: Option<String>,
+    description: Option<String>,
+    tags: BTreeMap<String, String>,
+}
+
+/// A migration's journal, and the right to write to it until another process takes it over.
+pub struct Journal {
+    engine: Engine,
+    /// What is known of the migration as a whole.
+    pub header: Header,
+    /// Its secrets.
+    pub entries: Vec<Entry>,
+    /// The header's revision: who has changed it last may write.
+    revision: u64,
+}
+
+impl Journal {
+    /// Begins a migration: all of it is written down in one step. `header.id` and
+    /// `header.count` are filled in.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn create(
+        engine: &Engine,
+        mut header: Header,
+        entries: Vec<Entry>,
+    ) -> Result<Self, MigrateError> {
+        let mut id = [0; ID_BYTES];
+        engine.barrier.rng().fill(&mut id);
+        header.id = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        header.count = count(entries.len())?;
+        let mut journal = Self {
+            engine: engine.clone(),
+            header,
+            entries,
+            revision: 0,
+        };
+        let mut batch = vec![journal.put_header(Precondition::Absent)];
+        for at in 0..journal.entries.len() {
+            batch.extend(journal.put_entry(at));
+        }
+        let durable = Durability::Durable;
+        journal.revision = engine.storage.commit(batch, durable).await?;
+        Ok(journal)
+    }
+
+    /// All migrations of a store, newest first.
+    ///
+    /// # Errors
+    /// When a header does not open, or the store cannot be read.
+    pub async fn list(engine: &Engine) -> Result<Vec<Header>, MigrateError> {
+        let parent = headers_parent(&engine.barrier);
+        let mut found = Vec::new();
+        for stored in children(engine, parent).await? {
+            found.push(open_header(&engine.barrier, &stored).ok_or_else(damaged)?);
+        }
+        found.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
+        Ok(found)
+    }
+
+    /// Opens a migration by its id, or the beginning of it.
+    ///
+    /// # Errors
+    /// When there is none or more than one, or it is damaged.
+    pub async fn load(engine: &Engine, id: &str) -> Result<Self, MigrateError> {
+        let known = Self::list(engine).await?;
+        let mut fitting = known.into_iter().filter(|header| header.id.starts_with(id));
+        let not_found = || MigrateError::NotFound { id: id.to_owned() };
+        let header = fitting.next().ok_or_else(not_found)?;
+        if fitting.next().is_some() {
+            return Err(MigrateError::Ambiguous { id: id.to_owned() });
+        }
+        let stored = engine
+            .storage
+            .get(header_id(&engine.barrier, &header.id))
+            .await?
+            .ok_or_else(not_found)?;
+        let header = open_header(&engine.barrier, &stored).ok_or_else(damaged)?;
+        let parent = entries_parent(&engine.barrier, &header.id);
+        let mut entries = BTreeMap::new();
+        for record in children(engine, parent).await? {
+            if record.id == backup_id(&engine.barrier, &header.id) {
+                continue;
+            }
+            let (number, entry) = open_entry(&engine.barrier, &record).ok_or_else(damaged)?;
+            entries.insert(number, entry);
+        }
+        // A row that has vanished is noticed: numbers go from 0 to the count without a gap.
+        let is_whole = entries.keys().copied().eq(0..header.count);
+        if !is_whole {
+            return Err(damaged().into());
+        }
+        Ok(Self {
+            engine: engine.clone(),
+            header,
+            entries: entries.into_values().collect(),
+            revision: stored.revision,
+        })
+    }
+
+    /// Takes the journal over: whoever had it before can write to it no more.
+    ///
+    /// # Errors
+    /// When another process was faster, or the store cannot be written.
+    pub async fn take_over(&mut self) -> Result<(), MigrateError> {
+        self.save_header().await
+    }
+
+    /// Writes the header down, with what else has to change in the same step.
+    ///
+    /// # Errors
+    /// When another process has taken the journal over, or the store cannot be written.
+    pub async fn save_header(&mut self) -> Result<(), MigrateError> {
+        self.save_all(&[]).await
+    }
+
+    /// Writes the header and some entries down.
+    ///
+    /// # Errors
+    /// When another process has taken the journal over, or the store cannot be written.
+    pub async fn save_all(&mut self, changed: &[usize]) -> Result<(), MigrateError> {
+        self.header.count = count(self.entries.len())?;
+        let mut batch = vec![self.put_header(Precondition::Revision(self.revision))];
+        for at in changed {
+            batch.extend(self.put_entry(*at));
+        }
+        let committed = self.engine.storage.commit(batch, Durability::Durable).await;
+        self.revision = committed.map_err(taken_over)?;
+        Ok(())
+    }
+
+    /// Writes entries down, if nobody has taken the journal over.
+    ///
+    /// # Errors
+    /// As [`Journal::save_all`].
+    pub async fn save(&self, changed: &[usize]) -> Result<(), MigrateError> {
+        let mut batch = vec![self.still_mine()];
+        for at in changed {
+            batch.extend(self.put_entry(*at));
+        }
+        self.commit(batch).await
+    }
+
+    /// Writes down an entry as it is handed in.
+    pub(super) async fn save_entry(&self, at: usize, entry: &Entry) -> Result<(), MigrateError> {
+        let batch = vec![self.still_mine(), self.put(at, entry)];
+        self.commit(batch).await
+    }
+
+    /// Keeps the source's file as it was, sealed.
+    ///
+    /// # Errors
+    /// As [`Journal::save_all`].
+    pub async fn save_backup(&self, bytes: &SecretValue) -> Result<(), MigrateError> {
+        let barrier = &self.engine.barrier;
+        let id = backup_id(barrier, &self.header.id);
+        let plain = record::encode(&(), Some(bytes));
+        let put = Change::Put {
+            parent: entries_parent(barrier, &self.header.id),
+            name: Vec::new(),
+            value: barrier.seal(id, Field::Value, &plain),
+            due_at: None,
+        };
+        self.commit(vec![self.still_mine(), any(id, put)]).await
+    }
+
+    /// The source's file as it was, if it was kept.
+    ///
+    /// # Errors
+    /// When it does not open, or the store cannot be read.
+    pub async fn backup(&self) -> Result<Option<SecretValue>, MigrateError> {
+        let barrier = &self.engine.barrier;
+        let id = backup_id(barrier, &self.header.id);
+        let Some(stored) = self.engine.storage.get(id).await? else {
+            return Ok(None);
+        };
+        let plain = barrier.open(id, Field::Value, &stored.value);
+        let plain = plain.map_err(|_| damaged())?;
+        let ((), rest) = record::decode(&plain).ok_or_else(damaged)?;
+        Ok(Some(SecretValue::copy_from(rest)))
+    }
+
+    /// Drops the journal with everything that it keeps.
+    ///
+    /// # Errors
+    /// As [`Journal::save_all`].
+    pub async fn forget(self) -> Result<(), MigrateError> {
+        let barrier = &self.engine.barrier;
+        let mut batch = vec![BatchItem {
+            id: header_id(barrier, &self.header.id),
+            precondition: Precondition::Revision(self.revision),
+            change: Change::Delete,
+        }];
+        batch.push(any(backup_id(barrier, &self.header.id), Change::Delete));
+        for number in 0..self.header.count {
+            let id = entry_id(barrier, &self.header.id, number);
+            batch.push(any(id, Change::Delete));
+        }
+        self.commit(batch).await
+    }
+
+    /// The keyed hash by which values are compared later.
+    #[must_use]
+    pub fn fingerprint(&self, value: &SecretValue) -> [u8; 16] {
+        self.engine.barrier.fingerprint(value)
+    }
+
+    async fn commit(&self, batch: Vec<BatchItem>) -> Result<(), MigrateError> {
+        let committed = self.engine.storage.commit(batch, Durability::Durable).await;
+        committed.map(|_| ()).map_err(taken_over)
+    }
+
+    fn still_mine(&self) -> BatchItem {
+        BatchItem {
+            id: header_id(&self.engine.barrier, &self.header.id),
+            precondition: Precondition::Revision(self.revision),
+            change: Change::Check,
+        }
+    }
+
+    fn put_header(&self, precondition: Precondition) -> BatchItem {
+        let barrier = &self.engine.barrier;
+        let id = header_id(barrier, &self.header.id);
+        let header = self.header.clone();
+        let plain = record::encode(&StoredHeader { header }, None);
+        BatchItem {
+            id,
+            precondition,
+            change: Change::Put {
+                parent: headers_parent(barrier),
+                name: Vec::new(),
+                value: barrier.seal(id, Field::Value, &plain),
+                due_at: None,
+            },
+        }
+    }
+
+    fn put_entry(&self, at: usize) -> Option<BatchItem> {
+        Some(self.put(at, self.entries.get(at)?))
+    }
+
+    fn put(&self, at: usize, entry: &Entry) -> BatchItem {
+        let barrier = &self.engine.barrier;
+        // The count of entries is checked to fit.
+        let number = u32::try_from(at).unwrap_or(u32::MAX);
+        let id = entry_id(barrier, &self.header.id, number);
+        let stored = StoredEntry {
+            number,
+            from: entry.from.clone(),
+            to: entry.to.clone(),
+            state: entry.state.clone(),
+            is_cleaned: entry.is_cleaned,
+            fingerprint: entry.fingerprint,
+            before: entry.before.as_ref().map(|before| StoredBefore {
+                shape: before.payload.shape,
+                version: before.version.clone(),
+                description: before.description.clone(),
+                tags: before.tags.clone(),
+            }),
+            todo: entry.todo.clone(),
+            done: entry.done,
+            last: entry.last.clone(),
+            made: entry.made.clone(),
+        };
+        let value = entry.before.as_ref().map(|before| &before.payload.value);
+        let plain = record::encode(&stored, value);
+        let put = Change::Put {
+            parent: entries_parent(barrier, &self.header.id),
+            name: Vec::new(),
+            value: barrier.seal(id, Field::Value, &plain),
+            due_at: None,
+        };
+        any(id, put)
+    }
+}
+
+fn any(id: RecordId, change: Change) -> BatchItem {
+    BatchItem {
+        id,
+        precondition: Precondition::Any,
+        change,
+    }
+}
+
+fn count(entries: usize) -> Result<u32, MigrateError> {
+    let limit = format!("{} secrets", u32::MAX);
+    let what = "a migration".into();
+    u32::try_from(entries).map_err(|_| Error::LimitExceeded { what, limit }.into())
+}
+
+fn taken_over(error: StorageError) -> MigrateError {
+    match error {
+        StorageError::Conflict { .. } => MigrateError::TakenOver,
+        error => error.into(),
+    }
+}
+
+fn damaged() -> Error {
+    Error::Damaged {
+        what: "the journal of migrations".into(),
+        detail: "a record of it does not open or has vanished".into(),
+    }
+}
+
+fn headers_parent(barrier: &Barrier) -> RecordId {
+    barrier.record_id(KIND, "")
+}
+
+fn header_id(barrier: &Barrier, id: &str) -> RecordId {
+    barrier.record_id(KIND, &format!("{id}/header"))
+}
+
+fn entries_parent(barrier: &Barrier, id: &str) -> RecordId {
+    barrier.record_id(KIND, &format!("{id}/entries"))
+}
+
+fn entry_id(barrier: &Barrier, id: &str, number: u32) -> RecordId {
+    barrier.record_id(KIND, &format!("{id}/entry/{number}"))
+}
+
+fn backup_id(barrier: &Barrier, id: &str) -> RecordId {
+    barrier.record_id(KIND, &format!("{id}/backup"))
+}
+
+fn open_header(barrier: &Barrier, stored: &Record) -> Option<Header> {
+    let plain = barrier.open(stored.id, Field::Value, &stored.value).ok()?;
+    let (stored, _): (StoredHeader, _) = record::decode(&plain)?;
+    Some(stored.header)
+}
+
+fn open_entry(barrier: &Barrier, stored: &Record) -> Option<(u32, Entry)> {
+    let plain = barrier.open(stored.id, Field::Value, &stored.value).ok()?;
+    let (stored, rest): (StoredEntry, &[u8]) = record::decode(&plain)?;
+    let before = stored.before.map(|before| Before {
+        payload: Payload {
+            value: SecretValue::copy_from(rest),
+            shape: before.shape,
+        },
+        version: before.version,
+        description: before.description,
+        tags: before.tags,
+    });
+    let entry = Entry {
+        from: stored.from,
+        to: stored.to,
+        state: stored.state,
+        is_cleaned: stored.is_cleaned,
+        fingerprint: stored.fingerprint,
+        before,
+        todo: stored.todo,
+        done: stored.done,
+        last: stored.last,
+        made: stored.made,
+    };
+    Some((stored.number, entry))
+}
+
+async fn children(engine: &Engine, parent: RecordId) -> Result<Vec<Record>, StorageError> {
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = engine.storage.list(parent, after, PAGE).await?;
+        let is_last = page.len() < PAGE;
+        after = page.last().map(|record| record.id);
+        found.extend(page);
+        if is_last {
+            return Ok(found);
+        }
+    }
+}
+
+/// The parents of all records of journals, for what goes through the whole store.
+pub(crate) async fn parents(engine: &Engine) -> Result<Vec<RecordId>, StorageError> {
+    let barrier = &engine.barrier;
+    let parent = headers_parent(barrier);
+    let mut found = vec![parent];
+    for stored in children(engine, parent).await? {
+        if let Some(header) = open_header(barrier, &stored) {
+            found.push(entries_parent(barrier, &header.id));
+        }
+    }
+    Ok(found)
+}
+
+/// Opens every record of every journal: their ids, and how many do not open.
+pub(crate) async fn open_all(engine: &Engine) -> Result<(Vec<RecordId>, u64), StorageError> {
+    let barrier = &engine.barrier;
+    let mut ids = Vec::new();
+    let mut closed = 0;
+    for parent in parents(engine).await? {
+        for stored in children(engine, parent).await? {
+            let opens = barrier.open(stored.id, Field::Value, &stored.value).is_ok();
+            closed += u64::from(!opens);
+            ids.push(stored.id);
+        }
+    }
+    Ok((ids, closed))
+}

@@ -1,0 +1,124 @@
+//! Moving secrets between backends: what is there, what fits, and the copying itself.
+//!
+//! Migration, synchronisation and restoring are made of this. Nothing here remembers anything;
+//! what has to survive a crash is in [`crate::migrate`].
+
+pub mod backup;
+mod fit;
+pub mod names;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use futures_util::stream;
+use futures_util::stream::StreamExt;
+use strongroom_core::port::Backend;
+use strongroom_core::port::BackendError;
+use strongroom_core::port::Details;
+use strongroom_core::port::Item;
+use strongroom_core::version::VersionState;
+
+pub use fit::Loss;
+pub use fit::losses;
+pub use fit::refusal;
+
+/// Requests of ours that are under way at once.
+pub const PARALLEL_MAX: usize = 8;
+/// Addresses read in one call; a backend makes as few requests of them as it can.
+const READ_MAX: usize = 200;
+/// Addresses on a page.
+const PAGE_MAX: usize = 500;
+/// Most addresses of one backend that are handled.
+pub const ADDRESSES_MAX: usize = 100_000;
+
+/// Hears how far something is: done, of how many.
+pub type Progress<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
+/// All addresses that begin with a prefix, sorted, each once.
+///
+/// # Errors
+/// As the backend; and when it holds over [`ADDRESSES_MAX`], or its pages do not end.
+pub async fn addresses(backend: &dyn Backend, prefix: &str) -> Result<Vec<String>, BackendError> {
+    let mut found = BTreeSet::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = backend.page(prefix, after.as_deref(), PAGE_MAX).await?;
+        let known = found.len();
+        found.extend(page.addresses);
+        let stands_still = page.next.is_some() && page.next == after && found.len() == known;
+        if found.len() > ADDRESSES_MAX || stands_still {
+            let message = format!("it lists over {ADDRESSES_MAX} secrets, or its pages do not end");
+            let kind = strongroom_core::port::BackendErrorKind::Malformed;
+            return Err(BackendError::new(kind, backend.describe(), message));
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(found.into_iter().collect()),
+        }
+    }
+}
+
+/// The current versions of many addresses, in the order asked.
+pub async fn read_all(
+    backend: &dyn Backend,
+    addresses: &[String],
+    progress: Progress<'_>,
+) -> Vec<Result<Option<Item>, BackendError>> {
+    let mut found = Vec::with_capacity(addresses.len());
+    for some in addresses.chunks(READ_MAX) {
+        let answers = backend.read_many(some).await;
+        let missing = some.len().saturating_sub(answers.len());
+        found.extend(answers.into_iter().take(some.len()));
+        // A backend that answers less than it was asked has failed, not found nothing.
+        for _ in 0..missing {
+            let kind = strongroom_core::port::BackendErrorKind::Malformed;
+            let message = "it answered for fewer secrets than it was asked";
+            found.push(Err(BackendError::new(kind, backend.describe(), message)));
+        }
+        progress(found.len(), addresses.len());
+    }
+    found
+}
+
+/// What is known of many secrets beside their values, in the order asked; nothing where the
+/// backend keeps nothing.
+pub async fn details_all(
+    backend: &dyn Backend,
+    addresses: &[String],
+) -> Vec<Result<Option<Details>, BackendError>> {
+    let can = backend.capabilities();
+    if !(can.versions || can.description || can.tags) {
+        return addresses.iter().map(|_| Ok(None)).collect();
+    }
+    stream::iter(addresses)
+        .map(|address| backend.details(address))
+        .buffered(PARALLEL_MAX)
+        .collect()
+        .await
+}
+
+/// The versions that can be read, oldest first and the current one last.
+#[must_use]
+pub fn history(details: &Details, current: Option<&str>) -> Vec<String> {
+    let live = details
+        .versions
+        .iter()
+        .filter(|version| version.state == VersionState::Live);
+    let mut ids: Vec<String> = live
+        .map(|version| version.id.clone())
+        .filter(|id| Some(id.as_str()) != current)
+        .collect();
+    ids.extend(current.map(str::to_owned));
+    ids
+}
+
+/// Addresses that more than one secret would go to.
+#[must_use]
+pub fn collisions<'a>(targets: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for target in targets {
+        *seen.entry(target).or_default() += 1;
+    }
+    let twice = seen.into_iter().filter(|(_, count)| *count > 1);
+    twice.map(|(target, _)| target).collect()
+}

@@ -1,0 +1,88 @@
+//! What a target can hold of a secret: told before anything is written.
+
+use strongroom_core::port::Capabilities;
+use strongroom_core::port::Details;
+use strongroom_core::port::Item;
+use strongroom_core::secret::Shape;
+use strongroom_core::version::STAGE_CURRENT;
+use strongroom_core::version::STAGE_PREVIOUS;
+
+/// Something about a secret that its target cannot hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Loss {
+    /// Its description.
+    Description,
+    /// Its tags.
+    Tags,
+    /// Its earlier versions.
+    Versions,
+    /// Stages beside current and previous.
+    Stages,
+    /// When it expires.
+    Expiry,
+}
+
+impl Loss {
+    /// The word in tables and JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Description => "description",
+            Self::Tags => "tags",
+            Self::Versions => "earlier versions",
+            Self::Stages => "stages",
+            Self::Expiry => "expiry",
+        }
+    }
+}
+
+/// What is lost of a secret in a target; `with_history` says whether its versions are wanted.
+#[must_use]
+pub fn losses(
+    item: &Item,
+    details: Option<&Details>,
+    target: Capabilities,
+    with_history: bool,
+) -> Vec<Loss> {
+    let mut lost = Vec::new();
+    if item.expires_at.is_some() {
+        lost.push(Loss::Expiry);
+    }
+    let Some(details) = details else { return lost };
+    if details.description.is_some() && !target.description {
+        lost.push(Loss::Description);
+    }
+    if !details.tags.is_empty() && !target.tags {
+        lost.push(Loss::Tags);
+    }
+    let earlier = super::history(details, item.version.as_deref()).len() > 1;
+    if with_history && earlier && !target.versions {
+        lost.push(Loss::Versions);
+    }
+    let is_special = |stage: &String| stage != STAGE_CURRENT && stage != STAGE_PREVIOUS;
+    let has_special = details
+        .versions
+        .iter()
+        .any(|version| version.stages.iter().any(is_special));
+    if has_special && !(target.stages && with_history) {
+        lost.push(Loss::Stages);
+    }
+    lost
+}
+
+/// Why a target takes no such value at all.
+#[must_use]
+pub fn refusal(item: &Item, target: Capabilities) -> Option<String> {
+    if !target.write {
+        return Some("the target cannot be written".into());
+    }
+    if item.payload.shape == Shape::Binary && !target.binary {
+        return Some("it is binary, and the target holds text only".into());
+    }
+    match target.value_bytes_max {
+        Some(bytes_max) if item.payload.value.len_bytes() > bytes_max => Some(format!(
+            "it is longer than the {bytes_max} bytes that the target holds"
+        )),
+        _ => None,
+    }
+}

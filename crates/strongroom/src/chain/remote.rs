@@ -1,0 +1,101 @@
+//! Backends that are reached over a network: one line each.
+
+#[cfg(feature = "remote")]
+use std::time::Duration;
+
+use strongroom_core::port::Backend;
+use strongroom_core::port::Variables;
+
+use super::Entry;
+#[cfg(feature = "remote")]
+use super::deadline::Deadline;
+use super::unknown_scheme;
+use crate::app::App;
+use crate::error::CommandError;
+
+/// Schemes of this build.
+pub(super) const SCHEMES: &[&str] = &[
+    #[cfg(feature = "aws")]
+    "aws",
+    #[cfg(feature = "aws")]
+    "ssm",
+    #[cfg(feature = "vault")]
+    "vault",
+];
+/// Schemes of the program when everything is built in.
+pub(super) const PLANNED: [&str; 6] = ["aws", "ssm", "vault", "gcp", "azure", "k8s"];
+
+/// How long a backend may take for one question, unless `STRONGROOM_TIMEOUT` says otherwise.
+#[cfg(feature = "remote")]
+const DEADLINE_SECONDS: u64 = 10;
+/// Longest deadline that can be set.
+#[cfg(feature = "remote")]
+const DEADLINE_SECONDS_MAX: u64 = 3600;
+
+#[cfg(not(feature = "remote"))]
+pub(super) fn open(_app: &App, entry: &Entry) -> Result<Box<dyn Backend>, CommandError> {
+    Err(unknown_scheme(&entry.text, entry.scheme()))
+}
+
+/// Opens a remote backend; starts the runtime.
+#[cfg(feature = "remote")]
+pub(super) fn open(app: &App, entry: &Entry) -> Result<Box<dyn Backend>, CommandError> {
+    if !SCHEMES.contains(&entry.scheme()) {
+        return Err(unknown_scheme(&entry.text, entry.scheme()));
+    }
+    crate::runtime::start()?;
+    let deadline = deadline(app)?;
+    let backend = crate::runtime::wait(connect(app, entry))?;
+    Ok(Box::new(Deadline::new(backend, deadline)))
+}
+
+#[cfg(feature = "remote")]
+async fn connect(app: &App, entry: &Entry) -> Result<Box<dyn Backend>, CommandError> {
+    let variables = app.environment.for_backends();
+    let uri = &entry.uri;
+    Ok(match entry.scheme() {
+        #[cfg(feature = "aws")]
+        "aws" => Box::new(strongroom_backend_aws::AwsBackend::open(uri, &variables).await?),
+        #[cfg(feature = "aws")]
+        "ssm" => Box::new(strongroom_backend_aws::SsmBackend::open(uri, &variables).await?),
+        #[cfg(feature = "vault")]
+        "vault" => Box::new(strongroom_backend_vault::VaultBackend::open(uri, &variables).await?),
+        _ => return Err(unknown_scheme(&entry.text, entry.scheme())),
+    })
+}
+
+/// Where AWS credentials come from, or why there are none; `None` where AWS is not built in.
+pub(crate) fn aws_credentials(
+    region: &str,
+    variables: &Variables,
+) -> Option<Result<String, String>> {
+    #[cfg(feature = "aws")]
+    {
+        if let Err(error) = crate::runtime::start() {
+            return Some(Err(error.message));
+        }
+        let profile = variables.text("AWS_PROFILE");
+        let asked = strongroom_backend_aws::credentials_resolve(Some(region), profile, variables);
+        Some(crate::runtime::wait(asked).map_err(|error| error.message))
+    }
+    #[cfg(not(feature = "aws"))]
+    {
+        let _ = (region, variables);
+        None
+    }
+}
+
+#[cfg(feature = "remote")]
+fn deadline(app: &App) -> Result<Duration, CommandError> {
+    const VARIABLE: &str = "STRONGROOM_TIMEOUT";
+    let Some(text) = app.environment.text(VARIABLE) else {
+        return Ok(Duration::from_secs(DEADLINE_SECONDS));
+    };
+    let seconds = text.parse().ok();
+    let seconds = seconds.filter(|seconds| (1..=DEADLINE_SECONDS_MAX).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        CommandError::usage(format!(
+            "{VARIABLE} is no number of seconds from 1 to {DEADLINE_SECONDS_MAX}"
+        ))
+    })
+}

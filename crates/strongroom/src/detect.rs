@@ -1,0 +1,141 @@
+//! Which backends are asked: what was set, else what the environment points to.
+
+use strongroom_core::port::Variables;
+
+use crate::chain;
+use crate::error::CommandError;
+
+/// Overrides every other setting of a chain: entries separated by commas.
+const VARIABLE: &str = "STRONGROOM_CHAIN";
+/// Variables that name an AWS region.
+const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+
+/// The entries of a chain, and why they are these.
+#[derive(Clone, Debug)]
+pub(crate) struct Chain {
+    pub(crate) entries: Vec<String>,
+    pub(crate) why: String,
+    /// What the environment points to and is not asked, and why not.
+    pub(crate) not_taken: Vec<(String, String)>,
+    /// Somebody wrote it down; otherwise it was found.
+    pub(crate) is_explicit: bool,
+}
+
+impl Chain {
+    /// The chain of a profile: the environment's, the manifest's, or one that is detected.
+    pub(crate) fn of(variables: &Variables, written: Option<Vec<String>>) -> Self {
+        let explicit = |entries: Vec<String>, why: &str| {
+            let not_taken = not_named(variables, &entries);
+            Self {
+                entries,
+                why: why.to_owned(),
+                not_taken,
+                is_explicit: true,
+            }
+        };
+        if let Some(text) = variables.text(VARIABLE) {
+            let entries = text.split(',').map(str::trim);
+            let entries = entries.filter(|entry| !entry.is_empty());
+            return explicit(entries.map(str::to_owned).collect(), VARIABLE);
+        }
+        match written {
+            Some(chain) => explicit(chain, "the manifest"),
+            None => Self::detected(variables),
+        }
+    }
+
+    /// AWS where a region is set and credentials resolve, Vault where its address is set, else
+    /// the store.
+    fn detected(variables: &Variables) -> Self {
+        let mut not_taken = Vec::new();
+        let mut pass = |name: &str, why: String| not_taken.push((name.to_owned(), why));
+        let mut taken: Option<(String, String)> = None;
+        if let Some((variable, region)) = variables.first(&REGIONS) {
+            match chain::aws_credentials(region, variables) {
+                Some(Ok(source)) => {
+                    let why = format!("{variable} is set and credentials resolve: {source}");
+                    taken = Some((format!("aws:{region}"), why));
+                }
+                Some(Err(why)) => pass("aws", format!("{variable} is set, but {why}")),
+                None => pass(
+                    "aws",
+                    format!("{variable} is set, but this program was built without aws"),
+                ),
+            }
+        }
+        if let Some(variable) = vault_address(variables) {
+            let is_built = chain::known_schemes().contains(&"vault");
+            match (&taken, is_built) {
+                (None, true) => {
+                    taken = Some(("vault:".to_owned(), format!("{variable} is set")));
+                }
+                (Some((first, _)), true) => {
+                    pass(
+                        "vault",
+                        format!("{variable} is set, but {first} comes first"),
+                    );
+                }
+                (_, false) => pass(
+                    "vault",
+                    format!("{variable} is set, but this program was built without vault"),
+                ),
+            }
+        }
+        let (first, why) = taken.unwrap_or_else(|| ("store".to_owned(), "the default".to_owned()));
+        Self {
+            entries: vec![first, "env".to_owned()],
+            why,
+            not_taken,
+            is_explicit: false,
+        }
+    }
+
+    /// The entries, parsed.
+    pub(crate) fn parsed(&self) -> Result<Vec<chain::Entry>, CommandError> {
+        let entries = self.entries.iter();
+        entries.map(|entry| chain::Entry::parse(entry)).collect()
+    }
+
+    /// True when the environment points to something beside the default.
+    pub(crate) fn is_remarkable(&self) -> bool {
+        !self.not_taken.is_empty() || self.entries.first().is_some_and(|entry| entry != "store")
+    }
+
+    /// `aws:us-east-1 → env (AWS_REGION is set and AWS credentials resolve)`
+    pub(crate) fn line(&self) -> String {
+        let mut line = format!("{} ({})", self.entries.join(" → "), self.why);
+        for (name, why) in &self.not_taken {
+            line.push_str(&format!("; not {name}: {why}"));
+        }
+        line
+    }
+}
+
+/// The variable that Vault's address was found in.
+fn vault_address(variables: &Variables) -> Option<&'static str> {
+    variables
+        .first(&["VAULT_ADDR", "BAO_ADDR"])
+        .map(|(variable, _)| variable)
+}
+
+/// What the environment points to, and a chain that was written down does not name.
+fn not_named(variables: &Variables, entries: &[String]) -> Vec<(String, String)> {
+    let names = |scheme: &str| {
+        let mut schemes = entries
+            .iter()
+            .filter_map(|entry| entry.split([':', '?']).next());
+        schemes.any(|known| known == scheme)
+    };
+    let aws = variables.first(&REGIONS).map(|(variable, _)| variable);
+    let pointers = [("aws", aws), ("vault", vault_address(variables))];
+    let pointed = pointers
+        .into_iter()
+        .filter_map(|(scheme, variable)| Some((scheme, variable?)));
+    pointed
+        .filter(|(scheme, _)| !names(scheme))
+        .map(|(scheme, variable)| {
+            let why = format!("{variable} is set, but the chain does not name it");
+            (scheme.to_owned(), why)
+        })
+        .collect()
+}

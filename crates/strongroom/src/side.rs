@@ -1,0 +1,319 @@
+//! One side of a transfer: a backend, and how secrets are named there.
+
+use std::path::PathBuf;
+
+use strongroom_backends::dotenv::DotenvBackend;
+use strongroom_core::path::SecretPath;
+use strongroom_core::port::Backend;
+use strongroom_core::port::Lookup;
+use strongroom_engine::backend::StoreBackend;
+use strongroom_engine::transfer::names::path_of_variable;
+use strongroom_engine::transfer::names::variable_of_path;
+
+use crate::absent_store::AbsentStore;
+use crate::app::App;
+use crate::chain;
+use crate::chain::Entry;
+use crate::chain::Opener;
+use crate::error::CommandError;
+use crate::project::Project;
+use crate::runtime::wait;
+use crate::session::Session;
+
+/// What is put into a template to see how a backend names secrets.
+const PROBE_NAME: &str = "NAMEPROBE";
+// With a folder: some backends fold the slash.
+const PROBE_PATH: &str = "path/probe";
+/// The folder of a store where there is no project: the root.
+const NO_FOLDER: &str = "";
+
+/// How addresses are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// Variables: `JWT_SECRET_KEY`.
+    Variables,
+    /// Paths behind a prefix.
+    Paths,
+    /// Whatever the backend makes of name and path.
+    Own,
+}
+
+/// A secret's names, apart from where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// As a variable.
+    pub(crate) name: String,
+    /// As a path.
+    pub(crate) path: String,
+}
+
+/// A backend of a transfer.
+pub(crate) struct Side {
+    pub(crate) backend: Box<dyn Backend>,
+    /// What addresses of this side begin with.
+    pub(crate) prefix: String,
+    pub(crate) naming: Naming,
+    /// Where it is, in absolute terms: opens the same backend from anywhere.
+    pub(crate) uri: String,
+    /// The file of a `dotenv:` side.
+    pub(crate) file: Option<PathBuf>,
+    /// Neither a prefix nor a template was given: names of a map are the backend's own.
+    takes_names_as_they_are: bool,
+    /// The URI names a part of what the backend holds, not all of it.
+    pub(crate) is_bounded: bool,
+    folder: String,
+}
+
+impl Side {
+    /// Opens a side from its URI.
+    pub(crate) fn open(
+        app: &App,
+        project: Option<&Project>,
+        session: Option<&Session>,
+        text: &str,
+        importing_from: Option<&str>,
+    ) -> Result<Self, CommandError> {
+        let entry = Entry::parse(text)?;
+        if entry.migrates || entry.is_optional {
+            let message = "optional and migrate are options of a chain, not of a migration's side";
+            return Err(CommandError::usage(message));
+        }
+        let opener = opener(app, project, session);
+        match entry.scheme() {
+            "store" => Ok(Self::store(&opener, session, &entry, importing_from)),
+            "dotenv" => Self::dotenv(&opener, &entry),
+            "env" => Ok(Self {
+                backend: opener.open(&entry)?,
+                prefix: String::new(),
+                naming: Naming::Variables,
+                uri: "env".into(),
+                file: None,
+                takes_names_as_they_are: true,
+                is_bounded: true,
+                folder: opener.folder,
+            }),
+            _ => Self::other(&opener, &entry),
+        }
+    }
+
+    /// A backend that is open already and names secrets by paths.
+    pub(crate) fn of_paths(backend: Box<dyn Backend>, uri: String) -> Self {
+        Self {
+            backend,
+            prefix: String::new(),
+            naming: Naming::Paths,
+            uri,
+            file: None,
+            takes_names_as_they_are: true,
+            is_bounded: false,
+            folder: NO_FOLDER.into(),
+        }
+    }
+
+    fn store(
+        opener: &Opener<'_>,
+        session: Option<&Session>,
+        entry: &Entry,
+        importing_from: Option<&str>,
+    ) -> Self {
+        let folder = match entry.uri.path() {
+            None | Some("") => opener.folder.clone(),
+            Some(path) => match path.strip_prefix('/') {
+                Some(absolute) => absolute.trim_end_matches('/').to_owned(),
+                None if opener.folder.is_empty() => path.trim_end_matches('/').to_owned(),
+                None => format!("{}/{}", opener.folder, path.trim_end_matches('/')),
+            },
+        };
+        let backend: Box<dyn Backend> = match session {
+            None => Box::new(AbsentStore),
+            Some(session) => {
+                let engine = session.engine.clone();
+                let context = session.context.clone();
+                let backend = StoreBackend::new(engine, context, folder.clone());
+                match importing_from {
+                    Some(from) => Box::new(backend.importing_from(from)),
+                    None => Box::new(backend),
+                }
+            }
+        };
+        let prefix = match folder.as_str() {
+            "" => String::new(),
+            folder => format!("{folder}/"),
+        };
+        Self {
+            backend,
+            uri: format!("store:/{}", escaped(&folder)),
+            prefix,
+            naming: Naming::Paths,
+            file: None,
+            takes_names_as_they_are: false,
+            is_bounded: !folder.is_empty(),
+            folder,
+        }
+    }
+
+    fn dotenv(opener: &Opener<'_>, entry: &Entry) -> Result<Self, CommandError> {
+        let (path, label) = opener.dotenv_path(entry);
+        let absolute = std::path::absolute(&path).map_err(|error| {
+            CommandError::failed(format!("{} cannot be found: {error}", path.display()))
+        })?;
+        let shown = absolute
+            .to_str()
+            .ok_or_else(|| CommandError::usage(format!("{} is not UTF-8", absolute.display())))?;
+        let uri = format!("dotenv:{}", escaped(shown));
+        Ok(Self {
+            backend: Box::new(DotenvBackend::new(absolute.clone(), label)),
+            prefix: String::new(),
+            naming: Naming::Variables,
+            uri,
+            file: Some(absolute),
+            takes_names_as_they_are: true,
+            is_bounded: true,
+            folder: opener.folder.clone(),
+        })
+    }
+
+    fn other(opener: &Opener<'_>, entry: &Entry) -> Result<Self, CommandError> {
+        let backend = opener.open(entry)?;
+        // What a server can do may depend on what is mounted there: it is asked first.
+        wait(backend.health())?;
+        let folder = match opener.folder.as_str() {
+            "" => "project/profile",
+            folder => folder,
+        };
+        let probed = backend.address(&lookup(folder, PROBE_NAME, PROBE_PATH)?);
+        let by_default = format!("{folder}/{PROBE_PATH}");
+        let has_template = entry.uri.option("name").is_some();
+        let is_default = probed == by_default && !has_template;
+        let (prefix, naming) = match probed.strip_suffix(PROBE_PATH) {
+            Some(_) if is_default && opener.folder.is_empty() => (String::new(), Naming::Paths),
+            Some(prefix) if !prefix.contains(PROBE_NAME) => (prefix.to_owned(), Naming::Paths),
+            _ => {
+                let before = probed.find(PROBE_NAME).or(probed.find(PROBE_PATH));
+                let before = before.and_then(|at| probed.get(..at)).unwrap_or_default();
+                (before.to_owned(), Naming::Own)
+            }
+        };
+        let uri = match (entry.scheme(), entry.uri.path()) {
+            ("files", path) => {
+                let folder = opener.base.join(path.unwrap_or("/run/secrets"));
+                let folder = std::path::absolute(&folder).unwrap_or(folder);
+                format!("files:{}", escaped(&folder.display().to_string()))
+            }
+            _ => entry.text.clone(),
+        };
+        let path = entry.uri.path().unwrap_or_default().trim_end_matches('/');
+        let is_bounded = !prefix.is_empty() || path.contains('/');
+        Ok(Self {
+            backend,
+            prefix,
+            naming,
+            is_bounded,
+            uri,
+            file: None,
+            takes_names_as_they_are: is_default,
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// The names of the secret at an address of this side.
+    pub(crate) fn names_of(&self, project: Option<&Project>, address: &str) -> Names {
+        let rest = address.strip_prefix(&self.prefix).unwrap_or(address);
+        let declared = project.and_then(|project| {
+            let declarations = project.manifest.declarations();
+            let is_it = |name: &str, path: &str| rest == name || rest == path;
+            declarations
+                .iter()
+                .find(|declared| is_it(&declared.name, declared.path.as_str()))
+        });
+        if let Some(declared) = declared {
+            // A declaration without a path of its own has its name for one.
+            let has_path = declared.path.as_str() != declared.name;
+            let path = match has_path || self.naming != Naming::Variables {
+                true => declared.path.to_string(),
+                false => declared.name.clone(),
+            };
+            return Names {
+                name: declared.name.clone(),
+                path,
+            };
+        }
+        match self.naming {
+            Naming::Variables => Names {
+                name: rest.to_owned(),
+                path: path_of_variable(rest),
+            },
+            Naming::Paths | Naming::Own => Names {
+                name: variable_of_path(rest),
+                path: rest.to_owned(),
+            },
+        }
+    }
+
+    /// The address of a secret on this side.
+    pub(crate) fn address_of(&self, names: &Names) -> Result<String, CommandError> {
+        match self.naming {
+            Naming::Variables => Ok(names.name.clone()),
+            Naming::Paths => Ok(format!("{}{}", self.prefix, names.path)),
+            Naming::Own => {
+                let lookup = lookup(&self.folder, &names.name, &names.path)?;
+                Ok(self.backend.address(&lookup))
+            }
+        }
+    }
+
+    /// The address that a map's text means: a path below the prefix, or, with a leading `/` or
+    /// where there is no prefix, the backend's own name.
+    pub(crate) fn mapped(&self, text: &str) -> Result<String, CommandError> {
+        if self.naming == Naming::Variables || self.takes_names_as_they_are {
+            return Ok(text.to_owned());
+        }
+        if let Some(absolute) = text
+            .strip_prefix('/')
+            .filter(|_| self.uri.starts_with("store:"))
+        {
+            return Ok(absolute.to_owned());
+        }
+        if !self.prefix.is_empty() && text.starts_with(&self.prefix) {
+            return Ok(text.to_owned());
+        }
+        self.address_of(&Names {
+            name: variable_of_path(text),
+            path: text.to_owned(),
+        })
+    }
+
+    /// A short name for reports: `dotenv`, `aws`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        self.backend.scheme()
+    }
+}
+
+fn opener<'o>(app: &'o App, project: Option<&Project>, session: Option<&'o Session>) -> Opener<'o> {
+    match project {
+        Some(project) => project.opener(app, session),
+        None => Opener {
+            app,
+            session,
+            folder: NO_FOLDER.into(),
+            base: chain::base_of(None),
+        },
+    }
+}
+
+fn lookup(folder: &str, name: &str, path: &str) -> Result<Lookup, CommandError> {
+    let place: SecretPath = match folder {
+        "" => path.parse()?,
+        folder => format!("{folder}/{path}").parse()?,
+    };
+    Ok(Lookup {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        place,
+    })
+}
+
+/// A path as it can stand in a URI.
+fn escaped(path: &str) -> String {
+    path.replace('%', "%25").replace('?', "%3F")
+}
