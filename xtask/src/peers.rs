@@ -476,6 +476,12 @@ const PEERS: &[Peer] = &[
         why: "what .env files mean to Node",
     },
     Peer {
+        name: "kubernetes",
+        source: Source::Pip("37.0.0"),
+        need: Need::Required,
+        why: "the vendor's client, against the fake API server",
+    },
+    Peer {
         name: "@dotenvx/dotenvx",
         source: Source::Npm("2.38.2"),
         need: Need::Bench,

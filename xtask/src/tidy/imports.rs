@@ -26,7 +26,10 @@ pub(crate) fn check(file: &File) -> Vec<Problem> {
             }
         }
     }
-    if !matches!(file.crate_folder(), Some("server" | "strongroom")) {
+    let knows_tokio = file.crate_folder().is_some_and(|folder| {
+        matches!(folder, "server" | "strongroom") || folder.starts_with("backend-")
+    });
+    if !knows_tokio {
         report(file, &lines, &grouped, "tokio", "tokio", &mut problems);
     }
     problems
@@ -209,6 +212,7 @@ mod tests {
         assert_eq!(broken("examples/a.rs", "use {tokio::time};\n"), ["tokio:1"]);
         assert!(broken(engine, "use tokio_postgres::Client;\n").is_empty());
         assert!(broken("crates/server/src/lib.rs", "use tokio::time;\n").is_empty());
+        assert!(broken("crates/backend-vault/src/lib.rs", "use tokio::time;\n").is_empty());
         assert!(broken("crates/strongroom/src/main.rs", "use tokio::time;\n").is_empty());
     }
 }

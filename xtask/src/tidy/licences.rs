@@ -11,6 +11,7 @@ use super::Problem;
 use crate::failure::Failure;
 use crate::repo::Metadata;
 use crate::repo::Package;
+use crate::shell;
 
 /// Every package of the graph against deny.toml.
 pub(crate) fn check(root: &Path, metadata: &Metadata) -> Result<Vec<Problem>, Failure> {
@@ -18,11 +19,38 @@ pub(crate) fn check(root: &Path, metadata: &Metadata) -> Result<Vec<Problem>, Fa
         .map_err(|e| Failure::new(format!("cannot read {FILE_NAME}: {e}")))?;
     let rules: Rules = toml::from_str(&text)
         .map_err(|e| Failure::new(format!("{FILE_NAME} is not what is expected: {e}")))?;
-    Ok(metadata
-        .packages
-        .iter()
-        .flat_map(|package| problems_of(package, &rules))
-        .collect())
+    let built = built(root)?;
+    let mut problems = Vec::new();
+    for package in &metadata.packages {
+        problems.extend(problems_of(package, &rules));
+        problems.extend(ban_of(package, &rules).filter(|_| built.contains(&package.name)));
+    }
+    Ok(problems)
+}
+
+/// The packages that are compiled for some platform. The lock file names more: what stands behind
+/// an optional feature of an optional package is locked, and never built.
+fn built(root: &Path) -> Result<HashSet<String>, Failure> {
+    let mut command = shell::cargo(root);
+    command.args(["tree", "--workspace", "--all-features", "--target", "all"]);
+    command.args(["--edges", "normal,build,dev", "--prefix", "none"]);
+    let printed = shell::capture(command.args(["--format", "{p}"]))?;
+    if !printed.status.success() {
+        return Err(Failure::new(format!("cargo tree: {}", printed.stderr)));
+    }
+    let names = printed
+        .stdout
+        .lines()
+        .filter_map(|line| line.split(' ').next());
+    Ok(names.map(str::to_owned).collect())
+}
+
+fn ban_of(package: &Package, rules: &Rules) -> Option<Problem> {
+    let mut bans = rules.bans.deny.iter();
+    let ban = bans.find(|ban| ban.name == package.name)?;
+    let (name, version, reason) = (&package.name, &package.version, &ban.reason);
+    let message = format!("{name} {version}: {reason}");
+    Some(Problem::new("Cargo.lock", 1, "banned-crate", message))
 }
 
 fn problems_of(package: &Package, rules: &Rules) -> Vec<Problem> {
@@ -55,9 +83,6 @@ fn problems_of(package: &Package, rules: &Rules) -> Vec<Problem> {
                 format!("`{expression}` is not a licence expression"),
             ),
         },
-    }
-    if let Some(ban) = rules.bans.deny.iter().find(|ban| ban.name == package.name) {
-        report("banned-crate", ban.reason.clone());
     }
     if let Some(source) = package
         .source
@@ -211,6 +236,7 @@ mod tests {
         let rules: Rules = toml::from_str(text).unwrap();
         problems_of(package, &rules)
             .iter()
+            .chain(&ban_of(package, &rules))
             .map(|problem| problem.rule)
             .collect()
     }
