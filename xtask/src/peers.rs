@@ -482,6 +482,12 @@ const PEERS: &[Peer] = &[
         why: "the vendor's client, against the fake API server",
     },
     Peer {
+        name: "google-cloud-secret-manager",
+        source: Source::Pip("2.32.0"),
+        need: Need::Required,
+        why: "the vendor's client, against the fake Secret Manager",
+    },
+    Peer {
         name: "@dotenvx/dotenvx",
         source: Source::Npm("2.38.2"),
         need: Need::Bench,
