@@ -476,6 +476,12 @@ const PEERS: &[Peer] = &[
         why: "what .env files mean to Node",
     },
     Peer {
+        name: "azure-keyvault-secrets",
+        source: Source::Pip("4.12.0"),
+        need: Need::Required,
+        why: "the vendor's client, against the fake key vault",
+    },
+    Peer {
         name: "kubernetes",
         source: Source::Pip("37.0.0"),
         need: Need::Required,

@@ -39,7 +39,7 @@ async fn misbehave(mut stream: TcpStream, fault: Fault) {
     let mut request = [0; 4096];
     let _ = stream.read(&mut request).await;
     match fault {
-        Fault::Reset => stream.set_zero_linger().unwrap(),
+        Fault::Reset => return stream.set_zero_linger().unwrap(),
         Fault::BlackHole => std::future::pending::<()>().await,
         Fault::Half => stream.write_all(HALF).await.unwrap(),
         Fault::HalfThenSilent => {
@@ -47,11 +47,15 @@ async fn misbehave(mut stream: TcpStream, fault: Fault) {
             std::future::pending::<()>().await;
         }
         Fault::Page => {
-            let page = b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\ncanary-11";
+            let page = b"HTTP/1.1 404 Not Found\r\nconnection: close\r\n\
+                         content-length: 9\r\n\r\ncanary-11";
             stream.write_all(page).await.unwrap();
         }
         Fault::Noise => stream.write_all(b"SSH-2.0-canary-11\r\n").await.unwrap(),
     }
+    // Closed in order: what is not read would reset the connection.
+    let _ = stream.shutdown().await;
+    while stream.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
 async fn check(fault: Fault, kind: BackendErrorKind) {
