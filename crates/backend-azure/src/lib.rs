@@ -36,6 +36,9 @@ use crate::settings::Settings;
 /// Longest value, in bytes; Key Vault's bound.
 pub const VALUE_BYTES_MAX: usize = 25 * 1024;
 
+/// The content type of values that are JSON objects.
+const JSON: &str = "application/json";
+
 /// How Key Vault spells names.
 const NAMES: FlatNames = FlatNames {
     mark: '-',
@@ -54,6 +57,8 @@ pub struct AzureBackend {
 
 impl AzureBackend {
     /// Reads the settings and chooses credentials; nothing is asked of the vault yet.
+    ///
+    /// Has to run on a tokio runtime, as everything that the backend does.
     ///
     /// # Errors
     /// When the address makes no sense or the credentials are not complete.

@@ -20,9 +20,11 @@ use strongroom_core::port::Page;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
+use strongroom_core::secret::Shape;
 use tokio::time::Instant;
 
 use crate::AzureBackend;
+use crate::JSON;
 use crate::NAMES;
 use crate::error::Failure;
 use crate::metadata;
@@ -57,8 +59,13 @@ impl AzureBackend {
                 .with_hint("check the vault's host, and proxies on the way")
         })?;
         let attributes = secret.attributes.as_ref();
+        let is_object = secret.content_type.as_deref() == Some(JSON) && value.starts_with('{');
+        let mut payload = Payload::detect(SecretValue::from_text(value));
+        if is_object && payload.shape == Shape::Text {
+            payload.shape = Shape::Fields;
+        }
         Ok(Item {
-            payload: Payload::detect(SecretValue::from_text(value)),
+            payload,
             version: metadata::version(secret.id.as_deref()).map(str::to_owned),
             stages: Vec::new(),
             created: metadata::created(attributes),

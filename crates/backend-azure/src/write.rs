@@ -15,11 +15,10 @@ use strongroom_core::secret::Shape;
 use tokio::time::Instant;
 
 use crate::AzureBackend;
+use crate::JSON;
 use crate::VALUE_BYTES_MAX;
 use crate::error::Failure;
 use crate::metadata;
-
-const JSON: &str = "application/json";
 
 impl AzureBackend {
     pub(crate) async fn put(
@@ -46,7 +45,7 @@ impl AzureBackend {
         metadata::annotate(&mut tags, &value.annotation);
         let content_type = match value.payload.shape {
             Shape::Fields => Some(JSON.to_owned()),
-            _ => last.content_type,
+            _ => last.content_type.filter(|kind| kind != JSON),
         };
         let request = async || {
             let parameters = SetSecretParameters {

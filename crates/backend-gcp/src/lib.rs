@@ -56,6 +56,8 @@ impl GcpBackend {
     /// `GOOGLE_APPLICATION_CREDENTIALS` names, `gcloud auth application-default login`, or the
     /// machine's service account. An endpoint without TLS gets none.
     ///
+    /// Has to run on a tokio runtime, as everything that the backend does.
+    ///
     /// # Errors
     /// When the address makes no sense or there are no credentials.
     pub async fn open(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {

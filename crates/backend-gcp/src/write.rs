@@ -1,5 +1,7 @@
 //! Changes: versions, labels, removal.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use google_cloud_secretmanager_v1::model::Replication;
 use google_cloud_secretmanager_v1::model::Secret;
@@ -14,12 +16,17 @@ use strongroom_core::port::Expected;
 use strongroom_core::port::NewValue;
 use strongroom_core::port::Stored;
 use tokio::time::Instant;
+use tokio::time::sleep;
 
 use crate::GcpBackend;
 use crate::VALUE_BYTES_MAX;
 use crate::checksum::crc32c;
 use crate::error::Failure;
 use crate::metadata;
+
+/// Pauses between attempts to change what others change too.
+const PAUSE_MILLIS: u64 = 10;
+const PAUSE_MILLIS_MAX: u64 = 500;
 
 impl GcpBackend {
     pub(crate) async fn put(
@@ -123,6 +130,7 @@ impl GcpBackend {
         annotation: &Annotation,
         deadline: Instant,
     ) -> Result<(), BackendError> {
+        let mut pause = PAUSE_MILLIS;
         loop {
             let Some(mut secret) = self.find(name, deadline).await? else {
                 return Err(Failure::Absent.into_error(&self.name));
@@ -135,9 +143,12 @@ impl GcpBackend {
             };
             match self.call(deadline, request).await {
                 Ok(_) => return Ok(()),
-                Err(Failure::Conflict | Failure::NotReadable) if Instant::now() < deadline => {}
+                Err(Failure::Conflict | Failure::NotReadable)
+                    if Instant::now() + Duration::from_millis(pause) < deadline => {}
                 Err(failure) => return Err(failure.into_error(&self.name)),
             }
+            sleep(Duration::from_millis(pause)).await;
+            pause = (pause * 2).min(PAUSE_MILLIS_MAX);
         }
     }
 

@@ -47,7 +47,7 @@ impl KubernetesBackend {
         values: &BTreeMap<String, SecretValue>,
     ) -> Result<(), BackendError> {
         let keys = self.keys(object, values)?;
-        let deadline = self.deadline();
+        let (deadline, mut tries) = (self.deadline(), 0);
         loop {
             let patch = SecretPatch {
                 data: sent(&keys),
@@ -58,7 +58,7 @@ impl KubernetesBackend {
                 Err(Failure::Conflict | Failure::Absent) => {}
                 Err(failure) => return Err(failure.into_error(&self.name)),
             }
-            self.in_time(deadline)?;
+            self.give_way(&mut tries, deadline).await?;
         }
     }
 
@@ -114,7 +114,7 @@ impl KubernetesBackend {
     ) -> Result<Stored, BackendError> {
         let place = self.layout.place(address, &self.name)?;
         self.check_bound(value.payload.value.len_bytes())?;
-        let deadline = self.deadline();
+        let (deadline, mut tries) = (self.deadline(), 0);
         loop {
             let attempt = match value {
                 NewValue {
@@ -134,7 +134,7 @@ impl KubernetesBackend {
                 Err(Failure::Conflict | Failure::Absent) => {}
                 Err(failure) => return Err(failure.into_error(&self.name)),
             }
-            self.in_time(deadline)?;
+            self.give_way(&mut tries, deadline).await?;
         }
     }
 
@@ -212,7 +212,7 @@ impl KubernetesBackend {
         annotation: &Annotation,
     ) -> Result<(), BackendError> {
         let place = self.layout.place(address, &self.name)?;
-        let deadline = self.deadline();
+        let (deadline, mut tries) = (self.deadline(), 0);
         loop {
             let found = self.fetch(&place.object, deadline).await?;
             let Some(secret) = found.filter(|secret| has(secret, &place.key)) else {
@@ -228,14 +228,14 @@ impl KubernetesBackend {
                 Err(Failure::Conflict | Failure::Absent) => {}
                 Err(failure) => return Err(failure.into_error(&self.name)),
             }
-            self.in_time(deadline)?;
+            self.give_way(&mut tries, deadline).await?;
         }
     }
 
     /// Takes a key away; with the last one of an object of ours, the object.
     pub(crate) async fn remove_key(&self, address: &str) -> Result<bool, BackendError> {
         let place = self.layout.place(address, &self.name)?;
-        let deadline = self.deadline();
+        let (deadline, mut tries) = (self.deadline(), 0);
         loop {
             let found = self.fetch(&place.object, deadline).await?;
             let Some(secret) = found.filter(|secret| has(secret, &place.key)) else {
@@ -259,7 +259,7 @@ impl KubernetesBackend {
                 Err(Failure::Conflict | Failure::Absent) => {}
                 Err(failure) => return Err(failure.into_error(&self.name)),
             }
-            self.in_time(deadline)?;
+            self.give_way(&mut tries, deadline).await?;
         }
     }
 
@@ -348,13 +348,6 @@ impl KubernetesBackend {
         let message = "a Secret holds at most 1 MiB";
         let error = BackendError::new(BackendErrorKind::Invalid, self.name.clone(), message);
         Err(error.with_hint("keep the file elsewhere and its key here"))
-    }
-
-    fn in_time(&self, deadline: Instant) -> Result<(), BackendError> {
-        match Instant::now() < deadline {
-            true => Ok(()),
-            false => Err(self.too_slow()),
-        }
     }
 }
 

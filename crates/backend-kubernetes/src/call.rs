@@ -6,14 +6,17 @@ use std::time::Duration;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
 use tokio::time::Instant;
-use tokio::time::sleep;
+use tokio::time::sleep_until;
 use tokio::time::timeout_at;
 
 use crate::KubernetesBackend;
 use crate::error::Failure;
+use crate::error::conflict;
 
 const PAUSE_MILLIS: u64 = 100;
 const PAUSE_MILLIS_MAX: u64 = 2_000;
+const WAY_MILLIS: u64 = 5;
+const WAY_DOUBLINGS_MAX: u32 = 6;
 
 /// Whether a request may be sent again when nobody knows if the first one was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +66,26 @@ impl KubernetesBackend {
             if !matches!(failure, Failure::Busy(_)) || !may_repeat || until >= deadline {
                 return Err(failure);
             }
-            sleep(until - Instant::now()).await;
+            sleep_until(until).await;
             pause = (pause * 2).min(PAUSE_MILLIS_MAX);
         }
+    }
+
+    /// Waits a little for those who were there first.
+    pub(crate) async fn give_way(
+        &self,
+        attempt: &mut u32,
+        deadline: Instant,
+    ) -> Result<(), BackendError> {
+        let pause = WAY_MILLIS << (*attempt).min(WAY_DOUBLINGS_MAX);
+        *attempt += 1;
+        let until = Instant::now() + Duration::from_millis(pause);
+        if until >= deadline {
+            let message = "others change the Secret all the time";
+            return Err(conflict(&self.name, message).with_hint("try again later"));
+        }
+        sleep_until(until).await;
+        Ok(())
     }
 
     pub(crate) fn too_slow(&self) -> BackendError {

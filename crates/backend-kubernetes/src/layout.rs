@@ -113,7 +113,7 @@ impl Layout {
 }
 
 /// A DNS subdomain, as names of Secrets are.
-fn is_object(name: &str) -> bool {
+pub(crate) fn is_object(name: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_part = |part: &str| {
         part.starts_with(is_plain)

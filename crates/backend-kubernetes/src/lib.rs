@@ -47,6 +47,8 @@ impl KubernetesBackend {
     /// Credentials come from the kubeconfig (`kubeconfig=`, `KUBECONFIG`, `~/.kube/config`) or, in
     /// a pod without one, from its service account.
     ///
+    /// Has to run on a tokio runtime, as everything that the backend does.
+    ///
     /// # Errors
     /// When the address or the kubeconfig makes no sense.
     pub async fn open(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {

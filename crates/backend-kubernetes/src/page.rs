@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::KubernetesBackend;
 use crate::call::Repeat;
 use crate::error::Failure;
+use crate::layout::is_object;
 
 /// Objects in one answer: the API server's answers hold the values too.
 const OBJECTS_MAX: u32 = 100;
@@ -97,6 +98,9 @@ impl KubernetesBackend {
             .object()
             .or_else(|| prefix.split_once('/').map(|(object, _)| object));
         if let Some(object) = one {
+            if !is_object(object) {
+                return Ok((Vec::new(), None));
+            }
             let found = self.fetch(object, deadline).await?;
             return Ok((found.into_iter().collect(), None));
         }

@@ -6,6 +6,7 @@ use strongroom_core::port::Lookup;
 use strongroom_core::port::Removal;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
+use strongroom_core::secret::Shape;
 
 use crate::fake::CLIENT_SECRET;
 use crate::world::World;
@@ -56,6 +57,21 @@ fn a_new_version_keeps_the_tags_of_the_last() {
         let details = backend.details("a").await.unwrap().unwrap();
         assert_eq!(details.description.as_deref(), Some("kept"));
         assert_eq!(details.tags["team"], "pay");
+    });
+}
+
+#[test]
+fn the_content_type_tells_objects_from_text() {
+    wait(async {
+        let world = World::start().await;
+        let backend = world.backend("", "").await;
+        let mut object = value("{\"a\":1}");
+        object.payload.shape = Shape::Fields;
+        for (written, shape) in [(&object, Shape::Fields), (&value("{x"), Shape::Text)] {
+            backend.write("a", written).await.unwrap();
+            let found = backend.read("a", &VersionRef::Current).await.unwrap();
+            assert_eq!(found.unwrap().payload.shape, shape);
+        }
     });
 }
 

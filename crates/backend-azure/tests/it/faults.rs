@@ -7,8 +7,9 @@ use strongroom_core::port::Backend;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::VersionRef;
 use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use crate::fake::CLIENT_SECRET;
 use crate::tls::Authority;
@@ -24,6 +25,8 @@ const HALF: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
 enum Fault {
     /// Takes the request and says nothing.
     BlackHole,
+    /// Resets the connection.
+    Reset,
     /// Begins an answer and closes.
     Half,
     /// Begins an answer and stays silent.
@@ -32,11 +35,12 @@ enum Fault {
     Page,
 }
 
-async fn misbehave<S: AsyncReadExt + AsyncWrite + Unpin>(mut stream: S, fault: Fault) {
+async fn misbehave(mut stream: TlsStream<TcpStream>, fault: Fault) {
     let mut request = [0; 4096];
     let _ = stream.read(&mut request).await;
     match fault {
         Fault::BlackHole => std::future::pending::<()>().await,
+        Fault::Reset => return stream.get_ref().0.set_zero_linger().unwrap(),
         Fault::Half => stream.write_all(HALF).await.unwrap(),
         Fault::HalfThenSilent => {
             stream.write_all(HALF).await.unwrap();
@@ -93,6 +97,11 @@ async fn check(fault: Fault, kind: BackendErrorKind) {
 #[test]
 fn a_black_hole() {
     wait(check(Fault::BlackHole, BackendErrorKind::Unreachable));
+}
+
+#[test]
+fn a_reset() {
+    wait(check(Fault::Reset, BackendErrorKind::Unreachable));
 }
 
 #[test]

@@ -49,3 +49,47 @@ fn the_python_client_and_we_agree() {
         assert_eq!(backend.list().await.unwrap(), ["jwt/secret_key", "theirs"]);
     });
 }
+
+/// Where gcloud is installed, which is no Debian package. It checks the checksum of values.
+#[test]
+fn gcloud_reads_what_we_wrote() {
+    let program = ["/usr/local/bin/gcloud", "/usr/bin/gcloud"].map(Path::new);
+    let Some(program) = program.into_iter().find(|path| path.exists()) else {
+        return;
+    };
+    wait(async {
+        let fake = Fake::start().await;
+        let backend = open("shop", fake.port(), "").await;
+        backend
+            .write("jwt/key", &value("over gcloud"))
+            .await
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("token");
+        std::fs::write(&token, "anything").unwrap();
+        let endpoint = format!("http://127.0.0.1:{}/", fake.port());
+        let output = Command::new(program)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", folder.path())
+            .env("CLOUDSDK_CONFIG", folder.path())
+            .env("CLOUDSDK_CORE_DISABLE_PROMPTS", "1")
+            .env("CLOUDSDK_CORE_PROJECT", "shop")
+            .env("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE", &token)
+            .env("CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER", endpoint)
+            .args([
+                "secrets",
+                "versions",
+                "access",
+                "latest",
+                "--secret=jwt__key",
+            ])
+            .kill_on_drop(true)
+            .output()
+            .await
+            .unwrap();
+        let talk = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{talk}");
+        assert_eq!(output.stdout, b"over gcloud");
+    });
+}

@@ -78,9 +78,8 @@ fn kubectl_applies_our_manifest() {
         return;
     };
     wait(async {
-        let world = World::start().await;
         // kubectl sends no token without TLS.
-        world.fake.open_to_all();
+        let world = World::start_with_tls().await;
         let backend = world.backend("k8s:shop").await;
         let text = |text: &str| SecretValue::copy_from(text.as_bytes());
         let values = BTreeMap::from([

@@ -18,6 +18,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::get;
 use axum::routing::post;
+use axum::serve::Listener;
 use data_encoding::BASE64;
 use serde_json::Value;
 use serde_json::json;
@@ -26,6 +27,8 @@ use self::answer::Answer;
 use self::answer::failure;
 use self::answer::refused;
 use self::answer::send;
+use crate::tls::Authority;
+use crate::tls::TlsListener;
 
 mod answer;
 mod discovery;
@@ -40,7 +43,7 @@ type Objects = BTreeMap<(String, String), Value>;
 
 /// A running server.
 pub(crate) struct Fake {
-    port: u16,
+    url: String,
     server: tokio::task::JoinHandle<()>,
     shared: Arc<Shared>,
 }
@@ -59,8 +62,6 @@ struct Inner {
     /// Tokens of lists that began before this revision are too old.
     oldest: u64,
     requests: usize,
-    /// Who asks does not matter.
-    is_open: bool,
 }
 
 impl Shared {
@@ -71,6 +72,23 @@ impl Shared {
 
 impl Fake {
     pub(crate) async fn start(token: &str) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Self::serve(listener, format!("http://127.0.0.1:{port}"), token)
+    }
+
+    /// As API servers are: with TLS.
+    pub(crate) async fn start_with_tls(token: &str, authority: &Authority) -> Self {
+        let listener = TlsListener::bind(authority).await;
+        let url = format!("https://127.0.0.1:{}", listener.port());
+        Self::serve(listener, url, token)
+    }
+
+    fn serve<L>(listener: L, url: String, token: &str) -> Self
+    where
+        L: Listener,
+        L::Addr: std::fmt::Debug,
+    {
         let shared = Arc::new(Shared {
             token: token.to_owned(),
             inner: Mutex::default(),
@@ -91,18 +109,16 @@ impl Fake {
             .layer(guarded)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(shared.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {
-            port,
+            url,
             server,
             shared,
         }
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Answers the next requests with these statuses, the last first.
@@ -115,11 +131,6 @@ impl Fake {
         let mut inner = self.shared.lock();
         inner.revision += 1;
         inner.oldest = inner.revision;
-    }
-
-    /// Lets everybody in.
-    pub(crate) fn open_to_all(&self) {
-        self.shared.lock().is_open = true;
     }
 
     /// How many requests have come.
@@ -142,10 +153,8 @@ impl Fake {
     /// Stops listening.
     pub(crate) async fn stop(&self) {
         self.server.abort();
-        while tokio::net::TcpStream::connect(("127.0.0.1", self.port))
-            .await
-            .is_ok()
-        {
+        let address = self.url.trim_start_matches("http://");
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
             tokio::task::yield_now().await;
         }
     }
@@ -165,10 +174,10 @@ impl Drop for Fake {
 
 /// Who asks, and may they.
 async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let (fault, is_open) = {
+    let fault = {
         let mut inner = shared.lock();
         inner.requests += 1;
-        (inner.faults.pop(), inner.is_open)
+        inner.faults.pop()
     };
     if let Some(code) = fault {
         let reason = if code == 429 {
@@ -180,7 +189,7 @@ async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     }
     let wanted = format!("Bearer {}", shared.token);
     let given = request.headers().get("authorization");
-    if !is_open && given.is_none_or(|given| given.as_bytes() != wanted.as_bytes()) {
+    if given.is_none_or(|given| given.as_bytes() != wanted.as_bytes()) {
         return send(failure(401, "Unauthorized", "", "Unauthorized"));
     }
     let forbidden = format!("/namespaces/{FORBIDDEN}/");
@@ -507,7 +516,7 @@ fn stale(name: &str) -> Answer {
 
 impl std::fmt::Debug for Fake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Fake({})", self.port)
+        write!(f, "Fake({})", self.url)
     }
 }
 

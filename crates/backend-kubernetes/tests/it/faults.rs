@@ -131,10 +131,8 @@ fn noise() {
 fn nobody_listens() {
     wait(async {
         let world = World::start().await;
-        let url = world.fake.url();
-        let config = world.folder.path().join("dead");
-        std::fs::write(&config, kubeconfig(&url, TOKEN)).unwrap();
-        let backend = open("k8s:shop", &config).await.unwrap();
+        let config = world.config();
+        let backend = world.backend("k8s:shop").await;
         backend.write("a/b", &value("x")).await.unwrap();
         world.fake.stop().await;
         let other = open("k8s:shop", &config).await.unwrap();
@@ -157,5 +155,24 @@ fn a_busy_server_is_asked_again() {
         world.fake.fail_next(&[429; 50]);
         let error = hasty.read("a/b", &VersionRef::Current).await.unwrap_err();
         assert_eq!(error.kind, BackendErrorKind::Throttled);
+    });
+}
+
+#[test]
+fn another_authority_is_not_trusted() {
+    wait(async {
+        let world = World::start_with_tls().await;
+        let backend = world.backend("k8s:shop").await;
+        backend.write("a/b", &value("x")).await.unwrap();
+        let other = World::start_with_tls().await;
+        std::fs::copy(
+            other.folder.path().join("ca.pem"),
+            world.folder.path().join("ca.pem"),
+        )
+        .unwrap();
+        let backend = world.backend("k8s:shop").await;
+        let error = backend.read("a/b", &VersionRef::Current).await.unwrap_err();
+        assert_eq!(error.kind, BackendErrorKind::Unreachable);
+        assert!(error.message.contains("certificate"), "{error}");
     });
 }

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::fake::Fake;
+use crate::tls::Authority;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
@@ -38,7 +39,19 @@ impl World {
     pub(crate) async fn start() -> Self {
         let fake = Fake::start(TOKEN).await;
         let folder = tempfile::tempdir().unwrap();
-        let config = kubeconfig(&fake.url(), TOKEN);
+        let config = kubeconfig(fake.url(), TOKEN);
+        std::fs::write(folder.path().join("config"), config).unwrap();
+        Self { fake, folder }
+    }
+
+    /// With a server as they are: TLS, from an authority that the kubeconfig names.
+    pub(crate) async fn start_with_tls() -> Self {
+        let authority = Authority::new();
+        let fake = Fake::start_with_tls(TOKEN, &authority).await;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), authority.certificate()).unwrap();
+        let server = format!("{}\", certificate-authority: \"ca.pem", fake.url());
+        let config = kubeconfig(&server, TOKEN);
         std::fs::write(folder.path().join("config"), config).unwrap();
         Self { fake, folder }
     }
