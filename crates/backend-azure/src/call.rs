@@ -58,12 +58,19 @@ impl AzureBackend {
         while !is_so().await? {
             let until = Instant::now() + Duration::from_millis(pause);
             if until >= deadline {
-                return Err(self.too_slow());
+                return Err(self.unfinished());
             }
             sleep_until(until).await;
             pause = (pause * 2).min(PAUSE_MILLIS_MAX);
         }
         Ok(())
+    }
+
+    fn unfinished(&self) -> BackendError {
+        let seconds = self.timeout.as_secs();
+        let message = format!("the vault has begun, but not finished within {seconds} s");
+        BackendError::new(BackendErrorKind::Unreachable, self.name.clone(), message)
+            .with_hint("look again shortly; timeout=60s in the address waits longer")
     }
 
     pub(crate) fn too_slow(&self) -> BackendError {

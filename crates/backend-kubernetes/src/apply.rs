@@ -24,6 +24,7 @@ use crate::KubernetesBackend;
 use crate::SECRET_BYTES_MAX;
 use crate::about::ANNOTATION;
 use crate::about::About;
+use crate::backend::Held;
 use crate::backend::has;
 use crate::call::Repeat;
 use crate::error::Failure;
@@ -160,7 +161,7 @@ impl KubernetesBackend {
             .fetch(&place.object, deadline)
             .await
             .map_err(Failure::Final)?;
-        self.check_expected(found.as_ref(), place, &value.expected)
+        self.check_expected(found.as_deref(), place, &value.expected)
             .map_err(Failure::Final)?;
         let new = &value.payload.value;
         let about = match &found {
@@ -178,7 +179,7 @@ impl KubernetesBackend {
                 .await;
         };
         let mut patch = SecretPatch::of_key(&place.key, Some(new))
-            .if_unchanged(secret.metadata.resource_version);
+            .if_unchanged(secret.metadata.resource_version.clone());
         if let Some(text) = about {
             patch = patch.annotated(ANNOTATION, text);
         }
@@ -220,7 +221,7 @@ impl KubernetesBackend {
             };
             let about = About::of(&secret, &self.name)?.annotated(&place.key, annotation);
             let patch = SecretPatch::default()
-                .if_unchanged(secret.metadata.resource_version)
+                .if_unchanged(secret.metadata.resource_version.clone())
                 .annotated(ANNOTATION, about.text());
             let repeat = Repeat::OnlyIfRefused;
             match self.patch(&place.object, &patch, repeat, deadline).await {
@@ -247,7 +248,7 @@ impl KubernetesBackend {
                 false => {
                     let about = About::of(&secret, &self.name)?.without(&place.key);
                     let patch = SecretPatch::of_key(&place.key, None)
-                        .if_unchanged(secret.metadata.resource_version)
+                        .if_unchanged(secret.metadata.resource_version.clone())
                         .annotated(ANNOTATION, about.text());
                     let repeat = Repeat::OnlyIfRefused;
                     let patched = self.patch(&place.object, &patch, repeat, deadline).await;
@@ -306,7 +307,7 @@ impl KubernetesBackend {
         secret.metadata.labels = Some([(MANAGED_BY.into(), "strongroom".into())].into());
         secret.metadata.annotations = about.map(|text| [(ANNOTATION.into(), text)].into());
         secret.type_ = Some("Opaque".into());
-        // EXPOSE: into the body of a request to the API server, wiped below.
+        // EXPOSE: into the body of a request to the API server.
         let bytes = |value: &SecretValue| ByteString(value.expose_secret().to_vec());
         let data = keys.iter().map(|(key, value)| (key.clone(), bytes(value)));
         secret.data = Some(data.collect());
@@ -314,12 +315,10 @@ impl KubernetesBackend {
             field_manager: Some(FIELD_MANAGER.into()),
             ..PostParams::default()
         };
-        let request = || self.api.create(&params, &secret);
-        let written = self.call(deadline, Repeat::OnlyIfRefused, request).await;
-        for ByteString(bytes) in secret.data.iter_mut().flat_map(BTreeMap::values_mut) {
-            zeroize::Zeroize::zeroize(bytes);
-        }
-        Ok(written?.metadata.resource_version)
+        let secret = Held(secret);
+        let request = || self.api.create(&params, &*secret);
+        let written = self.call(deadline, Repeat::OnlyIfRefused, request).await?;
+        Ok(Held(written).metadata.resource_version.clone())
     }
 
     async fn delete(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::ops::Deref;
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -31,6 +32,7 @@ use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Timestamp;
 use tokio::time::Instant;
+use zeroize::Zeroize;
 
 use crate::KubernetesBackend;
 use crate::SECRET_BYTES_MAX;
@@ -132,8 +134,8 @@ impl Backend for KubernetesBackend {
                 return Err(self.unsupported("read earlier versions"));
             }
             let place = self.layout.place(address, &self.name)?;
-            let mut found = self.fetch(&place.object, self.deadline()).await?;
-            Ok(found.as_mut().and_then(|secret| item(secret, &place.key)))
+            let found = self.fetch(&place.object, self.deadline()).await?;
+            Ok(found.and_then(|secret| item(&secret, &place.key)))
         })
     }
 
@@ -198,10 +200,10 @@ impl KubernetesBackend {
         &self,
         object: &str,
         deadline: Instant,
-    ) -> Result<Option<Secret>, BackendError> {
+    ) -> Result<Option<Held>, BackendError> {
         let request = || self.api.get(object);
         match self.call(deadline, Repeat::Harmless, request).await {
-            Ok(secret) => Ok(Some(secret)),
+            Ok(secret) => Ok(Some(Held(secret))),
             Err(Failure::Absent) => Ok(None),
             Err(failure) => Err(failure.into_error(&self.name)),
         }
@@ -223,14 +225,13 @@ impl KubernetesBackend {
         for object in objects {
             requests.push(async move { (object, self.fetch(object, deadline).await) });
         }
-        let mut found: BTreeMap<&String, Result<Option<Secret>, BackendError>> =
-            stream::iter(requests)
-                .buffer_unordered(REQUESTS_MAX)
-                .collect()
-                .await;
+        let found: BTreeMap<&String, Result<Option<Held>, BackendError>> = stream::iter(requests)
+            .buffer_unordered(REQUESTS_MAX)
+            .collect()
+            .await;
         let items = places.iter().map(|place| {
             let place = place.as_ref().map_err(Clone::clone)?;
-            match found.get_mut(&place.object) {
+            match found.get(&place.object) {
                 Some(Ok(Some(secret))) => Ok(item(secret, &place.key)),
                 Some(Err(error)) => Err(error.clone()),
                 Some(Ok(None)) | None => Ok(None),
@@ -287,6 +288,25 @@ impl KubernetesBackend {
     }
 }
 
+/// An object from the server; its values are wiped when it goes.
+pub(crate) struct Held(pub(crate) Secret);
+
+impl Deref for Held {
+    type Target = Secret;
+
+    fn deref(&self) -> &Secret {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for ByteString(bytes) in self.0.data.iter_mut().flat_map(BTreeMap::values_mut) {
+            bytes.zeroize();
+        }
+    }
+}
+
 pub(crate) fn has(secret: &Secret, key: &str) -> bool {
     secret
         .data
@@ -295,7 +315,7 @@ pub(crate) fn has(secret: &Secret, key: &str) -> bool {
 }
 
 /// The value of a key, copied once: the object may be asked for it again.
-fn item(secret: &mut Secret, key: &str) -> Option<Item> {
+fn item(secret: &Secret, key: &str) -> Option<Item> {
     let ByteString(bytes) = secret.data.as_ref()?.get(key)?;
     Some(Item {
         payload: Payload::detect(SecretValue::copy_from(bytes)),

@@ -1,6 +1,5 @@
 //! Addresses page by page: the server's pages hold objects, ours hold keys.
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
@@ -8,6 +7,7 @@ use strongroom_core::port::Page;
 use tokio::time::Instant;
 
 use crate::KubernetesBackend;
+use crate::backend::Held;
 use crate::call::Repeat;
 use crate::error::Failure;
 use crate::layout::is_object;
@@ -91,7 +91,7 @@ impl KubernetesBackend {
         &self,
         prefix: &str,
         cursor: &mut Cursor,
-    ) -> Result<(Vec<Secret>, Option<String>), BackendError> {
+    ) -> Result<(Vec<Held>, Option<String>), BackendError> {
         let deadline = self.deadline();
         let one = self
             .layout
@@ -118,7 +118,7 @@ impl KubernetesBackend {
         &self,
         token: &str,
         deadline: Instant,
-    ) -> Result<(Vec<Secret>, Option<String>), Failure> {
+    ) -> Result<(Vec<Held>, Option<String>), Failure> {
         let mut params = ListParams::default().limit(OBJECTS_MAX);
         if !token.is_empty() {
             params = params.continue_token(token);
@@ -126,7 +126,7 @@ impl KubernetesBackend {
         let request = || self.api.list(&params);
         let found = self.call(deadline, Repeat::Harmless, request).await?;
         let token = found.metadata.continue_.filter(|token| !token.is_empty());
-        Ok((found.items, token))
+        Ok((found.items.into_iter().map(Held).collect(), token))
     }
 }
 
