@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod format;
 pub mod generate;
+pub mod lease;
 pub mod manifest;
 pub mod metadata;
 pub mod path;
