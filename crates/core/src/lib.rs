@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod metadata;
 pub mod path;
 pub mod placeholder;
+pub mod policy;
 pub mod port;
 pub mod redact;
 pub mod registry;
