@@ -2,9 +2,11 @@
 
 mod compare;
 mod http;
+mod policies;
 mod report;
 mod script;
 mod server;
+mod shares;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,7 +31,11 @@ pub(crate) const USAGE: &str = "\
 Send the same requests to a real OpenBao and to strongroom, and compare the answers
 
 Usage: cargo xtask parity [--self] [--area NAME] [--all]
+       cargo xtask parity policies [ROUNDS]
+       cargo xtask parity shares
 
+  policies      Compare the decisions of generated policies (500 rounds of 100 paths)
+  shares        Open OpenBao with unseal shares that were made here
   --self        OpenBao on both sides: there must be no difference
   --area NAME   Compare only the areas whose name begins so (the others are run, not shown)
   --all         Show also where the answers agree, and what OpenBao answers
@@ -38,8 +44,13 @@ The table goes to docs/compat/vault.md. `cargo xtask peers` installs OpenBao.";
 
 /// Runs the scripts and compares.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
-    let options = Options::parse(args)?;
     let root = repo::root()?;
+    match args.first().map(String::as_str) {
+        Some("policies") => return policies::run(&root, args.get(1).map(String::as_str)),
+        Some("shares") => return shares::run(&root),
+        _ => {}
+    }
+    let options = Options::parse(args)?;
     let ours = if options.is_self {
         Kind::OpenBao
     } else {

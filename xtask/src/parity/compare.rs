@@ -224,9 +224,11 @@ mod tests {
     #[test]
     fn what_changes_each_time_is_no_difference() {
         let one = json!({"request_id": "a", "keys": ["x"], "data": {"ttl": 60, "t":
-            "2026-11-28T06:54:48.538Z"}, "errors": ["no 6089703a-db39-cffa-935f-d87325770fa9 here"]});
+            "2026-11-28T06:54:48.538Z"}, "errors":
+            ["no 6089703a-db39-cffa-935f-d87325770fa9 here"]});
         let other = json!({"request_id": "b", "keys": ["y"], "data": {"ttl": 58, "t":
-            "2027-01-02T03:04:05Z"}, "errors": ["no 7089703a-db39-cffa-935f-d87325770fa9 here"]});
+            "2027-01-02T03:04:05Z"}, "errors":
+            ["no 7089703a-db39-cffa-935f-d87325770fa9 here"]});
         assert_eq!(places(&one, &other), [""; 0]);
     }
 

@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_line_is_a_request() {
-        let text = "= kv\n# c\n@T PUT a/b?c=1 [X-A: b c] [X-D: e] {\"f\":\"$T\"} -> U=data.x V=y.0\n\
+        let text = "= kv\n# c\n@T PUT a/b?c=1 [X-A: b c] [X-D: e] {\"f\":\"$T\"} \
+                    -> U=data.x V=y.0\n\
                     ~ data.x: it is random\n@- LIST a";
         let steps = parse(text).unwrap();
         let step = &steps[0];
