@@ -1,5 +1,6 @@
 //! `cargo xtask parity`: the same requests to a real OpenBao and to our server.
 
+mod clients;
 mod compare;
 mod http;
 mod policies;
@@ -33,9 +34,11 @@ Send the same requests to a real OpenBao and to strongroom, and compare the answ
 Usage: cargo xtask parity [--self] [--area NAME] [--all]
        cargo xtask parity policies [ROUNDS]
        cargo xtask parity shares
+       cargo xtask parity clients [--self]
 
   policies      Compare the decisions of generated policies (500 rounds of 100 paths)
   shares        Open OpenBao with unseal shares that were made here
+  clients       Run scripts with hvac and bao against strongroom, or OpenBao itself
   --self        OpenBao on both sides: there must be no difference
   --area NAME   Compare only the areas whose name begins so (the others are run, not shown)
   --all         Show also where the answers agree, and what OpenBao answers
@@ -48,14 +51,14 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     match args.first().map(String::as_str) {
         Some("policies") => return policies::run(&root, args.get(1).map(String::as_str)),
         Some("shares") => return shares::run(&root),
+        Some("clients") => {
+            let options = Options::parse(args.get(1..).unwrap_or_default())?;
+            return clients::run(&root, &options.kind(&root)?);
+        }
         _ => {}
     }
     let options = Options::parse(args)?;
-    let ours = if options.is_self {
-        Kind::OpenBao
-    } else {
-        Kind::Strongroom(debug_binary(&root)?)
-    };
+    let ours = options.kind(&root)?;
     let mut outcomes = Vec::new();
     for (mode, text) in SCRIPTS {
         outcomes.extend(run_script(&root, &ours, *mode, text)?);
@@ -107,6 +110,14 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// Which server is looked at.
+    fn kind(&self, root: &Path) -> Result<Kind, Failure> {
+        if self.is_self {
+            return Ok(Kind::OpenBao);
+        }
+        debug_binary(root).map(Kind::Strongroom)
     }
 }
 

