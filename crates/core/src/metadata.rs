@@ -43,6 +43,8 @@ pub struct Metadata {
     pub created: Timestamp,
     /// When its value or metadata last changed.
     pub updated: Timestamp,
+    /// A write has to name the current version.
+    pub cas_required: bool,
 }
 
 impl Metadata {
@@ -61,6 +63,7 @@ impl Metadata {
             delete_version_after: None,
             created: now,
             updated: now,
+            cas_required: false,
         }
     }
 }
