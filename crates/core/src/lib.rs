@@ -6,10 +6,12 @@
 pub mod audit;
 pub mod format;
 pub mod generate;
+pub mod lease;
 pub mod manifest;
 pub mod metadata;
 pub mod path;
 pub mod placeholder;
+pub mod policy;
 pub mod port;
 pub mod redact;
 pub mod registry;

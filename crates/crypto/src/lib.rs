@@ -9,6 +9,7 @@ pub mod kdf;
 pub mod key;
 pub mod keyring;
 pub mod recovery;
+pub mod shamir;
 pub mod slot;
 
 pub use hazmat::SystemRng;
