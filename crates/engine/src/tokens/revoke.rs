@@ -87,7 +87,9 @@ impl State {
     pub async fn due_tokens(&self, now: Timestamp) -> Result<Vec<RecordId>, Error> {
         let mut limit = DUE_MAX;
         loop {
-            let due = self.storage().due(now.as_micros(), limit).await?;
+            // A token is dead from the very moment of its end on.
+            let before = now.as_micros().saturating_add(1);
+            let due = self.storage().due(before, limit).await?;
             let is_all = due.len() < limit;
             let is_token =
                 |label: Option<(Kind, String)>| label.is_some_and(|(kind, _)| kind == Kind::Token);

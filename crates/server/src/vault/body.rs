@@ -167,10 +167,10 @@ mod tests {
 
     #[test]
     fn digits_and_order_stay() {
-        let text = br#"{"b":123456789012345678901234567890,"a":1.50,"c":[1e400,{"d":"\u00e9"}]}"#;
+        let text = br#"{"b":123456789012345678901234567890,"a":1.50,"c":[1e+400,{"d":"\u00e9"}]}"#;
         let fields = Fields::parse(text).unwrap();
         let compact = compact(&fields.to_value());
-        let expected = r#"{"b":123456789012345678901234567890,"a":1.50,"c":[1e400,{"d":"é"}]}"#;
+        let expected = r#"{"b":123456789012345678901234567890,"a":1.50,"c":[1e+400,{"d":"é"}]}"#;
         assert_eq!(std::str::from_utf8(&compact).unwrap(), expected);
     }
 
