@@ -45,6 +45,8 @@ pub struct Metadata {
     pub updated: Timestamp,
     /// A write has to name the current version.
     pub cas_required: bool,
+    /// How often what is known beside the value was written by a client that counts.
+    pub edits: u64,
 }
 
 impl Metadata {
@@ -64,6 +66,7 @@ impl Metadata {
             created: now,
             updated: now,
             cas_required: false,
+            edits: 0,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::tokens::NewToken;
 use crate::tokens::owner_of;
 
 /// Where a wrapped answer lies in its token's cubbyhole.
-const RESPONSE: &str = "response";
+const RESPONSE: &str = "\0response";
 /// The policy of tokens that only unwrap.
 pub const WRAPPING: &str = "response-wrapping";
 
@@ -92,7 +92,9 @@ impl State {
     /// # Errors
     /// `Damaged`, storage errors.
     pub async fn kept_paths(&self, token: RecordId) -> Result<Vec<String>, Error> {
-        self.names::<Kept>(Shelf::Of(&owner_of(token))).await
+        let mut paths = self.names::<Kept>(Shelf::Of(&owner_of(token))).await?;
+        paths.retain(|path| path != RESPONSE);
+        Ok(paths)
     }
 
     /// Wraps an answer: a token that can be used once, in one commit with what it opens.

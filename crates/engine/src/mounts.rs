@@ -169,6 +169,10 @@ impl Mounts {
             let mut mount = Mount::new(engine, rng);
             mount.description = description.into();
             mount.is_local = engine == Engines::Cubbyhole;
+            if engine == Engines::System {
+                mount.seal_wrap = true;
+                mount.passthrough_headers = vec!["Accept".into()];
+            }
             by_path.insert(path.to_owned(), mount);
         };
         let system = "system endpoints used for control, policy and debugging";

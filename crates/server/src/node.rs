@@ -44,6 +44,8 @@ pub use setup::FirstMount;
 pub struct Settings {
     /// Where audit files lie; `None` keeps no audit log.
     pub audit_folder: Option<PathBuf>,
+    /// An audit file is kept from the first start on.
+    pub audit_from_start: bool,
     /// What `secret/` is in a store that no server has used yet.
     pub first_mount: FirstMount,
     /// The store's own space may be unmounted: nobody else uses it.

@@ -75,6 +75,7 @@ fn metadata(first: FirstMetadata) -> Metadata {
         created: first.created,
         updated: first.updated,
         cas_required: false,
+        edits: 0,
     }
 }
 

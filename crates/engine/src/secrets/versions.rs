@@ -210,7 +210,6 @@ impl Engine {
         &self,
         context: &OpContext,
         path: &SecretPath,
-        max_versions: u32,
         mut edit: impl FnMut(&mut Metadata, bool) -> Result<(), Error>,
     ) -> Result<(), Error> {
         for _ in 0..ATTEMPTS_MAX {
@@ -225,11 +224,6 @@ impl Engine {
                 folder: Some(folder),
                 ..Draft::default()
             };
-            let kept = match head.metadata.max_versions {
-                0 => max_versions,
-                own => own,
-            };
-            self.drop_oldest(&mut head, kept, &mut draft);
             draft.heads.push(self.head_change(before, &head));
             if self.apply(context, Action::Tag, draft).await? {
                 return Ok(());

@@ -77,6 +77,11 @@ impl Attempt {
         self.shares.len()
     }
 
+    /// Whether a share was given already.
+    pub(crate) fn has(&self, share: &UnsealShare) -> bool {
+        self.shares.iter().any(|other| other.is_same(share))
+    }
+
     /// Forgets the shares.
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
@@ -99,7 +104,7 @@ impl Attempt {
         now: Timestamp,
     ) -> Result<Progress, shamir::CombineError> {
         self.touched = Some(now);
-        if !self.shares.iter().any(|other| other.is_same(&share)) {
+        if !self.has(&share) {
             self.shares.push(share);
         }
         if self.shares.len() < usize::from(threshold) {

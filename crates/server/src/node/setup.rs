@@ -62,7 +62,7 @@ pub(super) async fn first_start(
         mounts.by_path.insert("secret/".into(), mount);
     }
     batch.push(state.put_mounts(&mounts, Precondition::Absent));
-    if node.settings.audit_folder.is_some() {
+    if node.settings.audit_from_start && node.settings.audit_folder.is_some() {
         batch.push(crate::devices::first(&state));
     }
     match storage.commit(batch, Durability::Durable).await {

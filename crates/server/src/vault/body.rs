@@ -42,6 +42,15 @@ impl Fields {
         }
     }
 
+    /// Names and texts.
+    pub(crate) fn of(fields: impl Iterator<Item = (String, String)>) -> Self {
+        Self(
+            fields
+                .map(|(name, text)| (name, Value::String(text)))
+                .collect(),
+        )
+    }
+
     /// A field; `null` is none.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())

@@ -28,7 +28,7 @@ fn owner(call: &Call) -> Result<RecordId, Fault> {
     let caller = call.caller()?;
     if caller.token.kind == TokenKind::Batch {
         return Err(Fault::invalid(
-            "cubbyhole operations are only supported by \"service\" type tokens",
+            "cubbyhole operations are only supported by 'service' type tokens",
         ));
     }
     Ok(caller.id)
@@ -40,6 +40,13 @@ async fn exists(call: &Call) -> Result<bool, Fault> {
 }
 
 async fn read(call: &mut Call) -> Result<Answer, Fault> {
+    if call.capture(0) == "response"
+        && let Some(wrapped) = call.core.state.wrapped(owner(call)?).await?
+    {
+        let body = zeroize::Zeroizing::new(wrapped.body);
+        let text = std::str::from_utf8(&body).unwrap_or_default();
+        return Ok(Answer::data(serde_json::json!({ "response": text })));
+    }
     let Some(body) = call.core.state.kept(owner(call)?, call.capture(0)).await? else {
         return Err(Fault::NotFound);
     };

@@ -73,7 +73,6 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
     }
     let core = match node.core() {
         Some(core) => core,
-        None if node.header()?.is_none() => return Err(Fault::Uninitialised),
         None => return Err(Fault::Sealed),
     };
     core.refresh().await?;
@@ -102,7 +101,7 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
     let wrap_ttl = wrap_ttl_of(&incoming.headers)?;
     let fields = match verb.is_change() {
         true => Fields::parse(&incoming.body)?,
-        false => Fields::default(),
+        false => query.to_fields(),
     };
     drop(incoming.body);
     let caller = match (&token, access) {
@@ -487,6 +486,8 @@ fn render(answer: Answer, request_id: &str, is_head: bool) -> Outgoing {
             Bytes::from(text)
         }
         Answer::Stored(json) => to_bytes(json),
+        // What is wrapped tells nothing of the request that was wrapped.
+        Answer::Full(full) if full.wrap.is_some() => to_bytes(full.render("")),
         Answer::Full(full) => to_bytes(full.render(request_id)),
     };
     let body = if is_head { Bytes::new() } else { body };
@@ -519,7 +520,6 @@ pub(crate) fn render_fault(node: &Node, fault: &Fault) -> Outgoing {
 }
 
 pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Outgoing {
-    let has_body = status != StatusCode::NO_CONTENT;
     let mut response = Response::new(FullBody::new(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -531,9 +531,7 @@ pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: Byte
         header::X_CONTENT_TYPE_OPTIONS,
         http::HeaderValue::from_static("nosniff"),
     );
-    if has_body {
-        let kind = http::HeaderValue::from_static(content_type);
-        headers.insert(header::CONTENT_TYPE, kind);
-    }
+    let kind = http::HeaderValue::from_static(content_type);
+    headers.insert(header::CONTENT_TYPE, kind);
     response
 }

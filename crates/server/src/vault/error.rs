@@ -113,10 +113,7 @@ impl Fault {
                 StatusCode::TOO_MANY_REQUESTS,
                 one("request path: rate limit quota exceeded"),
             ),
-            Self::Uninitialised => (
-                StatusCode::BAD_REQUEST,
-                one("server is not yet initialized"),
-            ),
+            Self::Uninitialised => (StatusCode::BAD_REQUEST, one("Vault is not initialized")),
             Self::Sealed => (StatusCode::SERVICE_UNAVAILABLE, one("Vault is sealed")),
             Self::Audit => (
                 StatusCode::INTERNAL_SERVER_ERROR,

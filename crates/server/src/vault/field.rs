@@ -105,6 +105,7 @@ pub(crate) fn number(fields: &Fields, name: &str) -> Result<Option<f64>, Fault> 
 pub(crate) fn seconds(fields: &Fields, name: &str) -> Result<Option<i64>, Fault> {
     match fields.get(name) {
         None => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
         Some(value) => seconds_of(value).map(Some).ok_or_else(|| {
             Fault::Invalid(format!(
                 "Field validation failed: error converting input for field \"{name}\": expected \

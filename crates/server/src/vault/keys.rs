@@ -19,8 +19,10 @@ use super::error::Fault;
 use super::field;
 use super::query::Query;
 use super::reply::Answer;
+use crate::node::Attempt;
 use crate::node::Node;
 
+pub(crate) use rekey::forget_backup;
 pub(crate) use rekey::no_backup;
 pub(crate) use rekey::rekey_begin;
 pub(crate) use rekey::rekey_cancel;
@@ -47,7 +49,7 @@ pub(crate) async fn early(
         ("sys/health", Verb::Read) => status::health(node, query)?,
         (_, _) if is_head => return Err(Fault::UnsupportedOperation),
         ("sys/seal-status", Verb::Read) => status::seal_status(node).await?,
-        ("sys/leader", Verb::Read) => status::leader(node)?,
+        ("sys/leader", Verb::Read) => status::leader(),
         ("sys/init", Verb::Read) => {
             let is_initialised = node.header()?.is_some();
             Answer::Bare(
@@ -73,6 +75,16 @@ fn share_of(fields: &Fields) -> Result<UnsealShare, Fault> {
     })?;
     UnsealShare::parse(&share)
         .map_err(|_| Fault::invalid("'key' must be a valid hex or base64 string"))
+}
+
+/// In a ceremony that changes something, the same share twice is a mistake worth telling.
+fn refuse_twice(attempt: &Attempt, share: &UnsealShare, what: &str) -> Result<(), Fault> {
+    if attempt.has(share) {
+        return Err(Fault::Invalid(format!(
+            "given key has already been provided during this {what} operation"
+        )));
+    }
+    Ok(())
 }
 
 /// Whether a secret opens the store's share slot.

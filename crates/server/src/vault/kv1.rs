@@ -47,11 +47,17 @@ async fn read(call: &mut Call) -> Result<Answer, Fault> {
     // EXPOSE: the value goes into the answer to a caller that may read it.
     let parsed = serde_json::from_slice(payload.value.expose_secret());
     let value: Value = parsed.map_err(|_| Fault::Internal("a stored object is no JSON".into()))?;
-    let mut full = Full::of(Data::Value(value));
-    full.lease_seconds = match call.live.mount.default_lease_ttl {
+    let usual = match call.live.mount.default_lease_ttl {
         0 => strongroom_engine::tokens::TTL_SECONDS_MAX_DEFAULT,
         own => own,
     };
+    // A secret may say itself when to look again.
+    let own = value.get("ttl").or_else(|| value.get("lease"));
+    let own = own
+        .and_then(super::field::seconds_of)
+        .filter(|seconds| *seconds > 0);
+    let mut full = Full::of(Data::Value(value));
+    full.lease_seconds = own.unwrap_or(usual);
     Ok(Answer::Full(Box::new(full)))
 }
 

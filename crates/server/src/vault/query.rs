@@ -26,6 +26,13 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// The fields as a body would have them; what says which verb is meant is none.
+    pub(crate) fn to_fields(&self) -> super::body::Fields {
+        let meant = |name: &str| !matches!(name, "list" | "scan" | "help");
+        let fields = self.0.iter().filter(|(name, _)| meant(name));
+        super::body::Fields::of(fields.cloned())
+    }
+
     /// Whether a flag is set: `?list=true`, `?list=1`.
     pub(crate) fn is_set(&self, name: &str) -> bool {
         matches!(

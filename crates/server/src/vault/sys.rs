@@ -67,7 +67,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(Sudo "revoke-force/*" { Write => leases::revoke_prefix }),
     route!(Policy "wrapping/wrap" { Write => wrap::wrap_fields }),
     route!(Open "wrapping/lookup" { Read => wrap::lookup, Write => wrap::lookup }),
-    route!(AnyToken "wrapping/unwrap" { Write => wrap::unwrap }),
+    route!(Open "wrapping/unwrap" { Write => wrap::unwrap }),
     route!(AnyToken "wrapping/rewrap" { Write => wrap::rewrap }),
     route!(Sudo "audit" { Read => audit::list }),
     route!(Sudo "audit/+" { Write => audit::enable, Delete => audit::disable }),
@@ -94,7 +94,7 @@ pub(crate) const ROUTES: &[Route] = &[
         Write => keys::verify_update,
         Delete => keys::verify_restart,
     }),
-    route!(Sudo "rekey/backup" { Read => keys::no_backup, Delete => keys::no_backup }),
+    route!(Sudo "rekey/backup" { Read => keys::no_backup, Delete => keys::forget_backup }),
     route!(Policy "quotas/rate-limit" { List => quotas::list }),
     route!(Policy "quotas/rate-limit/+" {
         Read => quotas::read,

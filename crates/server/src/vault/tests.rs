@@ -63,6 +63,7 @@ impl World {
         let clock = Arc::new(TestClock(Mutex::new(1_800_000_000_000_000)));
         let settings = Settings {
             audit_folder: Some(folder.path().into()),
+            audit_from_start: true,
             first_mount,
             may_drop_own_space: true,
             version: "0.0.0".into(),

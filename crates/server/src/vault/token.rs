@@ -5,7 +5,9 @@ mod roles;
 
 use serde_json::Value;
 use serde_json::json;
+use strongroom_core::lease::format_short;
 use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
 use strongroom_engine::Error;
 use strongroom_engine::tokens::Token;
@@ -52,7 +54,7 @@ fn named(call: &Call) -> Result<Option<SecretValue>, Fault> {
 fn accessor(call: &Call) -> Result<String, Fault> {
     field::text(&call.fields, "accessor")?
         .filter(|accessor| !accessor.is_empty())
-        .ok_or_else(|| Fault::invalid("missing accessor"))
+        .ok_or_else(|| Fault::invalid("1 error occurred:\n\t* missing accessor\n\n"))
 }
 
 fn invalid_accessor() -> Fault {
@@ -65,11 +67,7 @@ async fn lookup(call: &mut Call) -> Result<Answer, Fault> {
     };
     let found = super::dispatch::find_token(&call.core, &plain, call.now).await?;
     match found.filter(|known| known.is_alive(call.now)) {
-        Some(known) => Ok(Answer::lifted(describe(
-            &known.token,
-            Some(&plain),
-            call.now,
-        ))),
+        Some(known) => Ok(Answer::data(describe(&known.token, Some(&plain), call.now))),
         None => Err(Fault::Refused("bad token".into())),
     }
 }
@@ -77,17 +75,13 @@ async fn lookup(call: &mut Call) -> Result<Answer, Fault> {
 #[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 async fn lookup_self(call: &mut Call) -> Result<Answer, Fault> {
     let token = &call.caller()?.token;
-    Ok(Answer::lifted(describe(
-        token,
-        call.token.as_ref(),
-        call.now,
-    )))
+    Ok(Answer::data(describe(token, call.token.as_ref(), call.now)))
 }
 
 async fn lookup_accessor(call: &mut Call) -> Result<Answer, Fault> {
     let found = call.core.state.token_of_accessor(&accessor(call)?).await?;
     match found.filter(|found| found.value.is_alive(call.now)) {
-        Some(found) => Ok(Answer::lifted(describe(&found.value, None, call.now))),
+        Some(found) => Ok(Answer::data(describe(&found.value, None, call.now))),
         None => Err(invalid_accessor()),
     }
 }
@@ -106,7 +100,7 @@ fn describe(token: &Token, plain: Option<&SecretValue>, now: Timestamp) -> Value
         "id": id.unwrap_or_default(),
         "issue_time": token.created.to_string(),
         "meta": token.meta,
-        "num_uses": token.num_uses.max(0),
+        "num_uses": token.num_uses,
         "orphan": token.parent.is_none(),
         "path": token.path,
         "policies": token.policies,
@@ -176,6 +170,7 @@ async fn prolong(
         Err(Error::NotFound { .. }) => return Err(Fault::invalid("token not found")),
         result => result?,
     };
+    let token_period = token.period;
     let auth = Auth {
         client_token: plain,
         lease_seconds: token.ttl_seconds(call.now),
@@ -188,7 +183,18 @@ async fn prolong(
         is_orphan: token.parent.is_none(),
         num_uses: token.num_uses,
     };
-    Ok(Answer::auth(auth, Vec::new()))
+    let given = auth.lease_seconds;
+    let mut warnings = Vec::new();
+    if increment > given && token_period == 0 {
+        let short = |seconds| format_short(Span::from_seconds(seconds));
+        warnings.push(format!(
+            "TTL of \"{}\" exceeded the effective max_ttl of \"{}\"; TTL value is capped \
+             accordingly",
+            short(increment),
+            short(given)
+        ));
+    }
+    Ok(Answer::auth(auth, warnings))
 }
 
 async fn end(call: &Call, known: &Known) -> Result<Answer, Fault> {

@@ -84,12 +84,7 @@ async fn exists(call: &Call) -> Result<bool, Fault> {
 async fn read(call: &mut Call) -> Result<Answer, Fault> {
     let name = canonical(call.capture(0))?;
     let found = load(call, &name).await?.ok_or(Fault::NotFound)?;
-    let mut map = found.value.settings.to_json();
-    // The older names are shown where they were used.
-    if !found.value.settings.policies.is_empty() {
-        map.insert("policies".into(), found.value.settings.policies.into());
-    }
-    Ok(Answer::data(Value::Object(map)))
+    Ok(Answer::data(Value::Object(found.value.settings.to_json())))
 }
 
 async fn hashed(call: &Call, password: SecretValue) -> Result<PasswordHash, Fault> {

@@ -75,7 +75,7 @@ async fn wrapping_token(call: &Call) -> Result<(Arc<Known>, Wrapped), Fault> {
     let plain: &SecretValue = match (&named, &call.token) {
         (Some(named), _) if !named.is_empty() => named,
         (_, Some(own)) => own,
-        (_, None) => return Err(Fault::invalid("missing \"token\" value in input")),
+        (_, None) => return Err(invalid()),
     };
     let found = super::dispatch::find_token(&call.core, plain, call.now).await?;
     let Some(known) = found else {

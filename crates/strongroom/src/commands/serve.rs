@@ -153,9 +153,7 @@ fn configure(app: &App, args: &ServeArgs) -> Result<Config, CommandError> {
 }
 
 async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), CommandError> {
-    if let Some(folder) = &config.audit_folder.value {
-        make_folder(folder)?;
-    }
+    let audit = AuditFolder::make(app, config)?;
     let address = config.listen.value;
     let listener = tokio::net::TcpListener::bind(address)
         .await
@@ -174,7 +172,7 @@ async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), Comma
         "http"
     };
     let url = format!("{scheme}://{address}");
-    let node = start(app, args, config, &url).await?;
+    let node = start(app, args, &audit, &url).await?;
     let tls = match (&config.tls_cert.value, &config.tls_key.value) {
         (Some(certificate), Some(key)) => Some(TlsFiles {
             certificate: certificate.clone(),
@@ -191,7 +189,7 @@ async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), Comma
 async fn start(
     app: &App,
     args: &ServeArgs,
-    config: &Config,
+    audit: &AuditFolder,
     url: &str,
 ) -> Result<Arc<Node>, CommandError> {
     let in_memory = args.dev || args.storage == StorageKind::Memory;
@@ -201,7 +199,8 @@ async fn start(
         (false, false) => FirstMount::StoreSpace,
     };
     let settings = strongroom_server::Settings {
-        audit_folder: config.audit_folder.value.clone(),
+        audit_folder: audit.path.clone(),
+        audit_from_start: !audit.is_of_this_run,
         first_mount,
         may_drop_own_space: in_memory,
         version: env!("CARGO_PKG_VERSION").into(),
@@ -290,6 +289,45 @@ fn announce_dev(
          unseal key: {share}\nroot token: {root}"
     ));
     Ok(())
+}
+
+/// Where audit files lie.
+struct AuditFolder {
+    path: Option<PathBuf>,
+    /// Nobody named one: it is for devices that clients enable, and gone at the end.
+    is_of_this_run: bool,
+}
+
+impl AuditFolder {
+    fn make(app: &App, config: &Config) -> Result<Self, CommandError> {
+        if let Some(folder) = &config.audit_folder.value {
+            make_folder(folder)?;
+            return Ok(Self {
+                path: Some(folder.clone()),
+                is_of_this_run: false,
+            });
+        }
+        let name = format!("strongroom-audit-{}", std::process::id());
+        let mut places = app.environment.private_folders().into_iter();
+        let folder = places
+            .find(|place| place.is_dir())
+            .map(|place| place.join(name));
+        if let Some(folder) = &folder {
+            make_folder(folder)?;
+        }
+        Ok(Self {
+            path: folder,
+            is_of_this_run: true,
+        })
+    }
+}
+
+impl Drop for AuditFolder {
+    fn drop(&mut self) {
+        if let (true, Some(folder)) = (self.is_of_this_run, &self.path) {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
 }
 
 /// The folder of the audit files: 0700, made if it is not there.

@@ -270,14 +270,15 @@ pub(super) async fn read_field(call: &mut Call) -> Result<Answer, Fault> {
     };
     let value = map.get(stored_as).cloned().ok_or(Fault::UnsupportedPath)?;
     let mut data = Map::new();
-    data.insert(name, value);
+    data.insert(stored_as.to_owned(), value);
     Ok(Answer::data(Value::Object(data)))
 }
 
 pub(super) async fn write_field(call: &mut Call) -> Result<Answer, Fault> {
     let name = field_of(call)?;
     let (role_name, found) = require(call).await?;
-    if !call.fields.has(&name) {
+    let newer = format!("token_{name}");
+    if !call.fields.has(&name) && !call.fields.has(&newer) {
         return Err(Fault::Invalid(format!("missing {name}")));
     }
     let precondition = found.unchanged();

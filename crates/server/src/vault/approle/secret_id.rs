@@ -72,7 +72,8 @@ pub(super) async fn custom(call: &mut Call) -> Result<Answer, Fault> {
 async fn make(call: &Call, secret: SecretValue) -> Result<Answer, Fault> {
     let name = role::name_of(call)?;
     let found = role::load(call, &name).await?;
-    let found = found.ok_or_else(|| Fault::Invalid(format!("role \"{name}\" does not exist")))?;
+    let found = found
+        .ok_or_else(|| Fault::NotFoundWith(vec![format!("role \"{name}\" does not exist")]))?;
     let role = &found.value;
     if !role.bind_secret_id {
         return Err(Fault::invalid("bind_secret_id is not set on the role"));

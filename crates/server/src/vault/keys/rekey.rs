@@ -128,6 +128,7 @@ pub(crate) async fn rekey_update(call: &mut Call) -> Result<Answer, Fault> {
     if rekey.waiting.is_some() {
         return Err(Fault::invalid("the new shares wait for their verification"));
     }
+    super::refuse_twice(&rekey.attempt, &share, "rekey")?;
     let progress = rekey.attempt.add(share, required, call.now);
     let progress = progress.map_err(|error| Fault::invalid(error.to_string()))?;
     let Progress::Whole(secret) = progress else {
@@ -228,6 +229,7 @@ pub(crate) async fn verify_update(call: &mut Call) -> Result<Answer, Fault> {
     let threshold = rekey.threshold;
     let waiting = rekey.waiting.as_mut().ok_or_else(none_waiting)?;
     check_nonce(call, &waiting.attempt.nonce)?;
+    super::refuse_twice(&waiting.attempt, &share, "rekey verification")?;
     let progress = waiting.attempt.add(share, threshold, call.now);
     let progress = progress.map_err(|error| Fault::invalid(error.to_string()))?;
     let Progress::Whole(secret) = progress else {
@@ -243,6 +245,11 @@ pub(crate) async fn verify_update(call: &mut Call) -> Result<Answer, Fault> {
     ceremonies.rekey = None;
     exchange(call, &secret, shares, threshold)?;
     Ok(bare(json!({ "nonce": nonce, "complete": true })))
+}
+
+#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
+pub(crate) async fn forget_backup(_call: &mut Call) -> Result<Answer, Fault> {
+    Ok(Answer::Empty)
 }
 
 #[expect(clippy::unused_async, reason = "handlers are asynchronous")]

@@ -127,6 +127,7 @@ pub(crate) async fn root_update(call: &mut Call) -> Result<Answer, Fault> {
             "incorrect nonce supplied; check that this is the nonce of the attempt in progress",
         ));
     }
+    super::refuse_twice(&attempt.attempt, &share, "root generation")?;
     let progress = attempt.attempt.add(share, required, call.now);
     let progress = progress.map_err(|error| Fault::invalid(error.to_string()))?;
     let Progress::Whole(secret) = progress else {
@@ -155,11 +156,9 @@ pub(crate) async fn root_update(call: &mut Call) -> Result<Answer, Fault> {
         .collect::<Vec<u8>>()
         .into();
     let encoded = data_encoding::BASE64_NOPAD.encode(&combined);
-    Ok(bare(status(
-        Some(&attempt),
-        required,
-        Some(&encoded),
-        None,
-        true,
-    )))
+    let mut json = status(Some(&attempt), required, Some(&encoded), None, true);
+    if let Some(map) = json.as_object_mut() {
+        map.insert("otp_length".into(), 0.into());
+    }
+    Ok(bare(json))
 }

@@ -70,7 +70,7 @@ pub(super) async fn seal_status(node: &Node) -> Result<Answer, Fault> {
     map.insert("progress".into(), progress.into());
     map.insert("nonce".into(), nonce.into());
     map.insert("version".into(), node.settings.version.as_str().into());
-    map.insert("build_date".into(), "".into());
+    map.insert("commit_date".into(), "".into());
     map.insert("migration".into(), false.into());
     if let Some(core) = &core {
         map.insert("cluster_name".into(), core.cluster_name.as_str().into());
@@ -81,19 +81,6 @@ pub(super) async fn seal_status(node: &Node) -> Result<Answer, Fault> {
     Ok(Answer::Bare(StatusCode::OK, map.into()))
 }
 
-pub(super) fn leader(node: &Node) -> Result<Answer, Fault> {
-    if node.is_sealed() {
-        return Err(match node.header()? {
-            Some(_) => Fault::Sealed,
-            None => Fault::Uninitialised,
-        });
-    }
-    let json = json!({
-        "ha_enabled": false,
-        "is_self": false,
-        "leader_address": "",
-        "leader_cluster_address": "",
-        "performance_standby": false,
-    });
-    Ok(Answer::Bare(StatusCode::OK, json))
+pub(super) fn leader() -> Answer {
+    Answer::Bare(StatusCode::OK, json!({ "ha_enabled": false }))
 }

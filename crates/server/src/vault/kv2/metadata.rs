@@ -52,7 +52,7 @@ fn describe(snapshot: &Snapshot, now: Timestamp) -> Value {
     json!({
         "cas_required": metadata.cas_required,
         "created_time": metadata.created.to_string(),
-        "current_metadata_version": 0,
+        "current_metadata_version": metadata.edits,
         "current_version": snapshot.newest().map_or(0, |info| info.number),
         "custom_metadata": custom_json(metadata),
         "delete_version_after": format_duration(span),
@@ -121,7 +121,11 @@ pub(super) async fn list_detailed(call: &mut Call) -> Result<Answer, Fault> {
     let mut names = page(call, call.live.secrets.names(&folder).await?)?;
     names.truncate(DETAILED_MAX);
     let mut info = Map::new();
-    for name in names.iter().filter(|name| !name.ends_with('/')) {
+    for name in &names {
+        if name.ends_with('/') {
+            info.insert(name.clone(), Value::Null);
+            continue;
+        }
         let path = match folder.as_str() {
             "" => name.clone(),
             folder => format!("{folder}/{name}"),
@@ -168,6 +172,7 @@ impl Changes {
 
     fn apply(&self, metadata: &mut Metadata) -> Result<(), Error> {
         metadata.cas_required = self.cas_required.unwrap_or(metadata.cas_required);
+        metadata.edits += 1;
         metadata.max_versions = self.max_versions.unwrap_or(metadata.max_versions);
         if let Some(seconds) = self.delete_after {
             let span = Span::from_seconds(seconds);
@@ -226,10 +231,9 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
     let path = call.secret_path()?;
     let custom = custom_map(call)?.map(Custom::Whole);
     let changes = Changes::of(call, custom)?;
-    let kept = call.live.kv2(&call.core).await?.kept();
     let secrets = &call.live.secrets;
     secrets
-        .edit_metadata(&call.context(), &path, kept, |metadata, _| {
+        .edit_metadata(&call.context(), &path, |metadata, _| {
             changes.apply(metadata)
         })
         .await?;
@@ -267,13 +271,12 @@ pub(super) async fn patch(call: &mut Call) -> Result<Answer, Fault> {
         Some(_) => return Err(Fault::invalid("custom metadata has to be an object")),
     };
     let changes = Changes::of(call, custom)?;
-    let kept = call.live.kv2(&call.core).await?.kept();
     let missing = || Error::NotFound {
         what: path.to_string(),
     };
     let secrets = &call.live.secrets;
     secrets
-        .edit_metadata(&call.context(), &path, kept, |metadata, is_new| {
+        .edit_metadata(&call.context(), &path, |metadata, is_new| {
             if is_new {
                 return Err(missing());
             }

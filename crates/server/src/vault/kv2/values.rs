@@ -36,6 +36,9 @@ const ATTEMPTS_MAX: usize = 16;
 const NAMED_MAX: usize = 1000;
 
 pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
+    if call.capture(0).is_empty() {
+        return Err(Fault::NotFound);
+    }
     let path = call.secret_path()?;
     let wanted = wanted_version(call)?;
     let Some(seen) = call.core.secret(&call.live, &path).await? else {
@@ -266,7 +269,10 @@ pub(super) async fn patch(call: &mut Call) -> Result<Answer, Fault> {
             return Err(Fault::NotFound);
         };
         if info.state_at(call.now) != VersionState::Live {
-            return Ok(gone(info, snapshot.metadata(), call.now));
+            let data = version_json(info, snapshot.metadata(), call.now);
+            let mut full = Full::of(Data::Value(data));
+            full.status = StatusCode::NOT_FOUND;
+            return Ok(Answer::Full(Box::new(full)));
         }
         let number = info.number;
         if cas.is_some_and(|cas| cas != number) {

@@ -163,6 +163,10 @@ fn read(call: &Call, methods: bool) -> Result<Answer, Fault> {
     let live = table.get(&path);
     let live = live.ok_or_else(|| match is_tune {
         true => Fault::Invalid(format!("cannot fetch sysview for path {path:?}")),
+        false if methods => {
+            let name = path.trim_start_matches(METHODS);
+            Fault::Invalid(format!("No auth engine at {name}"))
+        }
         false => Fault::Invalid(format!("No secret engine mount at {path}")),
     })?;
     if !is_tune {
@@ -190,7 +194,8 @@ fn tuned(live: &Live) -> Value {
     if is_method(mount.engine) {
         map.insert("token_type".into(), mount.token_type.as_str().into());
     }
-    if let Some(options) = &mount.options {
+    let options = mount.options.as_ref();
+    if let Some(options) = options.filter(|options| !options.is_empty()) {
         map.insert("options".into(), json!(options));
     }
     for (name, list) in [
@@ -246,7 +251,14 @@ async fn write(call: &Call, methods: bool) -> Result<Answer, Fault> {
             }
             if let Some(at) = mounts.conflict(&path) {
                 return Err(Error::Invalid {
-                    message: format!("path is already in use at {at}"),
+                    message: format!(
+                        "path is already in use at {}",
+                        if methods {
+                            at.trim_start_matches(METHODS)
+                        } else {
+                            at
+                        }
+                    ),
                 });
             }
             batch.extend(state.first_of_space(&mount));
@@ -298,7 +310,10 @@ fn new_mount(call: &Call, methods: bool) -> Result<Mount, Fault> {
         }
     };
     let mut mount = Mount::new(engine, &*call.node.rng);
-    mount.options = options;
+    mount.options = match call.fields.has("options") {
+        true => options,
+        false => Some(BTreeMap::new()),
+    };
     if kind == "kv-v2" {
         let options = mount.options.get_or_insert_with(BTreeMap::new);
         options.insert("version".into(), "2".into());
@@ -381,13 +396,16 @@ async fn tune(call: &Call, path: &str) -> Result<Answer, Fault> {
     let description = field::text(&call.fields, "description")?;
     let table = call.core.mounts();
     let Some(live) = table.get(path) else {
-        return Err(Fault::Invalid(format!("no mount entry found at {path}")));
+        return Err(Fault::Invalid(format!(
+            "tune of path {path:?} failed: no mount entry found"
+        )));
     };
     let mut tuned = live.mount.clone();
     apply_config(&mut tuned, &call.fields)?;
     if let Some(description) = description {
         tuned.description = description;
     }
+    let is_upgrade = live.mount.engine == Engines::Kv1;
     if let Some(options) = options {
         upgrade(&mut tuned, &options)?;
         let all = tuned.options.get_or_insert_with(BTreeMap::new);
@@ -403,6 +421,10 @@ async fn tune(call: &Call, path: &str) -> Result<Answer, Fault> {
             _ => Err(Error::Contended { path: path.into() }),
         })
         .await?;
+    if is_upgrade && tuned.engine == Engines::Kv2 {
+        let note = "Upgrading mount from version 1 to version 2: its values are the first versions";
+        return Ok(Answer::data(Value::Null).with_warning(note));
+    }
     Ok(Answer::Empty)
 }
 

@@ -54,7 +54,10 @@ async fn find(call: &Call, name: &PolicyName) -> Result<PolicyText, Fault> {
         version: 1,
     };
     match name.as_str() {
-        ROOT => Ok(fixed("")),
+        ROOT => Ok(PolicyText {
+            version: 0,
+            ..fixed("")
+        }),
         DEFAULT => Ok(fixed(DEFAULT_POLICY)),
         WRAPPING => Ok(fixed(RESPONSE_WRAPPING_POLICY)),
         _ => Err(Fault::NotFound),
@@ -66,7 +69,9 @@ fn describe(name: &PolicyName, policy: &PolicyText, text_field: &str) -> serde_j
     map.insert("allow_slashes_in_identity_templates".into(), false.into());
     map.insert("allow_wildcards_in_identity_templates".into(), false.into());
     map.insert("cas_required".into(), false.into());
-    map.insert("modified".into(), policy.modified.to_string().into());
+    if policy.version > 0 {
+        map.insert("modified".into(), policy.modified.to_string().into());
+    }
     map.insert("name".into(), name.as_str().into());
     map.insert(text_field.into(), policy.text.as_str().into());
     map.insert("version".into(), policy.version.into());
@@ -127,7 +132,7 @@ pub(super) async fn delete(call: &mut Call) -> Result<Answer, Fault> {
     let name = name_of(call)?;
     if name.is_root() || matches!(name.as_str(), DEFAULT | WRAPPING) {
         return Err(Fault::Invalid(format!(
-            "cannot delete {:?} policy",
+            "cannot delete {} policy",
             name.as_str()
         )));
     }

@@ -43,15 +43,16 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
     let fields = &call.fields;
     let rate = field::number(fields, "rate")?.unwrap_or(0.0);
     if rate <= 0.0 {
-        return Err(Fault::invalid("'rate' is invalid: it has to be above 0"));
+        return Err(Fault::invalid("'rate' is invalid"));
     }
+    let path = field::text(fields, "path")?.unwrap_or_default();
     let quota = Quota {
-        path: field::text(fields, "path")?.unwrap_or_default(),
+        path: path.clone(),
         rate,
         interval: field::seconds(fields, "interval")?.unwrap_or(1).max(1),
         block_interval: field::seconds(fields, "block_interval")?.unwrap_or(0),
         role: field::text(fields, "role")?.unwrap_or_default(),
-        inheritable: field::flag(fields, "inheritable")?.unwrap_or(false),
+        inheritable: field::flag(fields, "inheritable")?.unwrap_or(path.is_empty()),
     };
     let state = &call.core.state;
     state

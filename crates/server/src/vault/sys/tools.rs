@@ -31,6 +31,13 @@ fn encode(bytes: &[u8], format: &str) -> String {
 
 #[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(super) async fn random(call: &mut Call) -> Result<Answer, Fault> {
+    let is_source = |part: &String| matches!(part.as_str(), "platform" | "seal" | "all");
+    let is_known = |part: &String| is_source(part) || part.parse::<i64>().is_ok();
+    if !call.captures.iter().all(is_known) {
+        return Err(Fault::invalid(
+            "the number of bytes or the source is not understood",
+        ));
+    }
     // `random/32`, `random/platform`, `random/platform/32`: there is one source.
     let in_path = call
         .captures

@@ -144,7 +144,12 @@ async fn make(
     new.ttl = ttl;
     new.explicit_max_ttl = terms.explicit_max_ttl.as_seconds();
     new.period = terms.period.as_seconds();
-    let issued = call.core.state.issue(new, call.now, Vec::new()).await?;
+    let issued = match call.core.state.issue(new, call.now, Vec::new()).await {
+        Err(strongroom_engine::Error::AlreadyExists { .. }) => {
+            return Err(Fault::invalid("cannot create a token with a duplicate ID"));
+        }
+        issued => issued?,
+    };
     Ok(Answer::auth(login::auth_of(issued), warnings))
 }
 
@@ -193,13 +198,12 @@ fn chosen_id(call: &Call) -> Result<Option<strongroom_core::secret::SecretValue>
     let is_good = text.len() <= NAME_BYTES_MAX
         && text.chars().all(|c| c.is_ascii_graphic())
         && !text.starts_with(PREFIX_BATCH)
-        && !text.starts_with("hvs.")
-        && !text.starts_with("s.");
+        && !text.contains('.');
     if is_good {
         Ok(Some(id))
     } else {
         Err(Fault::invalid(
-            "a chosen token is up to 256 printable characters and does not begin as ours do",
+            "a chosen token is up to 256 printable characters without a dot",
         ))
     }
 }

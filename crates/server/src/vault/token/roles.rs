@@ -58,7 +58,7 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
             map.insert("token_num_uses".into(), role.num_uses.into());
         }
     }
-    Ok(Answer::lifted(json))
+    Ok(Answer::data(json))
 }
 
 pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
