@@ -45,7 +45,11 @@ async fn read(call: &mut Call) -> Result<Answer, Fault> {
     {
         let body = zeroize::Zeroizing::new(wrapped.body);
         let text = std::str::from_utf8(&body).unwrap_or_default();
-        return Ok(Answer::data(serde_json::json!({ "response": text })));
+        let answer = Answer::data(serde_json::json!({ "response": text }));
+        return Ok(answer.with_warning(
+            "Reading from 'cubbyhole/response' is deprecated. Please use sys/wrapping/unwrap to \
+             unwrap responses, as it provides additional security checks and other benefits.",
+        ));
     }
     let Some(body) = call.core.state.kept(owner(call)?, call.capture(0)).await? else {
         return Err(Fault::NotFound);

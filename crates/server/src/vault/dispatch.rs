@@ -281,7 +281,7 @@ async fn authorize(call: &Call, route: Option<&'static Route>) -> Result<route::
         .ok_or(Fault::UnsupportedOperation)
 }
 
-async fn check_policy(
+pub(crate) async fn check_policy(
     call: &Call,
     needs_sudo: bool,
     exists: Option<route::Exists>,

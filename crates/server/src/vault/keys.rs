@@ -67,12 +67,23 @@ pub(crate) async fn early(
     Ok(Some(answer))
 }
 
+/// Characters of 16 bytes in base64, the shortest share that is looked at.
+const SHARE_CHARS_MIN: usize = 22;
+/// Characters of 33 bytes in hexadecimal, the longest one.
+const SHARE_CHARS_MAX: usize = 66;
+
 /// The share in a body.
 fn share_of(fields: &Fields) -> Result<UnsealShare, Fault> {
     let share = field::secret(fields, "key")?.filter(|share| !share.is_empty());
     let share = share.ok_or_else(|| {
         Fault::invalid("'key' must be specified in request body as JSON, or 'reset' set to true")
     })?;
+    if share.len_bytes() < SHARE_CHARS_MIN {
+        return Err(Fault::invalid("key is shorter than minimum 16 bytes"));
+    }
+    if share.len_bytes() > SHARE_CHARS_MAX {
+        return Err(Fault::invalid("key is longer than maximum 33 bytes"));
+    }
     UnsealShare::parse(&share)
         .map_err(|_| Fault::invalid("'key' must be a valid hex or base64 string"))
 }

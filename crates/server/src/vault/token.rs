@@ -223,7 +223,10 @@ async fn revoke_accessor(call: &mut Call) -> Result<Answer, Fault> {
             call.core.state.revoke(found.id).await?;
             Ok(Answer::Empty)
         }
-        None => Err(invalid_accessor()),
+        None => {
+            let nobody = "No token found with this accessor";
+            Ok(Answer::data(Value::Null).with_warning(nobody))
+        }
     }
 }
 

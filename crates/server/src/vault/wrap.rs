@@ -117,6 +117,12 @@ pub(crate) async fn lookup(call: &mut Call) -> Result<Answer, Fault> {
 }
 
 pub(crate) async fn unwrap(call: &mut Call) -> Result<Answer, Fault> {
+    match (&call.caller, call.fields.has("token"), &call.token) {
+        (Some(_), _, _) => super::dispatch::check_policy(call, false, None).await?,
+        // The token that it came with was a wrapping token once.
+        (None, false, Some(_)) => {}
+        (None, true, _) | (None, _, None) => return Err(Fault::NoToken),
+    }
     let (known, wrapped) = wrapping_token(call).await?;
     take(call, &known).await?;
     let body = Zeroizing::new(wrapped.body);

@@ -172,7 +172,10 @@ fn metadata_of(call: &Call) -> Result<BTreeMap<String, String>, Fault> {
 }
 
 pub(super) async fn list(call: &mut Call) -> Result<Answer, Fault> {
-    let (name, _) = role::require(call).await?;
+    let name = role::name_of(call)?;
+    if role::load(call, &name).await?.is_none() {
+        return Err(Fault::Invalid(format!("role \"{name}\" does not exist")));
+    }
     let shelf = shelf_of(call, &name);
     let names = call.core.state.names::<SecretId>(Shelf::Of(&shelf)).await?;
     Answer::keys(&names)

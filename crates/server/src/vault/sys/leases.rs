@@ -139,5 +139,8 @@ pub(super) async fn revoke_prefix(call: &mut Call) -> Result<Answer, Fault> {
 
 pub(super) async fn tidy(call: &mut Call) -> Result<Answer, Fault> {
     call.core.state.tidy_tokens().await?;
-    Ok(Answer::Empty)
+    let mut full = Full::of(Data::None);
+    full.status = http::StatusCode::ACCEPTED;
+    full.warnings.push("Tidy operation finished.".into());
+    Ok(Answer::Full(Box::new(full)))
 }

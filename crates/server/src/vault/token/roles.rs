@@ -130,6 +130,12 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
             kind => kind.into(),
         };
     }
+    if role.token_type == "batch" && (role.is_renewable || role.period > 0) {
+        return Err(Fault::invalid(
+            "'token_type' cannot be 'batch' when role is set to generate renewable or periodic \
+             tokens",
+        ));
+    }
     if let Some(aliases) = field::texts(fields, "allowed_entity_aliases")? {
         role.allowed_entity_aliases = aliases;
     }
