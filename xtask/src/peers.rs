@@ -469,6 +469,7 @@ const PEERS: &[Peer] = &[
         Need::Optional,
         "timing of commands",
     ),
+    Peer::apt("wrk", "wrk", Need::Bench, "load on servers"),
     Peer {
         name: "dotenv",
         source: Source::Npm("18.0.10"),

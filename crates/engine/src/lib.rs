@@ -7,11 +7,17 @@
 pub mod audit;
 pub mod backend;
 pub mod context;
+pub mod cubbyhole;
 pub mod error;
 mod folder;
+pub mod mounts;
+pub mod policies;
 mod record;
 pub mod resolve;
 pub mod secrets;
+pub mod spaces;
+pub mod state;
+pub mod tokens;
 pub mod verify;
 
 pub use error::Error;
