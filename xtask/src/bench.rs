@@ -18,7 +18,7 @@ Build the release binary, then run the benchmarks
 
 Usage: cargo xtask bench [NAME] [ARGS...]
 
-Names: run, set, check, redact, store, size. The results go to docs/benchmarks.md. Arguments go to
+Names: run, set, check, redact, store, server, size. The results go to docs/benchmarks.md. Arguments go to
 the benchmark. `cargo xtask peers --bench` installs what is compared with.";
 
 /// Runs one benchmark or all, and writes down the figures.
@@ -138,6 +138,7 @@ const BENCHES: &[Program] = &[
     },
     Program::example(REDACT, "strongroom-core", "redact_bench", &[]),
     Program::example("store", "strongroom-store", "store_bench", &[]),
+    Program::example("server", "strongroom", "bench", &["server"]),
 ];
 
 const HEADING: &str = "\
@@ -202,6 +203,14 @@ before they return.",
         name: "store",
         title: "The store",
         about: "Group commit and point reads, in one process.",
+    },
+    Section {
+        name: "server",
+        title: "The server",
+        about: "\
+wrk beside the servers, in turn: ours on its store file, OpenBao on raft, both with an audit file;
+every write is synced before its answer. The bare handler reads a request and writes as many bytes
+as ours, and does nothing else.",
     },
     Section {
         name: SIZE,

@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod corpus;
 mod failure;
+mod parity;
 mod peers;
 mod programs;
 mod reliability;
@@ -113,6 +114,12 @@ const COMMANDS: &[Command] = &[
         about: "Run the long fault and crash programs",
         usage: reliability::USAGE,
         run: reliability::run,
+    },
+    Command {
+        name: "parity",
+        about: "Compare our server's answers with a real OpenBao's",
+        usage: parity::USAGE,
+        run: parity::run,
     },
 ];
 

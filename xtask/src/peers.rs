@@ -476,6 +476,7 @@ const PEERS: &[Peer] = &[
         Need::Optional,
         "timing of commands",
     ),
+    Peer::apt("wrk", "wrk", Need::Bench, "load on servers"),
     Peer {
         name: "dotenv",
         source: Source::Npm("18.0.10"),
@@ -511,6 +512,18 @@ const PEERS: &[Peer] = &[
         source: Source::Pip("2.32.0"),
         need: Need::Required,
         why: "the vendor's client, against the fake Secret Manager",
+    },
+    Peer {
+        name: "node-vault",
+        source: Source::Npm("0.12.0"),
+        need: Need::Required,
+        why: "the Node client of Vault",
+    },
+    Peer {
+        name: "hvac",
+        source: Source::Pip("2.4.0"),
+        need: Need::Required,
+        why: "the Python client of Vault",
     },
     Peer {
         name: "@dotenvx/dotenvx",

@@ -43,6 +43,10 @@ pub struct Metadata {
     pub created: Timestamp,
     /// When its value or metadata last changed.
     pub updated: Timestamp,
+    /// A write has to name the current version.
+    pub cas_required: bool,
+    /// How often what is known beside the value was written by a client that counts.
+    pub edits: u64,
 }
 
 impl Metadata {
@@ -61,6 +65,8 @@ impl Metadata {
             delete_version_after: None,
             created: now,
             updated: now,
+            cas_required: false,
+            edits: 0,
         }
     }
 }

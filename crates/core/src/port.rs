@@ -198,6 +198,11 @@ pub trait Storage: Send + Sync {
     fn watch(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Changed>, StorageError>>;
     /// The store's present revision.
     fn revision(&self) -> BoxFuture<'_, Result<u64, StorageError>>;
+    /// A cheap sign of change: as long as it is the same, nobody has committed anything. `None`
+    /// where only `revision` can tell.
+    fn sign(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Why storage failed.

@@ -92,4 +92,17 @@ pub struct VersionInfo {
     pub version_id: Option<String>,
     /// Its labels.
     pub stages: Vec<String>,
+    /// When it is deleted by itself.
+    pub delete_at: Option<Timestamp>,
+}
+
+impl VersionInfo {
+    /// Its state at a time: past `delete_at` it is deleted, whether or not anybody noted it.
+    #[must_use]
+    pub fn state_at(&self, now: Timestamp) -> VersionState {
+        match (self.state, self.delete_at) {
+            (VersionState::Live, Some(at)) if at <= now => VersionState::Deleted { at },
+            (state, _) => state,
+        }
+    }
 }

@@ -35,7 +35,13 @@ pub enum Field {
 
 /// Seals and opens the records of one unsealed store.
 #[derive(Clone)]
-pub struct Barrier(Arc<Inner>);
+pub struct Barrier {
+    inner: Arc<Inner>,
+    space: Option<[u8; 16]>,
+}
+
+/// Marks the kind of a record that lies in a space of its own.
+const IN_SPACE: u8 = 0x80;
 
 struct Inner {
     store_id: [u8; 16],
@@ -58,39 +64,60 @@ impl Barrier {
     pub fn with_rng(store_id: [u8; 16], keyring: &Keyring, rng: Arc<dyn Rng>) -> Self {
         let (index, fingerprint, check) = keyring.macs();
         let ciphers = keyring.ciphers();
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             store_id,
             ciphers,
             index,
             fingerprint,
             check,
             rng,
-        }))
+        });
+        Self { inner, space: None }
+    }
+
+    /// The same keys for records of another space: no id there is one of any other space.
+    #[must_use]
+    pub fn within(&self, space: [u8; 16]) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            space: Some(space),
+        }
     }
 
     /// The id of the record of `kind` for a name. Fixed for the life of the store.
     #[must_use]
     pub fn record_id(&self, kind: u8, name: &str) -> RecordId {
-        RecordId(self.0.index.tag(&[&[kind], name.as_bytes()]))
+        let name = name.as_bytes();
+        RecordId(match &self.space {
+            None => self.inner.index.tag(&[&[kind], name]),
+            Some(space) => self.inner.index.tag(&[&[kind | IN_SPACE], space, name]),
+        })
+    }
+
+    /// A keyed hash of 256 bits, bound to what it is for. For what has to be recognised later
+    /// without being kept: values in an audit log, codes.
+    #[must_use]
+    pub fn keyed_hash(&self, purpose: &str, bytes: &[u8]) -> [u8; 32] {
+        self.inner.check.full(&[purpose.as_bytes(), &[0], bytes])
     }
 
     /// A keyed hash of a value: equal values give equal fingerprints, nothing else is told.
     #[must_use]
     pub fn fingerprint(&self, value: &SecretValue) -> [u8; 16] {
         // EXPOSE: the value goes through a keyed one-way function.
-        self.0.fingerprint.tag(&[value.expose_secret()])
+        self.inner.fingerprint.tag(&[value.expose_secret()])
     }
 
     /// A keyed hash of public bytes, for checks that only a holder of the keys can compute.
     #[must_use]
     pub fn check_tag(&self, parts: &[&[u8]]) -> [u8; 16] {
-        self.0.check.tag(parts)
+        self.inner.check.tag(parts)
     }
 
     /// The barrier's randomness.
     #[must_use]
     pub fn rng(&self) -> &dyn Rng {
-        &*self.0.rng
+        &*self.inner.rng
     }
 
     /// Seals a field of a record under the active data key.
@@ -98,13 +125,13 @@ impl Barrier {
     pub fn seal(&self, id: RecordId, field: Field, plaintext: &[u8]) -> Vec<u8> {
         let mut sealed = Vec::with_capacity(plaintext.len() + OVERHEAD_BYTES);
         // A keyring has at least one data key: `Keyring::open` refuses an empty one.
-        let Some((key_id, cipher)) = self.0.ciphers.last() else {
+        let Some((key_id, cipher)) = self.inner.ciphers.last() else {
             unreachable!()
         };
         sealed.push(FORMAT);
         sealed.extend_from_slice(&key_id.to_le_bytes());
         let aad = self.associated_data(&sealed, id, field);
-        cipher.seal(&*self.0.rng, &aad, plaintext, &mut sealed);
+        cipher.seal(&*self.inner.rng, &aad, plaintext, &mut sealed);
         sealed
     }
 
@@ -121,7 +148,7 @@ impl Barrier {
         let (header, body) = sealed.split_at_checked(HEADER_BYTES).ok_or(OpenFailed)?;
         let key_id = key_id_of(header).ok_or(OpenFailed)?;
         let (_, cipher) = self
-            .0
+            .inner
             .ciphers
             .iter()
             .rev()
@@ -153,7 +180,7 @@ impl Barrier {
             Field::Value => 2,
             Field::Head => 3,
         };
-        data[16..32].copy_from_slice(&self.0.store_id);
+        data[16..32].copy_from_slice(&self.inner.store_id);
         data[32..].copy_from_slice(&id.0);
         data
     }
@@ -263,5 +290,11 @@ mod tests {
         let id = barrier.record_id(1, "a/b");
         assert_eq!(id, Barrier::new([1; 16], &keyring).record_id(1, "a/b"));
         assert_ne!(id, barrier.record_id(2, "a/b"));
+        let elsewhere = barrier.within([7; 16]);
+        assert_ne!(id, elsewhere.record_id(1, "a/b"));
+        assert_ne!(
+            elsewhere.record_id(1, "a/b"),
+            barrier.within([8; 16]).record_id(1, "a/b")
+        );
     }
 }

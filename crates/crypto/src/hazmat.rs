@@ -109,13 +109,19 @@ impl Mac {
 
     /// The first 16 bytes of the MAC over the parts, each with a separator that no part holds.
     pub(crate) fn tag(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let mut tag = [0; 16];
+        tag.copy_from_slice(&self.full(parts)[..16]);
+        tag
+    }
+
+    /// The whole MAC.
+    pub(crate) fn full(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {
             context.update(part);
         }
-        let full = context.sign();
-        let mut tag = [0; 16];
-        tag.copy_from_slice(&full.as_ref()[..16]);
+        let mut tag = [0; 32];
+        tag.copy_from_slice(context.sign().as_ref());
         tag
     }
 }

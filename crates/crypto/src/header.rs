@@ -35,6 +35,17 @@ pub struct Unsealed {
     pub keyring: Keyring,
 }
 
+impl Unsealed {
+    /// The same keys once more, in pages of their own.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            root: self.root.copy(),
+            keyring: self.keyring.copy(),
+        }
+    }
+}
+
 /// Why a header does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

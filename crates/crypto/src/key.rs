@@ -46,6 +46,11 @@ impl Key {
         (bytes.len() == Self::BYTES).then(|| Self::fill_with(|page| page.copy_from_slice(bytes)))
     }
 
+    /// The same key in a page of its own.
+    pub(crate) fn copy(&self) -> Self {
+        Self::fill_with(|page| page.copy_from_slice(self.bytes()))
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.page.0[..Self::BYTES]
     }
@@ -78,5 +83,9 @@ impl RootKey {
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.0.is_locked()
+    }
+
+    pub(crate) fn copy(&self) -> Self {
+        Self(self.0.copy())
     }
 }

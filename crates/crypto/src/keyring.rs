@@ -132,6 +132,20 @@ impl Keyring {
         }
     }
 
+    pub(crate) fn copy(&self) -> Self {
+        let copy = |key: &DataKey| DataKey {
+            id: key.id,
+            created: key.created,
+            key: key.key.copy(),
+        };
+        Self {
+            data: self.data.iter().map(copy).collect(),
+            index: self.index.copy(),
+            fingerprint: self.fingerprint.copy(),
+            check: self.check.copy(),
+        }
+    }
+
     pub(crate) fn ciphers(&self) -> Vec<(u32, Aead)> {
         self.data
             .iter()

@@ -3,12 +3,15 @@
 //! Callers hold a [`barrier::Barrier`] and ids; raw primitives stay in `hazmat`.
 
 pub mod barrier;
+pub mod digest;
 mod hazmat;
 pub mod header;
 pub mod kdf;
 pub mod key;
 pub mod keyring;
+pub mod password;
 pub mod recovery;
+pub mod shamir;
 pub mod slot;
 
 pub use hazmat::SystemRng;

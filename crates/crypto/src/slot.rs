@@ -33,6 +33,13 @@ pub enum SlotKind {
     },
     /// By the printed recovery kit.
     Recovery,
+    /// By enough unseal shares of a random key.
+    Shamir {
+        /// Shares that were given out.
+        shares: u8,
+        /// Shares that are needed.
+        threshold: u8,
+    },
 }
 
 impl SlotKind {
@@ -44,6 +51,7 @@ impl SlotKind {
             Self::KeyFile => "key-file",
             Self::OsKeyring { .. } => "keyring",
             Self::Recovery => "recovery",
+            Self::Shamir { .. } => "shares",
         }
     }
 }
@@ -130,11 +138,15 @@ impl KeySlot {
         data.extend_from_slice(store_id);
         data.extend_from_slice(&self.id.to_le_bytes());
         data.extend_from_slice(self.kind.word().as_bytes());
-        if let SlotKind::Passphrase { cost, salt } = &self.kind {
-            for number in [cost.memory_kib, cost.passes, cost.lanes] {
-                data.extend_from_slice(&number.to_le_bytes());
+        match &self.kind {
+            SlotKind::Passphrase { cost, salt } => {
+                for number in [cost.memory_kib, cost.passes, cost.lanes] {
+                    data.extend_from_slice(&number.to_le_bytes());
+                }
+                data.extend_from_slice(salt);
             }
-            data.extend_from_slice(salt);
+            SlotKind::Shamir { shares, threshold } => data.extend([*shares, *threshold]),
+            SlotKind::KeyFile | SlotKind::OsKeyring { .. } | SlotKind::Recovery => {}
         }
         data
     }
@@ -164,6 +176,7 @@ fn derive(kind: &SlotKind, store_id: &[u8; 16], secret: &SecretValue) -> Result<
         }
         SlotKind::KeyFile => "strongroom slot key-file 1",
         SlotKind::OsKeyring { .. } => "strongroom slot keyring 1",
+        SlotKind::Shamir { .. } => "strongroom slot shares 1",
     };
     // EXPOSE: the key file's or keyring's content goes into the key derivation only.
     Ok(hazmat::derive_key(
@@ -205,6 +218,14 @@ mod tests {
                 },
                 text("entry"),
                 text("other"),
+            ),
+            (
+                SlotKind::Shamir {
+                    shares: 5,
+                    threshold: 3,
+                },
+                text("combined shares"),
+                text("others"),
             ),
             (
                 SlotKind::Recovery,

@@ -38,6 +38,12 @@ pub enum Error {
         /// What is there; 0 for nothing.
         found: u64,
     },
+    /// A write has to name the current version, and did not.
+    #[error("a write to {path} has to name its current version")]
+    CasRequired {
+        /// Whose.
+        path: String,
+    },
     /// Others kept changing the same records.
     #[error("others keep changing {path}")]
     Contended {
@@ -80,6 +86,7 @@ impl Error {
             Self::AlreadyExists { .. } => "secret.exists",
             Self::Gone { .. } => "secret.gone",
             Self::VersionMismatch { .. } => "secret.version_mismatch",
+            Self::CasRequired { .. } => "secret.cas_required",
             Self::Contended { .. } => "secret.contended",
             Self::Invalid { .. } => "request.invalid",
             Self::LimitExceeded { .. } => "request.limit",

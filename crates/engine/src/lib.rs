@@ -7,13 +7,19 @@
 pub mod audit;
 pub mod backend;
 pub mod context;
+pub mod cubbyhole;
 pub mod error;
 mod folder;
 pub mod migrate;
+pub mod mounts;
+pub mod policies;
 mod record;
 pub mod resolve;
 pub mod secrets;
+pub mod spaces;
+pub mod state;
 pub mod sync;
+pub mod tokens;
 pub mod transfer;
 pub mod verify;
 

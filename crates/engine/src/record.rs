@@ -20,7 +20,11 @@ use strongroom_crypto::barrier::Barrier;
 use strongroom_crypto::barrier::Field;
 use zeroize::Zeroizing;
 
+mod first;
+
 const FORMAT: u8 = 1;
+/// Of a secret's head: the first one knew no `delete_at` and no `cas_required`.
+const HEAD_FORMAT: u8 = 2;
 
 /// Kinds of records: the first byte of what an id is the keyed hash of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub(crate) enum Kind {
     Version = 3,
     Versions = 4,
     Audit = 5,
+    /// State of a server: see `state::Kind` for what.
+    State = 16,
 }
 
 pub(crate) fn id_of(barrier: &Barrier, kind: Kind, name: &str) -> RecordId {
@@ -128,7 +134,7 @@ impl Head {
             versions: &self.versions,
             has_value: self.value.is_some(),
         };
-        let plain = encode(&stored, self.value.as_ref());
+        let plain = encode_as(HEAD_FORMAT, &stored, self.value.as_ref());
         (
             seal_summary(barrier, id, &self.summary()),
             barrier.seal(id, Field::Value, &plain),
@@ -160,7 +166,11 @@ impl Head {
     /// The head of the secret at `path`; `None` when the record does not open as that.
     pub(crate) fn open(barrier: &Barrier, record: &Record, path: &SecretPath) -> Option<Self> {
         let plain = barrier.open(record.id, Field::Value, &record.value).ok()?;
-        let (stored, rest): (StoredHead<'_>, &[u8]) = decode(&plain)?;
+        let (stored, rest): (StoredHead<'_>, &[u8]) = match plain.split_first()? {
+            (&HEAD_FORMAT, body) => postcard::take_from_bytes(body).ok()?,
+            (&FORMAT, body) => first::head(body)?,
+            _ => return None,
+        };
         if stored.path != path.as_str() {
             return None;
         }
@@ -235,13 +245,21 @@ pub(crate) fn open_audit(barrier: &Barrier, record: &Record) -> Option<AuditEven
 
 /// Format byte, the form, and the raw bytes of a value behind it.
 pub(crate) fn encode<T: Serialize>(form: &T, value: Option<&SecretValue>) -> Zeroizing<Vec<u8>> {
+    encode_as(FORMAT, form, value)
+}
+
+fn encode_as<T: Serialize>(
+    format: u8,
+    form: &T,
+    value: Option<&SecretValue>,
+) -> Zeroizing<Vec<u8>> {
     // Writing into memory cannot fail, and every form is serialisable by its derive.
     let body = postcard::to_stdvec(form)
         .map(Zeroizing::new)
         .unwrap_or_default();
     let length = value.map_or(0, SecretValue::len_bytes);
     let mut plain = Zeroizing::new(Vec::with_capacity(1 + body.len() + length));
-    plain.push(FORMAT);
+    plain.push(format);
     plain.extend_from_slice(&body);
     if let Some(value) = value {
         // EXPOSE: the plaintext goes into the buffer that the barrier seals.

@@ -2,6 +2,7 @@
 
 mod patch;
 mod reseal;
+mod versions;
 mod write;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,8 @@ use crate::record::Head;
 use crate::record::Kind;
 
 pub use patch::MetadataPatch;
+pub use versions::NewVersion;
+pub use versions::Snapshot;
 pub use write::Versions;
 pub use write::WriteOptions;
 pub use write::Written;
@@ -48,6 +51,16 @@ const DEPTH_MAX: usize = 256;
 pub struct Engine {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) barrier: Barrier,
+    pub(crate) trail: Trail,
+}
+
+/// Where the audit records of an engine go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trail {
+    /// Into the store, with every operation.
+    Store,
+    /// The door keeps them: a server writes its own.
+    Door,
 }
 
 /// A secret as read.
@@ -59,6 +72,20 @@ pub struct Secret {
     pub version: VersionInfo,
     /// What is known about the secret.
     pub metadata: Metadata,
+}
+
+impl Secret {
+    /// Refuses a version whose time is over.
+    fn if_live(self, path: &SecretPath, now: Timestamp) -> Result<Self, Error> {
+        match self.version.state_at(now) {
+            VersionState::Live => Ok(self),
+            state => Err(Error::Gone {
+                path: path.to_string(),
+                version: self.version.number,
+                state: state.word(),
+            }),
+        }
+    }
 }
 
 /// A secret without its value.
@@ -95,7 +122,25 @@ impl Engine {
     /// An engine over a storage and the barrier that seals it.
     #[must_use]
     pub fn new(storage: Arc<dyn Storage>, barrier: Barrier) -> Self {
-        Self { storage, barrier }
+        Self {
+            storage,
+            barrier,
+            trail: Trail::Store,
+        }
+    }
+
+    /// The secrets of another space of the same store, or an engine whose door keeps the trail.
+    #[must_use]
+    pub fn with(&self, space: Option<[u8; 16]>, trail: Trail) -> Self {
+        let barrier = match space {
+            Some(space) => self.barrier.within(space),
+            None => self.barrier.clone(),
+        };
+        Self {
+            storage: Arc::clone(&self.storage),
+            barrier,
+            trail,
+        }
     }
 
     /// The first records of a new store.
@@ -115,6 +160,7 @@ impl Engine {
         version: Option<u64>,
     ) -> Result<Secret, Error> {
         let result = self.read_unaudited(path, version).await;
+        let result = result.and_then(|secret| secret.if_live(path, context.now));
         let outcome = if result.is_ok() {
             Outcome::Allowed
         } else {
@@ -144,7 +190,9 @@ impl Engine {
         let mut delivered = Vec::new();
         for (path, stored) in paths.iter().zip(records) {
             let secret = match stored {
-                Some(stored) => self.newest(path, &stored),
+                Some(stored) => self
+                    .newest(path, &stored)
+                    .map(|secret| secret.and_then(|secret| secret.if_live(path, context.now).ok())),
                 None => folder::verify_missing(&*self.storage, &self.barrier, path)
                     .await
                     .map(|()| None),
@@ -381,6 +429,9 @@ impl Engine {
     /// Writes an audit record without waiting for the disk. A read is not refused for it: the
     /// store it is read from is the one that would have to keep the record.
     pub(crate) async fn note(&self, event: &strongroom_core::audit::AuditEvent) {
+        if self.trail == Trail::Door {
+            return;
+        }
         let item = record::put_audit(&self.barrier, event);
         let _ = self.storage.commit(vec![item], Durability::Relaxed).await;
     }

@@ -3,6 +3,7 @@
 mod backup;
 mod guard;
 mod head;
+mod log_index;
 mod sqlite;
 mod writer;
 
@@ -29,6 +30,7 @@ pub use backup::Backup;
 pub use guard::UnsafePlace;
 use head::Head;
 use head::HeadFile;
+use log_index::LogIndex;
 use sqlite::Mode;
 use writer::Group;
 use writer::Writer;
@@ -264,6 +266,7 @@ impl StoreFile {
         }
         sqlite::use_log(&connection).map_err(|error| open_error(&path, error))?;
         let shared = Arc::new(Shared {
+            log_index: LogIndex::of(&path),
             path,
             head_file,
             pool: Mutex::new(vec![connection]),
@@ -287,6 +290,7 @@ pub struct EmbeddedStorage {
 struct Shared {
     path: PathBuf,
     head_file: HeadFile,
+    log_index: LogIndex,
     pool: Mutex<Vec<Connection>>,
     /// Set when a commit failed for a reason of the disk: nothing is written any more.
     broken: OnceLock<StorageError>,
@@ -503,6 +507,10 @@ impl Storage for EmbeddedStorage {
             .shared
             .with_connection(|connection| sqlite::read_revision(connection));
         Box::pin(std::future::ready(found))
+    }
+
+    fn sign(&self) -> Option<u64> {
+        self.shared.log_index.sign()
     }
 }
 

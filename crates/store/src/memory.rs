@@ -1,6 +1,8 @@
 //! Records in memory: for tests, and for servers that forget.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
@@ -24,6 +26,12 @@ pub struct MemoryStorage(Mutex<State>);
 struct State {
     records: BTreeMap<RecordId, Record>,
     deleted: BTreeMap<RecordId, u64>,
+    /// By parent, for listings.
+    children: BTreeSet<(RecordId, RecordId)>,
+    /// By time, for what is due.
+    due: BTreeSet<(i64, RecordId)>,
+    /// By revision, for who watches.
+    changed: BTreeSet<(u64, RecordId)>,
     revision: u64,
 }
 
@@ -95,15 +103,35 @@ impl State {
             }
         }
         for (id, record) in staged {
+            let before = self.forget(id);
             if let Some(record) = record {
-                self.deleted.remove(&id);
+                self.children.insert((record.parent, id));
+                self.due.extend(record.due_at.map(|due| (due, id)));
+                self.changed.insert((revision, id));
                 self.records.insert(id, record);
-            } else if self.records.remove(&id).is_some() {
+            } else if before {
                 self.deleted.insert(id, revision);
+                self.changed.insert((revision, id));
             }
         }
         self.revision = revision;
         Ok(revision)
+    }
+
+    /// Takes a record out of everything; whether there was one.
+    fn forget(&mut self, id: RecordId) -> bool {
+        if let Some(revision) = self.deleted.remove(&id) {
+            self.changed.remove(&(revision, id));
+        }
+        let Some(record) = self.records.remove(&id) else {
+            return false;
+        };
+        self.children.remove(&(record.parent, id));
+        if let Some(due) = record.due_at {
+            self.due.remove(&(due, id));
+        }
+        self.changed.remove(&(record.revision, id));
+        true
     }
 }
 
@@ -134,26 +162,28 @@ impl Storage for MemoryStorage {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Record>, StorageError>> {
         let state = self.state();
+        let start = match after {
+            Some(after) => Bound::Excluded((parent, after)),
+            None => Bound::Included((parent, RecordId([0; 16]))),
+        };
+        let end = Bound::Included((parent, RecordId([0xff; 16])));
         let found = state
-            .records
-            .values()
-            .filter(|record| record.parent == parent && after.is_none_or(|after| record.id > after))
+            .children
+            .range((start, end))
             .take(limit)
-            .cloned()
+            .filter_map(|(_, id)| state.records.get(id).cloned())
             .collect();
         ready(Ok(found))
     }
 
     fn due(&self, before: i64, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StorageError>> {
         let state = self.state();
-        let mut found: Vec<Record> = state
-            .records
-            .values()
-            .filter(|record| record.due_at.is_some_and(|due| due < before))
-            .cloned()
+        let found = state
+            .due
+            .range(..(before, RecordId([0; 16])))
+            .take(limit)
+            .filter_map(|(_, id)| state.records.get(id).cloned())
             .collect();
-        found.sort_by_key(|record| (record.due_at, record.id));
-        found.truncate(limit);
         ready(Ok(found))
     }
 
@@ -167,26 +197,25 @@ impl Storage for MemoryStorage {
 
     fn watch(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Changed>, StorageError>> {
         let state = self.state();
-        let written = state.records.values().map(|record| Changed {
-            id: record.id,
-            revision: record.revision,
-            exists: true,
-        });
-        let deleted = state.deleted.iter().map(|(id, revision)| Changed {
-            id: *id,
-            revision: *revision,
-            exists: false,
-        });
-        let mut found: Vec<Changed> = written
-            .chain(deleted)
-            .filter(|change| change.revision > after)
+        let start = Bound::Excluded((after, RecordId([0xff; 16])));
+        let found = state
+            .changed
+            .range((start, Bound::Unbounded))
+            .take(limit)
+            .map(|(revision, id)| Changed {
+                id: *id,
+                revision: *revision,
+                exists: state.records.contains_key(id),
+            })
             .collect();
-        found.sort_by_key(|change| (change.revision, change.id));
-        found.truncate(limit);
         ready(Ok(found))
     }
 
     fn revision(&self) -> BoxFuture<'_, Result<u64, StorageError>> {
         ready(Ok(self.state().revision))
+    }
+
+    fn sign(&self) -> Option<u64> {
+        Some(self.state().revision)
     }
 }

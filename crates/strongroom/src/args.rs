@@ -135,6 +135,8 @@ pub(crate) enum Command {
     Doctor(commands::doctor::DoctorArgs),
     Key(commands::key::KeyArgs),
     Audit(commands::audit::AuditArgs),
+    Serve(commands::serve::ServeArgs),
+    Operator(commands::operator::OperatorArgs),
     Schema(commands::meta::SchemaArgs),
     Completions(commands::meta::CompletionsArgs),
     Man(commands::meta::ManArgs),

@@ -67,6 +67,11 @@ impl Environment {
         self.xdg("XDG_DATA_HOME", ".local/share")
     }
 
+    /// `$XDG_STATE_HOME/strongroom`.
+    pub(crate) fn state_folder(&self) -> Option<PathBuf> {
+        self.xdg("XDG_STATE_HOME", ".local/state")
+    }
+
     /// Folders that may be memory, for files of secrets.
     pub(crate) fn private_folders(&self) -> Vec<PathBuf> {
         let runtime = self.get("XDG_RUNTIME_DIR").map(PathBuf::from);

@@ -23,6 +23,7 @@ use strongroom_core::version::VersionState;
 use super::ATTEMPTS_MAX;
 use super::Engine;
 use super::MetadataPatch;
+use super::Trail;
 use super::VALUE_BYTES_MAX;
 use crate::context::OpContext;
 use crate::error::Error;
@@ -95,11 +96,11 @@ pub(super) struct Draft {
     pub(super) items: Vec<BatchItem>,
     pub(super) heads: Vec<HeadChange>,
     /// The version that was made, for the audit record.
-    version: Option<u64>,
+    pub(super) version: Option<u64>,
     /// What was copied or moved, for the audit record.
-    source: Option<SecretPath>,
+    pub(super) source: Option<SecretPath>,
     /// The folder, where it has been read already.
-    folder: Option<Found>,
+    pub(super) folder: Option<Found>,
 }
 
 pub(super) struct HeadChange {
@@ -183,7 +184,7 @@ impl Engine {
     }
 
     /// A secret and its folder in one reading.
-    async fn find_with_folder(
+    pub(super) async fn find_with_folder(
         &self,
         path: &SecretPath,
     ) -> Result<(Option<(Record, Head)>, Found), Error> {
@@ -534,9 +535,11 @@ impl Engine {
             });
         }
         batch.extend(plan.changes(&*self.storage).await?);
-        let mut event = context.event(action, paths, Outcome::Allowed);
-        event.version = draft.version;
-        batch.push(record::put_audit(&self.barrier, &event));
+        if self.trail == Trail::Store {
+            let mut event = context.event(action, paths, Outcome::Allowed);
+            event.version = draft.version;
+            batch.push(record::put_audit(&self.barrier, &event));
+        }
         match self.storage.commit(batch, Durability::Durable).await {
             Ok(_) => Ok(true),
             Err(StorageError::Conflict { .. }) => Ok(false),
@@ -565,7 +568,7 @@ impl Engine {
         })
     }
 
-    fn push_version(
+    pub(super) fn push_version(
         &self,
         head: &mut Head,
         payload: &Payload,
@@ -599,11 +602,18 @@ impl Engine {
             shape: payload.shape,
             version_id: None,
             stages: vec![STAGE_CURRENT.into()],
+            delete_at: head
+                .metadata
+                .delete_version_after
+                .map(|span| now.plus(span)),
         });
         head.value = Some(payload.value.clone());
-        let kept = usize::try_from(head.metadata.max_versions)
-            .unwrap_or(usize::MAX)
-            .max(1);
+        self.drop_oldest(head, head.metadata.max_versions, draft);
+    }
+
+    /// Drops the oldest versions, so that at most `kept` are left, and at least one.
+    pub(super) fn drop_oldest(&self, head: &mut Head, kept: u32, draft: &mut Draft) {
+        let kept = usize::try_from(kept).unwrap_or(usize::MAX).max(1);
         while head.versions.len() > kept {
             let oldest = head.versions.remove(0);
             draft
@@ -631,7 +641,7 @@ impl Engine {
     }
 }
 
-fn new_head(path: &SecretPath, now: Timestamp) -> Head {
+pub(super) fn new_head(path: &SecretPath, now: Timestamp) -> Head {
     Head {
         path: path.clone(),
         metadata: Metadata::new(now),
@@ -640,7 +650,11 @@ fn new_head(path: &SecretPath, now: Timestamp) -> Head {
     }
 }
 
-fn check_cas(path: &SecretPath, cas: Option<u64>, head: Option<&Head>) -> Result<(), Error> {
+pub(super) fn check_cas(
+    path: &SecretPath,
+    cas: Option<u64>,
+    head: Option<&Head>,
+) -> Result<(), Error> {
     let found = head
         .and_then(Head::newest)
         .map_or(0, |version| version.number);

@@ -9,6 +9,7 @@ mod report;
 #[path = "../support/rig.rs"]
 mod rig;
 mod run;
+mod server;
 mod set;
 mod timing;
 
@@ -21,6 +22,7 @@ fn main() -> AnyResult<()> {
         "run" => run::bench(),
         "set" => set::bench(),
         "check" => check::bench(),
-        _ => Err("say which: run, set or check".into()),
+        "server" => server::bench(),
+        _ => Err("say which: run, set, check or server".into()),
     }
 }

@@ -19,6 +19,12 @@ pub(super) const SCHEMES: &[&str] = &[
     "aws",
     #[cfg(feature = "aws")]
     "ssm",
+    #[cfg(feature = "azure")]
+    "azure",
+    #[cfg(feature = "gcp")]
+    "gcp",
+    #[cfg(feature = "kubernetes")]
+    "k8s",
     #[cfg(feature = "vault")]
     "vault",
 ];
@@ -58,6 +64,14 @@ async fn connect(app: &App, entry: &Entry) -> Result<Box<dyn Backend>, CommandEr
         "aws" => Box::new(strongroom_backend_aws::AwsBackend::open(uri, &variables).await?),
         #[cfg(feature = "aws")]
         "ssm" => Box::new(strongroom_backend_aws::SsmBackend::open(uri, &variables).await?),
+        #[cfg(feature = "azure")]
+        "azure" => Box::new(strongroom_backend_azure::AzureBackend::open(uri, &variables).await?),
+        #[cfg(feature = "gcp")]
+        "gcp" => Box::new(strongroom_backend_gcp::GcpBackend::open(uri, &variables).await?),
+        #[cfg(feature = "kubernetes")]
+        "k8s" => {
+            Box::new(strongroom_backend_kubernetes::KubernetesBackend::open(uri, &variables).await?)
+        }
         #[cfg(feature = "vault")]
         "vault" => Box::new(strongroom_backend_vault::VaultBackend::open(uri, &variables).await?),
         _ => return Err(unknown_scheme(&entry.text, entry.scheme())),

@@ -1,0 +1,216 @@
+//! A file of audit lines, chained.
+
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::io::Seek;
+use std::io::SeekFrom;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::mpsc;
+use std::time::Duration;
+use std::time::Instant;
+
+use strongroom_crypto::barrier::Barrier;
+use tokio::sync::oneshot;
+
+use super::AuditFailed;
+
+/// What the chain's hashes are for.
+pub(super) const CHAIN: &str = "audit chain";
+/// Lines are synced at the latest after so long, also without a write that waits for it.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// So often it is looked whether the file is still in its place.
+const PLACE_INTERVAL: Duration = Duration::from_millis(200);
+/// Longest line that is looked for at the end of a file that goes on.
+const TAIL_BYTES: u64 = 64 * 1024 * 1024;
+
+/// An open file device.
+pub(crate) struct FileDevice {
+    /// The name it was enabled under, with a `/` behind.
+    pub(crate) name: String,
+    path: PathBuf,
+    chain: Mutex<Chain>,
+    syncs: mpsc::Sender<oneshot::Sender<bool>>,
+}
+
+struct Chain {
+    file: Arc<File>,
+    /// Hash of the last line, and its number.
+    last: [u8; 32],
+    number: u64,
+    /// A line that was written in part: its end has to be cut off first.
+    good_end: u64,
+    looked_at: Instant,
+    buffer: Vec<u8>,
+}
+
+impl FileDevice {
+    /// Opens a file of a folder, or makes it, and goes on with its chain.
+    ///
+    /// # Errors
+    /// When it is no plain file, or cannot be read and written.
+    pub(crate) fn open(name: &str, folder: &Path, file_name: &str) -> std::io::Result<Self> {
+        let path = folder.join(file_name);
+        let mut file = open_private(&path)?;
+        let (last, number, good_end) = last_of(&mut file)?;
+        let file = Arc::new(file);
+        let (syncs, requests) = mpsc::channel();
+        let chain = Chain {
+            file: Arc::clone(&file),
+            last,
+            number,
+            good_end,
+            looked_at: Instant::now(),
+            buffer: Vec::with_capacity(4096),
+        };
+        std::thread::Builder::new()
+            .name("audit-sync".into())
+            .spawn(move || sync_until_closed(&file, &requests))?;
+        Ok(Self {
+            name: name.into(),
+            path,
+            chain: Mutex::new(chain),
+            syncs,
+        })
+    }
+
+    /// Appends lines in one write. Each is a JSON object without its closing brace.
+    pub(crate) fn write(&self, barrier: &Barrier, lines: &[&str]) -> Result<(), AuditFailed> {
+        let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let chain = &mut *chain;
+        if chain.looked_at.elapsed() > PLACE_INTERVAL {
+            self.look(chain)?;
+        }
+        let (mut last, mut number) = (chain.last, chain.number);
+        chain.buffer.clear();
+        for line in lines {
+            number += 1;
+            let start = chain.buffer.len();
+            let _ = write!(chain.buffer, "{line},\"seq\":{number}");
+            last = link(barrier, &last, &chain.buffer[start..]);
+            chain.buffer.extend_from_slice(b",\"chain\":\"");
+            push_hex(&mut chain.buffer, &last);
+            chain.buffer.extend_from_slice(b"\"}\n");
+        }
+        let length = chain.buffer.len() as u64;
+        if (&*chain.file).write_all(&chain.buffer).is_err() {
+            // What was written of it would break the chain for whoever reads it.
+            let _ = chain.file.set_len(chain.good_end);
+            return Err(AuditFailed);
+        }
+        chain.last = last;
+        chain.number = number;
+        chain.good_end += length;
+        Ok(())
+    }
+
+    /// Notices a file that was taken away, cut off or replaced.
+    fn look(&self, chain: &mut Chain) -> Result<(), AuditFailed> {
+        let open = chain.file.metadata().map_err(|_| AuditFailed)?;
+        let there = std::fs::symlink_metadata(&self.path).map_err(|_| AuditFailed)?;
+        let is_same = (open.ino(), open.dev()) == (there.ino(), there.dev());
+        if !is_same || open.len() != chain.good_end {
+            return Err(AuditFailed);
+        }
+        chain.looked_at = Instant::now();
+        Ok(())
+    }
+
+    /// Waits until the disk has what was written so far.
+    pub(crate) async fn sync(&self) -> Result<(), AuditFailed> {
+        let (reply, answer) = oneshot::channel();
+        self.syncs.send(reply).map_err(|_| AuditFailed)?;
+        match answer.await {
+            Ok(true) => Ok(()),
+            _ => Err(AuditFailed),
+        }
+    }
+}
+
+/// The hash of a line, given the one before.
+pub(super) fn link(barrier: &Barrier, last: &[u8; 32], line: &[u8]) -> [u8; 32] {
+    let mut linked = Vec::with_capacity(32 + line.len());
+    linked.extend_from_slice(last);
+    linked.extend_from_slice(line);
+    barrier.keyed_hash(CHAIN, &linked)
+}
+
+/// Syncs for all who wait at once, until the device is gone.
+fn sync_until_closed(file: &File, requests: &mpsc::Receiver<oneshot::Sender<bool>>) {
+    loop {
+        let mut waiting = Vec::new();
+        match requests.recv_timeout(SYNC_INTERVAL) {
+            Ok(first) => waiting.push(first),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let _ = file.sync_data();
+                return;
+            }
+        }
+        waiting.extend(requests.try_iter());
+        let is_synced = file.sync_data().is_ok();
+        for reply in waiting {
+            let _ = reply.send(is_synced);
+        }
+    }
+}
+
+/// Opens a file of ours: 0600, appended to, no link.
+fn open_private(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default())
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(std::io::Error::other("it is no plain file"));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        file.set_permissions(mode)?;
+    }
+    Ok(file)
+}
+
+/// The chain's state at the end of a file, and where its last whole line ends.
+fn last_of(file: &mut File) -> std::io::Result<([u8; 32], u64, u64)> {
+    let length = file.metadata()?.len();
+    let start = length.saturating_sub(TAIL_BYTES);
+    let mut tail = Vec::new();
+    file.seek(SeekFrom::Start(start))?;
+    file.read_to_end(&mut tail)?;
+    // A power cut may have left a part of a line, which nobody was told of.
+    let whole = tail.iter().rposition(|byte| *byte == b'\n');
+    let whole = whole.map_or(0, |at| at + 1);
+    let good_end = start + whole as u64;
+    if good_end != length {
+        file.set_len(good_end)?;
+    }
+    let lines = &tail[..whole];
+    let Some(body) = lines.strip_suffix(b"\n") else {
+        return Ok(([0; 32], 0, good_end));
+    };
+    let begin = body.iter().rposition(|byte| *byte == b'\n');
+    let line = &body[begin.map_or(0, |at| at + 1)..];
+    let (_, number, hash) = super::verify::split(line)
+        .ok_or_else(|| std::io::Error::other("its last line is none of ours"))?;
+    Ok((hash, number, good_end))
+}
+
+fn push_hex(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        buffer.push(DIGITS[usize::from(byte >> 4)]);
+        buffer.push(DIGITS[usize::from(byte & 15)]);
+    }
+}

@@ -1,0 +1,81 @@
+//! The server: doors to the engine for clients on a network.
+//!
+//! [`Node`] is a server without its network: sealed or unsealed, over a [`keeper::Keeper`] that
+//! has its header and records. [`run`] lets it listen until it is told to stop.
+
+mod access;
+mod audit;
+mod cache;
+mod cidr;
+pub mod config;
+mod core;
+mod devices;
+pub mod keeper;
+mod kv_config;
+mod listen;
+mod lockout;
+mod log;
+mod metrics;
+mod moves;
+mod node;
+mod quota;
+mod tasks;
+mod tls;
+mod vault;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+pub use audit::verify::Verified;
+pub use audit::verify::VerifyError;
+pub use audit::verify::verify as verify_audit;
+pub use listen::CONNECTIONS_MAX;
+pub use node::CreateError;
+pub use node::DevKeys;
+pub use node::FirstMount;
+pub use node::Node;
+pub use node::Settings;
+pub use node::StartError;
+pub use tls::TlsError;
+pub use tls::TlsFiles;
+
+/// Why a server ends before it was told to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Serves until `stop` is over, then lets requests that have begun end, seals and returns.
+///
+/// # Errors
+/// When certificates cannot be used.
+pub async fn run(
+    node: Arc<Node>,
+    listener: TcpListener,
+    tls: Option<TlsFiles>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let tls = tls.map(tls::Tls::load).transpose()?.map(Arc::new);
+    let (stopping, stopped) = watch::channel(false);
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(tasks::housekeeping(Arc::clone(&node), stopped.clone()));
+    if let Some(tls) = &tls {
+        let watching =
+            tasks::watch_certificates(Arc::clone(&node), Arc::clone(tls), stopped.clone());
+        tasks.spawn(watching);
+    }
+    let serving = tokio::spawn(listen::serve(Arc::clone(&node), listener, tls, stopped));
+    stop.await;
+    let _ = stopping.send(true);
+    // In this order: no new requests, then no background work, then no keys.
+    let _ = serving.await;
+    while tasks.join_next().await.is_some() {}
+    node.seal();
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Counters for Prometheus.
+
+use std::fmt::Write;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use crate::node::Node;
+
+/// Upper ends of the buckets of request times, in microseconds.
+const BUCKETS_MICROS: [u64; 10] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000,
+];
+
+/// What is counted.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    by_class: [AtomicU64; 6],
+    buckets: [AtomicU64; BUCKETS_MICROS.len()],
+    requests: AtomicU64,
+    micros: AtomicU64,
+    pub(crate) panics: AtomicU64,
+    pub(crate) audit_failures: AtomicU64,
+    pub(crate) connections: AtomicU64,
+    pub(crate) tokens_expired: AtomicU64,
+}
+
+impl Metrics {
+    /// Counts a request.
+    pub(crate) fn note(&self, status: u16, micros: u64) {
+        let class = usize::from(status / 100).min(5);
+        self.by_class[class].fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+        let at = BUCKETS_MICROS.iter().position(|end| micros <= *end);
+        if let Some(bucket) = at.and_then(|at| self.buckets.get(at)) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The whole as Prometheus reads it.
+pub(crate) fn render(node: &Node) -> String {
+    let metrics = &node.metrics;
+    let mut text = String::new();
+    let mut metric = |name: &str, kind: &str, help: &str| {
+        let _ = writeln!(
+            text,
+            "# HELP strongroom_{name} {help}\n# TYPE strongroom_{name} {kind}"
+        );
+    };
+    let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    metric(
+        "requests_total",
+        "counter",
+        "Requests answered, by class of status.",
+    );
+    for class in 1..=5 {
+        let count = value(&metrics.by_class[class]);
+        let _ = writeln!(
+            text,
+            "strongroom_requests_total{{class=\"{class}xx\"}} {count}"
+        );
+    }
+    let _ = writeln!(
+        text,
+        "# HELP strongroom_request_seconds Time of requests.\n\
+         # TYPE strongroom_request_seconds histogram"
+    );
+    let mut sum = 0;
+    for (end, bucket) in BUCKETS_MICROS.iter().zip(&metrics.buckets) {
+        sum += value(bucket);
+        let whole = end / 1_000_000;
+        let part = end % 1_000_000;
+        let _ = writeln!(
+            text,
+            "strongroom_request_seconds_bucket{{le=\"{whole}.{part:06}\"}} {sum}"
+        );
+    }
+    let requests = value(&metrics.requests);
+    let micros = value(&metrics.micros);
+    let _ = writeln!(
+        text,
+        "strongroom_request_seconds_bucket{{le=\"+Inf\"}} {requests}\n\
+         strongroom_request_seconds_sum {}.{:06}\n\
+         strongroom_request_seconds_count {requests}",
+        micros / 1_000_000,
+        micros % 1_000_000
+    );
+    for (name, kind, help, count) in [
+        (
+            "panics_total",
+            "counter",
+            "Requests that hit a bug.",
+            value(&metrics.panics),
+        ),
+        (
+            "audit_failures_total",
+            "counter",
+            "Requests refused because the audit log could not be written.",
+            value(&metrics.audit_failures),
+        ),
+        (
+            "connections",
+            "gauge",
+            "Open connections.",
+            value(&metrics.connections),
+        ),
+        (
+            "tokens_expired_total",
+            "counter",
+            "Tokens whose time was over and that were cleared.",
+            value(&metrics.tokens_expired),
+        ),
+        (
+            "sealed",
+            "gauge",
+            "1 while the server is sealed.",
+            u64::from(node.is_sealed()),
+        ),
+    ] {
+        let _ = writeln!(
+            text,
+            "# HELP strongroom_{name} {help}\n# TYPE strongroom_{name} {kind}\n\
+             strongroom_{name} {count}"
+        );
+    }
+    text
+}

@@ -1,0 +1,240 @@
+//! A server: uninitialised, sealed or unsealed.
+
+mod ceremony;
+mod setup;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use strongroom_core::port::Clock;
+use strongroom_core::port::Rng;
+use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Timestamp;
+use strongroom_crypto::barrier::Barrier;
+use strongroom_crypto::header::Header;
+use strongroom_crypto::header::UnsealError;
+use strongroom_crypto::header::Unsealed;
+use strongroom_crypto::password::LOGIN_COST;
+use strongroom_crypto::password::PasswordHash;
+use strongroom_crypto::slot::SlotKind;
+use strongroom_engine::Error;
+
+use crate::audit::AuditLog;
+use crate::audit::file::FileDevice;
+use crate::core::Core;
+use crate::keeper::Keeper;
+use crate::keeper::KeeperError;
+use crate::metrics::Metrics;
+
+pub(crate) use ceremony::Attempt;
+pub(crate) use ceremony::Ceremonies;
+pub(crate) use ceremony::Progress;
+pub(crate) use ceremony::Rekey;
+pub(crate) use ceremony::RootAttempt;
+pub(crate) use ceremony::Waiting;
+pub(crate) use ceremony::new_nonce;
+pub use setup::CreateError;
+pub use setup::DevKeys;
+pub(crate) use setup::FIRST_DEVICE;
+pub use setup::FirstMount;
+
+/// What a server is told at its start and keeps for its life.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where audit files lie; `None` keeps no audit log.
+    pub audit_folder: Option<PathBuf>,
+    /// An audit file is kept from the first start on.
+    pub audit_from_start: bool,
+    /// What `secret/` is in a store that no server has used yet.
+    pub first_mount: FirstMount,
+    /// The store's own space may be unmounted: nobody else uses it.
+    pub may_drop_own_space: bool,
+    /// Shown to clients.
+    pub version: String,
+}
+
+/// One server process.
+pub struct Node {
+    pub(crate) keeper: Box<dyn Keeper>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Metrics,
+    pub(crate) log: crate::log::Log,
+    pub(crate) moves: crate::moves::Moves,
+    pub(crate) lockouts: crate::lockout::Lockouts,
+    pub(crate) wake: tokio::sync::Notify,
+    nobody: tokio::sync::OnceCell<PasswordHash>,
+    core: ArcSwapOption<Core>,
+    pub(crate) ceremonies: tokio::sync::Mutex<Ceremonies>,
+}
+
+/// Why a server cannot be unsealed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The key does not open the store.
+    #[error(transparent)]
+    Unseal(#[from] UnsealError),
+    /// The store.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// What is in it.
+    #[error(transparent)]
+    Engine(#[from] Error),
+    /// The audit log.
+    #[error("the audit log {} cannot be opened: {detail}", .path.display())]
+    Audit {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        detail: String,
+    },
+    /// There is no store yet.
+    #[error("there is no store yet")]
+    Uninitialised,
+}
+
+impl Node {
+    /// A sealed server over a keeper.
+    #[must_use]
+    pub fn new(
+        keeper: Box<dyn Keeper>,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            keeper,
+            clock,
+            rng,
+            settings,
+            metrics: Metrics::default(),
+            log: crate::log::Log,
+            moves: crate::moves::Moves::default(),
+            lockouts: crate::lockout::Lockouts::default(),
+            wake: tokio::sync::Notify::new(),
+            nobody: tokio::sync::OnceCell::new(),
+            core: ArcSwapOption::empty(),
+            ceremonies: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A hash that no password fits, for names that are not there: checking takes as long.
+    pub(crate) async fn nobody(&self) -> Result<PasswordHash, crate::vault::error::Fault> {
+        let hash = self
+            .nobody
+            .get_or_try_init(|| async {
+                let mut password = [0; 32];
+                self.rng.fill(&mut password);
+                let password = SecretValue::copy_from(&password);
+                let rng = Arc::clone(&self.rng);
+                let hashing = tokio::task::spawn_blocking(move || {
+                    PasswordHash::new(&password, LOGIN_COST, &*rng)
+                });
+                hashing.await.ok().and_then(Result::ok).ok_or_else(|| {
+                    crate::vault::error::Fault::Internal("a password could not be hashed".into())
+                })
+            })
+            .await?;
+        Ok(hash.clone())
+    }
+
+    /// Has background work look at once.
+    pub(crate) fn wake_tasks(&self) {
+        self.wake.notify_one();
+    }
+
+    /// What an unsealed server holds.
+    pub(crate) fn core(&self) -> Option<Arc<Core>> {
+        self.core.load_full()
+    }
+
+    /// Whether nobody has unsealed it.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.core.load().is_none()
+    }
+
+    /// The header; `None` before the first start.
+    pub(crate) fn header(&self) -> Result<Option<Header>, KeeperError> {
+        self.keeper.header()
+    }
+
+    /// Unseals with what opens one key slot.
+    ///
+    /// # Errors
+    /// When it does not fit, or the store or audit log cannot be opened.
+    pub async fn unseal_with(&self, slot: u32, secret: &SecretValue) -> Result<(), StartError> {
+        let header = self.header()?.ok_or(StartError::Uninitialised)?;
+        let keys = header.unseal(slot, secret)?;
+        self.open(&header, keys).await
+    }
+
+    /// Unseals with keys that are open already.
+    ///
+    /// # Errors
+    /// When the store or audit log cannot be opened.
+    pub async fn open(&self, header: &Header, keys: Unsealed) -> Result<(), StartError> {
+        let barrier = Barrier::new(header.store_id(), &keys.keyring);
+        let storage = self.keeper.open(&barrier)?;
+        setup::first_start(self, &storage, &barrier).await?;
+        let devices = self.audit_devices(&barrier, &storage).await?;
+        let audit = AuditLog::new(barrier.clone(), devices);
+        let core = Core::open(storage, barrier, keys, audit).await?;
+        self.core.store(Some(Arc::new(core)));
+        Ok(())
+    }
+
+    /// After a change of the keyring: the same store under the new keys.
+    pub(crate) async fn reopen(&self, header: &Header, keys: Unsealed) -> Result<(), StartError> {
+        let Some(core) = self.core() else {
+            return Err(StartError::Keeper(KeeperError::Closed));
+        };
+        let barrier = Barrier::new(header.store_id(), &keys.keyring);
+        let audit = AuditLog::new(barrier.clone(), core.audit.devices().to_vec());
+        let new = Core::open(Arc::clone(&core.storage), barrier, keys, audit).await?;
+        self.core.store(Some(Arc::new(new)));
+        Ok(())
+    }
+
+    /// Forgets all keys. Requests that have begun run to their end.
+    pub fn seal(&self) {
+        self.core.store(None);
+    }
+
+    async fn audit_devices(
+        &self,
+        barrier: &Barrier,
+        storage: &Arc<dyn strongroom_core::port::Storage>,
+    ) -> Result<Vec<Arc<FileDevice>>, StartError> {
+        let Some(folder) = &self.settings.audit_folder else {
+            return Ok(Vec::new());
+        };
+        let state = strongroom_engine::state::State::new(Arc::clone(storage), barrier.clone());
+        let mut devices = Vec::new();
+        for (name, device) in crate::devices::stored(&state).await? {
+            let file = device.file_name();
+            let opened = FileDevice::open(&name, folder, file);
+            let opened = opened.map_err(|error| StartError::Audit {
+                path: folder.join(file),
+                detail: error.to_string(),
+            })?;
+            devices.push(Arc::new(opened));
+        }
+        Ok(devices)
+    }
+
+    /// The key slot that unseal shares open.
+    pub(crate) fn share_slot(header: &Header) -> Option<(u32, u8, u8)> {
+        header.slots().iter().find_map(|slot| match slot.kind {
+            SlotKind::Shamir { shares, threshold } => Some((slot.id, shares, threshold)),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! Background work: each task is idempotent, notes its failures and ends when the server does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use strongroom_engine::Error;
+use tokio::sync::watch;
+
+use crate::core::Core;
+use crate::node::Node;
+use crate::tls::Tls;
+
+/// So often it is looked what is due.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// So often certificates are looked at.
+const TLS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Clears what has expired and removes what was unmounted, until the server stops.
+pub(crate) async fn housekeeping(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
+    let mut last_failure = None;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(INTERVAL) => {}
+            () = node.wake.notified() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let Some(core) = node.core() else {
+            continue;
+        };
+        let result = run_once(&node, &core).await;
+        let failure = result.err().map(|error| error.to_string());
+        // The same failure every second would fill the log.
+        if let Some(text) = failure.as_ref().filter(|_| failure != last_failure) {
+            node.log.error(&format!(
+                "background work failed, and is tried again: {text}"
+            ));
+        }
+        last_failure = failure;
+    }
+}
+
+/// One round of background work.
+pub(crate) async fn run_once(node: &Node, core: &Core) -> Result<(), Error> {
+    core.refresh().await?;
+    for id in core.state.due_tokens(node.now()).await? {
+        let gone = core.state.revoke(id).await?.len() as u64;
+        node.metrics
+            .tokens_expired
+            .fetch_add(gone, Ordering::Relaxed);
+    }
+    for doomed in core.state.doomed().await? {
+        while core.state.remove_some(&doomed).await? {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(())
+}
+
+/// Reads certificates anew when their files change, until the server stops.
+pub(crate) async fn watch_certificates(
+    node: Arc<Node>,
+    tls: Arc<Tls>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TLS_INTERVAL) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        match tls.reload() {
+            Ok(true) => node.log.info("the TLS certificate was read anew"),
+            Ok(false) => {}
+            Err(error) => node
+                .log
+                .error(&format!("the old TLS certificate stays: {error}")),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Why a request fails, and what Vault clients are told: the only place that chooses statuses.
+
+use http::StatusCode;
+use strongroom_core::port::StorageError;
+use strongroom_engine::Error;
+
+use crate::audit::AuditFailed;
+use crate::keeper::KeeperError;
+
+/// A request that fails.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// What was asked makes no sense; the text goes to the client.
+    Invalid(String),
+    /// No token, or none that is alive.
+    NoToken,
+    /// The token may not do this, whether or not there is anything.
+    Denied,
+    /// Refused with words of its own.
+    Refused(String),
+    /// There is nothing.
+    NotFound,
+    /// There is nothing, with a hint.
+    NotFoundWith(Vec<String>),
+    /// Nothing is mounted there.
+    NoRoute(String),
+    /// What is mounted there knows no such path.
+    UnsupportedPath,
+    /// It knows the path, but not the verb.
+    UnsupportedOperation,
+    /// A patch of an unknown kind.
+    UnsupportedPatch(String),
+    /// The body is over the limit.
+    TooLarge,
+    /// The body did not come in time.
+    TooSlow,
+    /// Over a rate; seconds to wait.
+    TooMany(i64),
+    /// There is no store yet.
+    Uninitialised,
+    /// Nobody has unsealed it.
+    Sealed,
+    /// The audit log cannot be written.
+    Audit,
+    /// The engine refused or failed.
+    Engine(Error),
+    /// A bug, or something that must not happen; the text goes to the log.
+    Internal(String),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<AuditFailed> for Fault {
+    fn from(AuditFailed: AuditFailed) -> Self {
+        Self::Audit
+    }
+}
+
+impl From<KeeperError> for Fault {
+    fn from(error: KeeperError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+/// Shown for what is no client's business.
+const INTERNAL: &str = "internal error";
+
+impl Fault {
+    /// Something that the client did wrong.
+    pub(crate) fn invalid(text: impl Into<String>) -> Self {
+        Self::Invalid(text.into())
+    }
+
+    /// The status, and the texts for the client.
+    pub(crate) fn answer(&self) -> (StatusCode, Vec<String>) {
+        let one = |text: &str| vec![text.to_owned()];
+        let nested = |text: &str| vec![format!("1 error occurred:\n\t* {text}\n\n")];
+        match self {
+            Self::Invalid(text) => (StatusCode::BAD_REQUEST, one(text)),
+            Self::NoToken => (StatusCode::FORBIDDEN, one("permission denied")),
+            Self::Denied => (StatusCode::FORBIDDEN, nested("permission denied")),
+            Self::Refused(text) => (StatusCode::FORBIDDEN, one(text)),
+            Self::NotFound => (StatusCode::NOT_FOUND, Vec::new()),
+            Self::NotFoundWith(texts) => (StatusCode::NOT_FOUND, texts.clone()),
+            Self::NoRoute(path) => {
+                let text = format!("no handler for route \"{path}\". route entry not found.");
+                (StatusCode::NOT_FOUND, vec![text])
+            }
+            Self::UnsupportedPath => (StatusCode::NOT_FOUND, nested("unsupported path")),
+            Self::UnsupportedOperation => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                nested("unsupported operation"),
+            ),
+            Self::UnsupportedPatch(kind) => {
+                let text = format!(
+                    "PATCH requires Content-Type of application/merge-patch+json, provided {kind}"
+                );
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, vec![text])
+            }
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                one("the body is over the limit of 32 MiB"),
+            ),
+            Self::TooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                one("the body did not come in time"),
+            ),
+            Self::TooMany(_) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                one("request path: rate limit quota exceeded"),
+            ),
+            Self::Uninitialised => (StatusCode::BAD_REQUEST, one("Vault is not initialized")),
+            Self::Sealed => (StatusCode::SERVICE_UNAVAILABLE, one("Vault is sealed")),
+            Self::Audit => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                one("the audit log cannot be written"),
+            ),
+            Self::Engine(error) => of_engine(error),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, one(INTERNAL)),
+        }
+    }
+
+    /// What the operators' log says, where there is more to say than the client is told.
+    pub(crate) fn detail(&self) -> Option<String> {
+        match self {
+            Self::Internal(text) => Some(text.clone()),
+            Self::Engine(error @ (Error::Damaged { .. } | Error::Storage(_))) => {
+                Some(error.to_string())
+            }
+            Self::Audit => Some("the audit log cannot be written: requests are refused".into()),
+            Self::Invalid(_)
+            | Self::NoToken
+            | Self::Denied
+            | Self::Refused(_)
+            | Self::NotFound
+            | Self::NotFoundWith(_)
+            | Self::NoRoute(_)
+            | Self::UnsupportedPath
+            | Self::UnsupportedOperation
+            | Self::UnsupportedPatch(_)
+            | Self::TooLarge
+            | Self::TooSlow
+            | Self::TooMany(_)
+            | Self::Uninitialised
+            | Self::Sealed
+            | Self::Engine(_) => None,
+        }
+    }
+}
+
+#[expect(
+    clippy::match_wildcard_for_single_variants,
+    reason = "the engine's errors may grow; whatever is new is told as an internal error"
+)]
+fn of_engine(error: &Error) -> (StatusCode, Vec<String>) {
+    let one = |text: &str| vec![text.to_owned()];
+    match error {
+        Error::NotFound { .. } | Error::Gone { .. } => (StatusCode::NOT_FOUND, Vec::new()),
+        Error::AlreadyExists { .. } | Error::Invalid { .. } | Error::LimitExceeded { .. } => {
+            (StatusCode::BAD_REQUEST, vec![error.to_string()])
+        }
+        Error::VersionMismatch { .. } => (
+            StatusCode::BAD_REQUEST,
+            one("check-and-set parameter did not match the current version"),
+        ),
+        Error::CasRequired { .. } => (
+            StatusCode::BAD_REQUEST,
+            one("check-and-set parameter required for this call"),
+        ),
+        Error::Contended { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            one("others keep changing the same records: try again"),
+        ),
+        Error::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, one(INTERNAL)),
+        Error::Storage(storage) => of_storage(storage),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, one(INTERNAL)),
+    }
+}
+
+#[expect(
+    clippy::match_wildcard_for_single_variants,
+    reason = "storage's errors may grow; whatever is new is told as an internal error"
+)]
+fn of_storage(error: &StorageError) -> (StatusCode, Vec<String>) {
+    let unavailable = |text: &str| (StatusCode::SERVICE_UNAVAILABLE, vec![text.to_owned()]);
+    match error {
+        StorageError::Full => (
+            StatusCode::INSUFFICIENT_STORAGE,
+            vec!["the server's disk is full: nothing was written".into()],
+        ),
+        StorageError::Busy | StorageError::Conflict { .. } => {
+            unavailable("the store is busy: try again")
+        }
+        StorageError::ReadOnly { .. } => unavailable("the store cannot be written"),
+        StorageError::Damaged { .. } | StorageError::Io { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, vec![INTERNAL.into()])
+        }
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, vec![INTERNAL.into()]),
+    }
+}

@@ -1,0 +1,137 @@
+//! The server itself: `sys/`.
+
+mod audit;
+mod capabilities;
+mod leases;
+mod mounts;
+mod policies;
+mod quotas;
+mod tools;
+
+use serde_json::json;
+
+use super::call::Call;
+use super::error::Fault;
+use super::keys;
+use super::reply::Answer;
+use super::route::Route;
+use super::route::route;
+use super::wrap;
+
+pub(crate) const ROUTES: &[Route] = &[
+    route!(AnyToken "internal/ui/mounts" { Read => mounts::visible }),
+    route!(AnyToken "internal/ui/mounts/*" { Read => mounts::preflight }),
+    route!(Policy "mounts" { Read => mounts::list_engines }),
+    route!(Policy "mounts/*" {
+        Read => mounts::read_engine,
+        Write => mounts::write_engine,
+        Delete => mounts::remove_engine,
+    }),
+    route!(Policy "auth" { Read => mounts::list_methods }),
+    route!(Sudo "auth/*" {
+        Read => mounts::read_method,
+        Write => mounts::write_method,
+        Delete => mounts::remove_method,
+    }),
+    route!(Sudo "remount" { Write => mounts::remount }),
+    route!(Policy "remount/status/+" { Read => mounts::remount_status }),
+    route!(Policy "policy" { Read => policies::list_old, List => policies::list_old }),
+    route!(Policy "policy/+" {
+        Read => policies::read_old,
+        Write => policies::write,
+        Delete => policies::delete,
+    }),
+    route!(Policy "policies/acl" { List => policies::list, Read => policies::list }),
+    route!(Policy "policies/acl/+" {
+        Read => policies::read,
+        Write => policies::write,
+        Delete => policies::delete,
+    }),
+    route!(Policy "capabilities" { Write => capabilities::of_token }),
+    route!(Policy "capabilities-self" { Write => capabilities::of_self }),
+    route!(Policy "capabilities-accessor" { Write => capabilities::of_accessor }),
+    route!(Policy "leases/lookup" { Write => leases::lookup }),
+    route!(Sudo "leases/lookup/*" { List => leases::list }),
+    route!(Policy "leases/renew" { Write => leases::renew }),
+    route!(Policy "leases/renew/*" { Write => leases::renew }),
+    route!(Policy "leases/revoke" { Write => leases::revoke }),
+    route!(Policy "leases/revoke/*" { Write => leases::revoke }),
+    route!(Sudo "leases/revoke-prefix/*" { Write => leases::revoke_prefix }),
+    route!(Sudo "leases/revoke-force/*" { Write => leases::revoke_prefix }),
+    route!(Policy "leases/tidy" { Write => leases::tidy }),
+    route!(Policy "renew" { Write => leases::renew }),
+    route!(Policy "renew/*" { Write => leases::renew }),
+    route!(Policy "revoke" { Write => leases::revoke }),
+    route!(Policy "revoke/*" { Write => leases::revoke }),
+    route!(Sudo "revoke-prefix/*" { Write => leases::revoke_prefix }),
+    route!(Sudo "revoke-force/*" { Write => leases::revoke_prefix }),
+    route!(Policy "wrapping/wrap" { Write => wrap::wrap_fields }),
+    route!(Open "wrapping/lookup" { Read => wrap::lookup, Write => wrap::lookup }),
+    route!(Open "wrapping/unwrap" { Write => wrap::unwrap }),
+    route!(AnyToken "wrapping/rewrap" { Write => wrap::rewrap }),
+    route!(Sudo "audit" { Read => audit::list }),
+    route!(Sudo "audit/+" { Write => audit::enable, Delete => audit::disable }),
+    route!(Policy "audit-hash/+" { Write => audit::hash }),
+    route!(Policy "key-status" { Read => keys::key_status }),
+    route!(Sudo "rotate" { Write => keys::rotate }),
+    route!(Sudo "rotate/keyring" { Write => keys::rotate }),
+    route!(Sudo "seal" { Write => keys::seal }),
+    route!(Sudo "step-down" { Write => step_down }),
+    route!(Open "generate-root/attempt" {
+        Read => keys::root_status,
+        Write => keys::root_begin,
+        Delete => keys::root_cancel,
+    }),
+    route!(Open "generate-root/update" { Write => keys::root_update }),
+    route!(Open "rekey/init" {
+        Read => keys::rekey_status,
+        Write => keys::rekey_begin,
+        Delete => keys::rekey_cancel,
+    }),
+    route!(Open "rekey/update" { Write => keys::rekey_update }),
+    route!(Open "rekey/verify" {
+        Read => keys::verify_status,
+        Write => keys::verify_update,
+        Delete => keys::verify_restart,
+    }),
+    route!(Sudo "rekey/backup" { Read => keys::no_backup, Delete => keys::forget_backup }),
+    route!(Policy "quotas/rate-limit" { List => quotas::list }),
+    route!(Policy "quotas/rate-limit/+" {
+        Read => quotas::read,
+        Write => quotas::write,
+        Delete => quotas::delete,
+    }),
+    route!(Policy "tools/random" { Write => tools::random }),
+    route!(Policy "tools/random/+" { Write => tools::random }),
+    route!(Policy "tools/random/+/+" { Write => tools::random }),
+    route!(Policy "tools/hash" { Write => tools::hash }),
+    route!(Policy "tools/hash/+" { Write => tools::hash }),
+    route!(Policy "metrics" { Read => metrics }),
+    route!(Policy "ha-status" { Read => ha_status }),
+];
+
+#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
+async fn metrics(call: &mut Call) -> Result<Answer, Fault> {
+    let text = crate::metrics::render(&call.node);
+    Ok(Answer::Text("text/plain; version=0.0.4", text))
+}
+
+#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
+async fn step_down(_call: &mut Call) -> Result<Answer, Fault> {
+    // One node is always the active one: there is nobody to take over.
+    Ok(Answer::Empty)
+}
+
+#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
+async fn ha_status(call: &mut Call) -> Result<Answer, Fault> {
+    Ok(Answer::lifted(json!({
+        "nodes": [{
+            "hostname": "",
+            "api_address": "",
+            "cluster_address": "",
+            "active_node": true,
+            "last_echo": null,
+            "version": call.node.settings.version,
+        }],
+    })))
+}

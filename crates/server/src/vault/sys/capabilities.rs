@@ -1,0 +1,69 @@
+//! What a token may do at paths.
+
+use std::sync::Arc;
+
+use serde_json::Map;
+use serde_json::Value;
+use strongroom_core::policy::RequestPath;
+
+use crate::core::Known;
+use crate::vault::call::Call;
+use crate::vault::error::Fault;
+use crate::vault::field;
+use crate::vault::reply::Answer;
+
+/// Most paths asked for at once.
+const PATHS_MAX: usize = 256;
+
+pub(super) async fn of_token(call: &mut Call) -> Result<Answer, Fault> {
+    let token = field::secret(&call.fields, "token")?;
+    let token = token.ok_or_else(|| Fault::invalid("missing token"))?;
+    let found = crate::vault::dispatch::find_token(&call.core, &token, call.now).await?;
+    let known = found.filter(|known| known.is_alive(call.now));
+    let known = known.ok_or_else(|| Fault::invalid("invalid token"))?;
+    answer(call, &known)
+}
+
+#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
+pub(super) async fn of_self(call: &mut Call) -> Result<Answer, Fault> {
+    let known = Arc::clone(call.caller()?);
+    answer(call, &known)
+}
+
+pub(super) async fn of_accessor(call: &mut Call) -> Result<Answer, Fault> {
+    let accessor = field::text(&call.fields, "accessor")?.unwrap_or_default();
+    let found = call.core.state.token_of_accessor(&accessor).await?;
+    let found = found.filter(|found| found.value.is_alive(call.now));
+    let found = found.ok_or_else(|| Fault::invalid("invalid accessor"))?;
+    let known = call.core.known_as(found.id, found.value);
+    answer(call, &known)
+}
+
+fn answer(call: &Call, known: &Known) -> Result<Answer, Fault> {
+    let paths = match field::texts(&call.fields, "paths")? {
+        Some(paths) => Some(paths),
+        None => field::texts(&call.fields, "path")?,
+    };
+    let paths = paths.unwrap_or_default();
+    if paths.is_empty() {
+        return Err(Fault::invalid("paths must be supplied"));
+    }
+    if paths.len() > PATHS_MAX {
+        return Err(Fault::Invalid(format!(
+            "at most {PATHS_MAX} paths can be asked for"
+        )));
+    }
+    let acl = call.core.acl_of(known);
+    let mut map = Map::new();
+    for path in &paths {
+        let parsed = path.trim_start_matches('/').parse::<RequestPath>();
+        let parsed = parsed.map_err(|error| Fault::invalid(error.to_string()))?;
+        let words = acl.capabilities(&parsed).words();
+        map.insert(path.clone(), words.into());
+    }
+    if let (1, Some(first)) = (paths.len(), paths.first()) {
+        let words = map.get(first).cloned().unwrap_or(Value::Null);
+        map.insert("capabilities".into(), words);
+    }
+    Ok(Answer::lifted(Value::Object(map)))
+}

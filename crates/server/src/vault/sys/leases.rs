@@ -1,0 +1,146 @@
+//! Leases. What this server gives under a lease are tokens: the lease of a token is named after
+//! the path it was made by and a hash, never after the token.
+
+use serde_json::json;
+use strongroom_core::port::RecordId;
+use strongroom_engine::Error;
+use strongroom_engine::tokens::Token;
+use strongroom_engine::tokens::owner_of;
+
+use crate::vault::call::Call;
+use crate::vault::error::Fault;
+use crate::vault::field;
+use crate::vault::reply::Answer;
+use crate::vault::reply::Data;
+use crate::vault::reply::Full;
+
+fn invalid() -> Fault {
+    Fault::invalid("invalid lease")
+}
+
+/// The id of a token's lease.
+fn lease_id(id: RecordId, token: &Token) -> String {
+    format!("{}/h{}", token.path, owner_of(id))
+}
+
+/// The token of a lease, if it has one that ends.
+async fn find(call: &Call, lease: &str) -> Result<(RecordId, Token), Fault> {
+    let (path, hash) = lease.rsplit_once("/h").ok_or_else(invalid)?;
+    let bytes = data_encoding::HEXLOWER.decode(hash.as_bytes()).ok();
+    let bytes: Option<[u8; 16]> = bytes.and_then(|bytes| bytes.try_into().ok());
+    let id = RecordId(bytes.ok_or_else(invalid)?);
+    let found = match call.core.state.token(id).await {
+        Ok(found) => found,
+        // The id of a record of another kind.
+        Err(Error::Damaged { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let found = found.filter(|found| {
+        found.value.path == path && found.value.expires.is_some() && found.value.is_alive(call.now)
+    });
+    found.map(|found| (id, found.value)).ok_or_else(invalid)
+}
+
+fn named(call: &Call) -> Result<String, Fault> {
+    let named = field::text(&call.fields, "lease_id")?;
+    let named = named.or_else(|| Some(call.capture(0).to_owned()));
+    named
+        .filter(|lease| !lease.is_empty())
+        .ok_or_else(|| Fault::invalid("lease_id must be specified"))
+}
+
+pub(super) async fn lookup(call: &mut Call) -> Result<Answer, Fault> {
+    let lease = named(call)?;
+    let (_, token) = find(call, &lease).await?;
+    Ok(Answer::data(json!({
+        "expire_time": token.expires.map(|end| end.to_string()),
+        "id": lease,
+        "issue_time": token.created.to_string(),
+        "last_renewal": token.last_renewal.map(|at| at.to_string()),
+        "path": token.path,
+        "renewable": token.is_renewable,
+        "ttl": token.ttl_seconds(call.now),
+    })))
+}
+
+/// All living tokens with an end whose lease begins with a prefix.
+async fn below(call: &Call, prefix: &str) -> Result<Vec<(RecordId, String)>, Fault> {
+    let state = &call.core.state;
+    let mut found = Vec::new();
+    for accessor in state.accessors().await? {
+        let Some(token) = state.token_of_accessor(&accessor).await? else {
+            continue;
+        };
+        let lease = lease_id(token.id, &token.value);
+        if token.value.expires.is_some() && lease.starts_with(prefix) {
+            found.push((token.id, lease));
+        }
+    }
+    Ok(found)
+}
+
+pub(super) async fn list(call: &mut Call) -> Result<Answer, Fault> {
+    let prefix = call.capture(0).to_owned();
+    let found = below(call, &prefix).await?;
+    let mut names: Vec<String> = found
+        .iter()
+        .map(|(_, lease)| {
+            let rest = &lease[prefix.len()..];
+            match rest.split_once('/') {
+                Some((head, _)) => format!("{head}/"),
+                None => rest.to_owned(),
+            }
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    Answer::keys(&names)
+}
+
+pub(super) async fn renew(call: &mut Call) -> Result<Answer, Fault> {
+    let lease = named(call)?;
+    let increment = field::seconds(&call.fields, "increment")?.unwrap_or(0);
+    let (id, token) = find(call, &lease)
+        .await
+        .map_err(|_| Fault::invalid("lease not found"))?;
+    let max_ttl = call.core.max_ttl_of(token.mount);
+    let renewed = call
+        .core
+        .state
+        .renew(id, call.now, increment, max_ttl)
+        .await;
+    let token = renewed?;
+    let mut full = Full::of(Data::None);
+    full.lease_id = lease;
+    full.is_renewable = token.is_renewable;
+    full.lease_seconds = token.ttl_seconds(call.now);
+    Ok(Answer::Full(Box::new(full)))
+}
+
+pub(super) async fn revoke(call: &mut Call) -> Result<Answer, Fault> {
+    let lease = named(call)?;
+    // A lease that is gone is revoked.
+    if let Ok((id, _)) = find(call, &lease).await {
+        call.core.state.revoke(id).await?;
+    }
+    Ok(Answer::Empty)
+}
+
+pub(super) async fn revoke_prefix(call: &mut Call) -> Result<Answer, Fault> {
+    let prefix = call.capture(0).trim_end_matches('/').to_owned();
+    if prefix.is_empty() {
+        return Err(Fault::invalid("the prefix must be specified"));
+    }
+    for (id, _) in below(call, &format!("{prefix}/")).await? {
+        call.core.state.revoke(id).await?;
+    }
+    Ok(Answer::Empty)
+}
+
+pub(super) async fn tidy(call: &mut Call) -> Result<Answer, Fault> {
+    call.core.state.tidy_tokens().await?;
+    let mut full = Full::of(Data::None);
+    full.status = http::StatusCode::ACCEPTED;
+    full.warnings.push("Tidy operation finished.".into());
+    Ok(Answer::Full(Box::new(full)))
+}

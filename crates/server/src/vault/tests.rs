@@ -1,0 +1,163 @@
+//! The door from end to end, without a network.
+
+mod access;
+mod ceremonies;
+mod hostile;
+mod kv;
+mod methods;
+mod tokens;
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use http::Request;
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use serde_json::Value;
+use strongroom_core::port::Clock;
+use strongroom_core::time::Timestamp;
+use strongroom_crypto::SystemRng;
+
+use crate::keeper::MemoryKeeper;
+use crate::node::FirstMount;
+use crate::node::Node;
+use crate::node::Settings;
+
+/// A clock that tests move.
+pub(super) struct TestClock(Mutex<i64>);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(*self.0.lock().unwrap())
+    }
+}
+
+/// A server in memory with a root token.
+pub(super) struct World {
+    pub(super) node: Arc<Node>,
+    clock: Arc<TestClock>,
+    _folder: tempfile::TempDir,
+    pub(super) audit_file: std::path::PathBuf,
+}
+
+pub(super) const ROOT: &str = "root-of-tests";
+
+/// An answer as a client sees it.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) body: Value,
+    pub(super) text: String,
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        let world = Self::sealed(FirstMount::OwnSpace);
+        let token = strongroom_core::secret::SecretValue::copy_from(ROOT.as_bytes());
+        world.node.start_dev(Some(token)).await.unwrap();
+        world
+    }
+
+    pub(super) fn sealed(first_mount: FirstMount) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(TestClock(Mutex::new(1_800_000_000_000_000)));
+        let settings = Settings {
+            audit_folder: Some(folder.path().into()),
+            audit_from_start: true,
+            first_mount,
+            may_drop_own_space: true,
+            version: "0.0.0".into(),
+        };
+        let keeper = Box::<MemoryKeeper>::default();
+        let rng = Arc::new(SystemRng);
+        let node = Node::new(keeper, Arc::clone(&clock) as _, rng, settings);
+        Self {
+            node: Arc::new(node),
+            clock,
+            audit_file: folder.path().join("audit.log"),
+            _folder: folder,
+        }
+    }
+
+    pub(super) fn pass(&self, seconds: i64) {
+        *self.clock.0.lock().unwrap() += seconds * 1_000_000;
+    }
+
+    /// Asks with the root token.
+    pub(super) async fn root(&self, line: &str, body: &str) -> Reply {
+        self.ask(Some(ROOT), line, body).await
+    }
+
+    /// Asks: `POST secret/data/x`.
+    pub(super) async fn ask(&self, token: Option<&str>, line: &str, body: &str) -> Reply {
+        self.ask_with(token, line, body, &[]).await
+    }
+
+    pub(super) async fn ask_with(
+        &self,
+        token: Option<&str>,
+        line: &str,
+        body: &str,
+        headers: &[(&str, &str)],
+    ) -> Reply {
+        let (method, path) = line.split_once(' ').unwrap();
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/v1/{path}"))
+            .header("host", "localhost");
+        if method == "PATCH" {
+            request = request.header("content-type", "application/merge-patch+json");
+        }
+        if let Some(token) = token {
+            request = request.header("x-vault-token", token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = Full::new(bytes::Bytes::copy_from_slice(body.as_bytes()));
+        let request = request.body(body).unwrap();
+        let response = crate::listen::tests::ask(&self.node, request).await;
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Reply {
+            status,
+            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+            text,
+        }
+    }
+
+    /// A token with policies.
+    pub(super) async fn token(&self, policies: &[&str]) -> String {
+        let body = serde_json::json!({"policies": policies, "no_default_policy": true});
+        let made = self.root("POST auth/token/create", &body.to_string()).await;
+        assert_eq!(made.status, 200, "{made:?}");
+        made.body["auth"]["client_token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    pub(super) async fn policy(&self, name: &str, text: &str) {
+        let body = serde_json::json!({ "policy": text });
+        let line = format!("PUT sys/policies/acl/{name}");
+        let written = self.root(&line, &body.to_string()).await;
+        assert_eq!(written.status, 204, "{written:?}");
+    }
+}
+
+impl Reply {
+    /// The status and the first error.
+    pub(super) fn error(&self) -> (u16, String) {
+        let errors = self.body["errors"].as_array();
+        let first = errors.and_then(|errors| errors.first());
+        let text = first.and_then(Value::as_str).unwrap_or_default();
+        (self.status, text.to_owned())
+    }
+
+    pub(super) fn data(&self) -> &Value {
+        &self.body["data"]
+    }
+}
+
+pub(super) const DENIED: &str = "1 error occurred:\n\t* permission denied\n\n";

@@ -1,0 +1,264 @@
+//! Who may do what: every route with every kind of caller.
+
+use std::collections::BTreeSet;
+
+use strongroom_engine::mounts::Engines;
+
+use super::DENIED;
+use super::World;
+use crate::vault::call::Verb;
+use crate::vault::route;
+use crate::vault::route::Access;
+use crate::vault::route::Route;
+
+const MOUNTS: [(&str, Engines); 7] = [
+    ("secret/", Engines::Kv2),
+    ("old/", Engines::Kv1),
+    ("cubbyhole/", Engines::Cubbyhole),
+    ("sys/", Engines::System),
+    ("auth/token/", Engines::Token),
+    ("auth/userpass/", Engines::Userpass),
+    ("auth/approle/", Engines::AppRole),
+];
+
+async fn world() -> World {
+    let world = World::new().await;
+    world.root("POST sys/mounts/old", r#"{"type":"kv"}"#).await;
+    world
+        .root("POST sys/auth/userpass", r#"{"type":"userpass"}"#)
+        .await;
+    world
+        .root("POST sys/auth/approle", r#"{"type":"approle"}"#)
+        .await;
+    world
+        .policy(
+            "nothing",
+            r#"path "elsewhere/*" { capabilities = ["read"] }"#,
+        )
+        .await;
+    world
+}
+
+fn method(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Read => "GET",
+        Verb::List => "LIST",
+        Verb::Scan => "SCAN",
+        Verb::Write => "POST",
+        Verb::Patch => "PATCH",
+        Verb::Delete => "DELETE",
+    }
+}
+
+fn path_of(mount: &str, route: &Route, name: &str) -> String {
+    let below = route.pattern.replace('+', name).replace('*', name);
+    format!("{mount}{below}")
+}
+
+/// Every route and verb, with who may use it.
+fn rows() -> Vec<(&'static str, &'static Route, Verb)> {
+    let mut rows = Vec::new();
+    for (mount, engine) in MOUNTS {
+        for route in route::table(engine) {
+            for (verb, _) in route.verbs {
+                rows.push((mount, route, *verb));
+            }
+        }
+    }
+    rows
+}
+
+/// Routes that anybody may use, each with its reason. A new one has to be put here.
+const OPEN: [&str; 16] = [
+    // How one gets a token.
+    "POST auth/userpass/login/+",
+    "POST auth/approle/login",
+    // For the holders of shares, who may have no token; nothing happens without the shares.
+    "GET sys/generate-root/attempt",
+    "POST sys/generate-root/attempt",
+    "DELETE sys/generate-root/attempt",
+    "POST sys/generate-root/update",
+    "GET sys/rekey/init",
+    "POST sys/rekey/init",
+    "DELETE sys/rekey/init",
+    "POST sys/rekey/update",
+    "GET sys/rekey/verify",
+    "POST sys/rekey/verify",
+    "DELETE sys/rekey/verify",
+    // The token that is looked up is what allows it.
+    "GET sys/wrapping/lookup",
+    "POST sys/wrapping/lookup",
+    "POST sys/wrapping/unwrap",
+];
+
+/// Routes for whoever has a living token, which show only what that token may see.
+const ANY_TOKEN: [&str; 3] = [
+    "GET sys/internal/ui/mounts",
+    "GET sys/internal/ui/mounts/*",
+    "POST sys/wrapping/rewrap",
+];
+
+#[test]
+fn every_route_without_a_policy_has_a_reason() {
+    let (mut open, mut any_token) = (BTreeSet::new(), BTreeSet::new());
+    for (mount, route, verb) in rows() {
+        let row = format!("{} {mount}{}", method(verb), route.pattern);
+        match route.access {
+            Access::Open => open.insert(row),
+            Access::AnyToken => any_token.insert(row),
+            Access::Policy | Access::Sudo => true,
+        };
+    }
+    let as_set = |list: &[&str]| list.iter().map(|row| (*row).to_owned()).collect();
+    assert_eq!(open, as_set(&OPEN));
+    assert_eq!(any_token, as_set(&ANY_TOKEN));
+}
+
+#[test]
+fn the_paths_of_administrators_ask_for_sudo() {
+    let sudo: BTreeSet<&str> = rows()
+        .into_iter()
+        .filter(|(_, route, _)| route.access == Access::Sudo)
+        .map(|(_, route, _)| route.pattern)
+        .collect();
+    for pattern in [
+        "accessors",
+        "revoke-orphan",
+        "audit",
+        "audit/+",
+        "auth/*",
+        "leases/lookup/*",
+        "leases/revoke-force/*",
+        "leases/revoke-prefix/*",
+        "remount",
+        "rotate",
+        "seal",
+        "step-down",
+        "rekey/backup",
+    ] {
+        assert!(sudo.contains(pattern), "{pattern}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_works_without_a_token_or_with_the_wrong_policy() {
+    let world = world().await;
+    let wrong = world.token(&["nothing"]).await;
+    world
+        .root("PUT secret/data/there", r#"{"data":{"a":1}}"#)
+        .await;
+    world.root("PUT old/there", r#"{"a":1}"#).await;
+    let mut checked = 0;
+    for (mount, route, verb) in rows() {
+        if matches!(route.access, Access::Open | Access::AnyToken) {
+            continue;
+        }
+        let mut answers = BTreeSet::new();
+        for name in ["there", "missing"] {
+            let line = format!("{} {}", method(verb), path_of(mount, route, name));
+            for token in [None, Some("hvs.AAAAAAAAAAAAAAAAAAAAAAAA"), Some("")] {
+                let reply = world.ask(token, &line, "{}").await;
+                assert_eq!(reply.error(), (403, "permission denied".into()), "{line}");
+            }
+            let reply = world.ask(Some(&wrong), &line, "{}").await;
+            assert_eq!(reply.error(), (403, DENIED.into()), "{line}");
+            answers.insert(reply.text);
+            checked += 1;
+        }
+        // There or not: nobody who may not know can tell.
+        assert_eq!(answers.len(), 1, "{}", route.pattern);
+    }
+    assert!(checked > 200, "{checked}");
+}
+
+#[tokio::test]
+async fn the_right_policy_is_enough_and_sudo_is_asked_for_where_it_must_be() {
+    let all = r#"["create", "read", "update", "delete", "list", "patch", "scan"]"#;
+    for (mount, route, verb) in rows() {
+        if matches!(route.access, Access::Open | Access::AnyToken) {
+            continue;
+        }
+        // A world of its own: some routes end it.
+        let world = world().await;
+        let path = path_of(mount, route, "there");
+        let line = format!("{} {path}", method(verb));
+        let listed = format!("path \"{path}/\" {{ capabilities = {all} }}");
+        let plain = format!("path \"{path}\" {{ capabilities = {all} }}\n{listed}");
+        world.policy("plain", &plain).await;
+        world
+            .policy("sudo", &plain.replace(']', ", \"sudo\"]"))
+            .await;
+        let token = world.token(&["plain"]).await;
+        let reply = world.ask(Some(&token), &line, "{}").await;
+        let is_denied = reply.error() == (403, DENIED.into());
+        assert_eq!(is_denied, route.access == Access::Sudo, "{line} {reply:?}");
+        if route.access == Access::Sudo {
+            let token = world.token(&["sudo"]).await;
+            let reply = world.ask(Some(&token), &line, "{}").await;
+            assert_ne!(reply.error(), (403, DENIED.into()), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn making_and_changing_are_two_things() {
+    let world = world().await;
+    world
+        .policy(
+            "maker",
+            r#"path "secret/data/*" { capabilities = ["create"] }"#,
+        )
+        .await;
+    world
+        .policy(
+            "changer",
+            r#"path "secret/data/*" { capabilities = ["update"] }"#,
+        )
+        .await;
+    let (maker, changer) = (
+        world.token(&["maker"]).await,
+        world.token(&["changer"]).await,
+    );
+    let (line, body) = ("POST secret/data/x", r#"{"data":{"a":1}}"#);
+    assert_eq!(world.ask(Some(&changer), line, body).await.status, 403);
+    assert_eq!(world.ask(Some(&maker), line, body).await.status, 200);
+    assert_eq!(world.ask(Some(&maker), line, body).await.status, 403);
+    assert_eq!(world.ask(Some(&changer), line, body).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_change_of_a_policy_holds_at_once() {
+    let world = world().await;
+    world.root("PUT secret/data/x", r#"{"data":{"a":1}}"#).await;
+    world
+        .policy(
+            "reader",
+            r#"path "secret/data/x" { capabilities = ["read"] }"#,
+        )
+        .await;
+    let token = world.token(&["reader"]).await;
+    let line = "GET secret/data/x";
+    assert_eq!(world.ask(Some(&token), line, "").await.status, 200);
+    world
+        .policy(
+            "reader",
+            r#"path "secret/data/x" { capabilities = ["deny"] }"#,
+        )
+        .await;
+    assert_eq!(world.ask(Some(&token), line, "").await.status, 403);
+    world
+        .policy(
+            "reader",
+            r#"path "secret/data/x" { capabilities = ["read"] }"#,
+        )
+        .await;
+    assert_eq!(world.ask(Some(&token), line, "").await.status, 200);
+    assert_eq!(
+        world
+            .root("DELETE sys/policies/acl/reader", "")
+            .await
+            .status,
+        204
+    );
+    assert_eq!(world.ask(Some(&token), line, "").await.status, 403);
+}

@@ -1,0 +1,252 @@
+use serde_json::json;
+
+use super::World;
+
+#[tokio::test]
+async fn people_log_in_and_guessing_is_stopped() {
+    let world = World::new().await;
+    world
+        .root("POST sys/auth/userpass", r#"{"type":"userpass"}"#)
+        .await;
+    world
+        .policy("p", r#"path "secret/*" { capabilities = ["read"] }"#)
+        .await;
+    let user = r#"{"password":"right","token_policies":"p, ROOT","token_ttl":"1h"}"#;
+    assert_eq!(
+        world
+            .root("POST auth/userpass/users/Bob", user)
+            .await
+            .status,
+        204
+    );
+    let line = "POST auth/userpass/login/bob";
+    let right = r#"{"password":"right"}"#;
+    let login = world.ask(None, line, right).await;
+    assert_eq!(
+        login.body["auth"]["policies"],
+        json!(["default", "p"]),
+        "{login:?}"
+    );
+    assert_eq!(login.body["auth"]["metadata"], json!({"username": "bob"}));
+    let wrong = r#"{"password":"wrong"}"#;
+    let invalid = (400, "invalid username or password".to_owned());
+    let mut known = Vec::new();
+    let mut unknown = Vec::new();
+    for name in ["bob", "BOB", "bob%20", "%20bob", "bo%62"] {
+        let reply = world
+            .ask(None, &format!("POST auth/userpass/login/{name}"), wrong)
+            .await;
+        assert_eq!(reply.error(), invalid, "{name}");
+        known.push(reply.text);
+    }
+    known.push(world.ask(None, line, right).await.text);
+    for _ in 0..6 {
+        unknown.push(
+            world
+                .ask(None, "POST auth/userpass/login/nobody", wrong)
+                .await
+                .text,
+        );
+    }
+    assert_eq!(
+        known, unknown,
+        "known and unknown names cannot be told apart"
+    );
+    assert_eq!(world.ask(None, line, right).await.status, 403);
+    world.pass(15 * 60);
+    assert_eq!(world.ask(None, line, right).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_method_that_is_gone_leaves_nobody_logged_in() {
+    let world = World::new().await;
+    world
+        .root("POST sys/auth/up", r#"{"type":"userpass"}"#)
+        .await;
+    world
+        .root("POST auth/up/users/ann", r#"{"password":"p"}"#)
+        .await;
+    let login = world
+        .ask(None, "PUT auth/up/login/ann", r#"{"password":"p"}"#)
+        .await;
+    let token = login.body["auth"]["client_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let own = "GET auth/token/lookup-self";
+    assert_eq!(world.ask(Some(&token), own, "").await.status, 200);
+    assert_eq!(world.root("DELETE sys/auth/up", "").await.status, 204);
+    assert_eq!(world.ask(Some(&token), own, "").await.status, 403);
+    world
+        .root("POST sys/auth/up", r#"{"type":"userpass"}"#)
+        .await;
+    assert_eq!(world.root("LIST auth/up/users", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn machines_log_in_by_role() {
+    let world = World::new().await;
+    world
+        .root("POST sys/auth/approle", r#"{"type":"approle"}"#)
+        .await;
+    let role =
+        r#"{"token_policies":["p"],"token_ttl":"1h","secret_id_num_uses":2,"secret_id_ttl":"10m"}"#;
+    assert_eq!(
+        world.root("POST auth/approle/role/web", role).await.status,
+        204
+    );
+    let id = world.root("GET auth/approle/role/web/role-id", "").await;
+    let role_id = id.data()["role_id"].as_str().unwrap().to_owned();
+    let made = world
+        .root(
+            "POST auth/approle/role/web/secret-id",
+            r#"{"metadata":"{\"a\":\"b\"}"}"#,
+        )
+        .await;
+    let secret_id = made.data()["secret_id"].as_str().unwrap().to_owned();
+    let accessor = made.data()["secret_id_accessor"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let listed = world.root("LIST auth/approle/role/web/secret-id", "").await;
+    assert_eq!(listed.data()["keys"], json!([accessor]));
+    let body = json!({"role_id": role_id, "secret_id": secret_id}).to_string();
+    let login = world.ask(None, "POST auth/approle/login", &body).await;
+    assert_eq!(
+        login.body["auth"]["policies"],
+        json!(["default", "p"]),
+        "{login:?}"
+    );
+    assert_eq!(
+        login.body["auth"]["metadata"],
+        json!({"a": "b", "role_name": "web"})
+    );
+    let named = json!({"secret_id_accessor": accessor}).to_string();
+    let looked = world
+        .root(
+            "POST auth/approle/role/web/secret-id-accessor/lookup",
+            &named,
+        )
+        .await;
+    assert_eq!(looked.data()["secret_id_num_uses"], 1, "{looked:?}");
+    // Through another role nothing is seen or destroyed.
+    world.root("POST auth/approle/role/other", "{}").await;
+    for what in ["lookup", "destroy"] {
+        let line = format!("POST auth/approle/role/other/secret-id-accessor/{what}");
+        assert_eq!(world.root(&line, &named).await.status, 404);
+        let line = format!("POST auth/approle/role/other/secret-id/{what}");
+        assert_eq!(
+            world
+                .root(&line, &json!({"secret_id": secret_id}).to_string())
+                .await
+                .status,
+            204
+        );
+    }
+    assert_eq!(
+        world
+            .ask(None, "POST auth/approle/login", &body)
+            .await
+            .status,
+        200
+    );
+    let invalid = (400, "invalid role or secret ID".to_owned());
+    assert_eq!(
+        world
+            .ask(None, "POST auth/approle/login", &body)
+            .await
+            .error(),
+        invalid
+    );
+
+    let made = world
+        .root(
+            "POST auth/approle/role/web/custom-secret-id",
+            r#"{"secret_id":"mine"}"#,
+        )
+        .await;
+    assert_eq!(made.data()["secret_id"], "mine");
+    let body = json!({"role_id": role_id, "secret_id": "mine"}).to_string();
+    world.pass(601);
+    assert_eq!(
+        world
+            .ask(None, "POST auth/approle/login", &body)
+            .await
+            .error(),
+        invalid
+    );
+    // A role of the same name made anew has nothing of the old one.
+    world
+        .root(
+            "POST auth/approle/role/web/custom-secret-id",
+            r#"{"secret_id":"again"}"#,
+        )
+        .await;
+    world.root("DELETE auth/approle/role/web", "").await;
+    world
+        .root(
+            "POST auth/approle/role/web",
+            &json!({"role_id": role_id}).to_string(),
+        )
+        .await;
+    let body = json!({"role_id": role_id, "secret_id": "again"}).to_string();
+    assert_eq!(
+        world
+            .ask(None, "POST auth/approle/login", &body)
+            .await
+            .error(),
+        invalid
+    );
+}
+
+#[tokio::test]
+async fn addresses_bind() {
+    let world = World::new().await;
+    world
+        .root("POST sys/auth/approle", r#"{"type":"approle"}"#)
+        .await;
+    let role = r#"{"secret_id_bound_cidrs":"10.0.0.0/8","role_id":"r"}"#;
+    world.root("POST auth/approle/role/far", role).await;
+    let made = world.root("POST auth/approle/role/far/secret-id", "").await;
+    let secret_id = made.data()["secret_id"].clone();
+    let body = json!({"role_id": "r", "secret_id": secret_id}).to_string();
+    let login = world.ask(None, "POST auth/approle/login", &body).await;
+    assert_eq!(login.error(), (400, "invalid role or secret ID".into()));
+    let bad = world
+        .root(
+            "POST auth/approle/role/x",
+            r#"{"token_bound_cidrs":"nowhere"}"#,
+        )
+        .await;
+    assert_eq!(bad.status, 400);
+}
+
+#[tokio::test]
+async fn rates_are_limited() {
+    let world = World::new().await;
+    let quota = r#"{"path":"secret/","rate":3,"interval":"10s"}"#;
+    assert_eq!(
+        world
+            .root("POST sys/quotas/rate-limit/q", quota)
+            .await
+            .status,
+        204
+    );
+    let read = world.root("GET sys/quotas/rate-limit/q", "").await;
+    assert_eq!(read.data()["rate"], 3);
+    for _ in 0..3 {
+        assert_eq!(world.root("GET secret/data/x", "").await.status, 404);
+    }
+    assert_eq!(world.root("GET secret/data/x", "").await.status, 429);
+    assert_eq!(world.ask(None, "GET secret/data/x", "").await.status, 429);
+    assert_eq!(world.root("GET sys/mounts", "").await.status, 200);
+    world.pass(10);
+    assert_eq!(world.root("GET secret/data/x", "").await.status, 404);
+    assert_eq!(
+        world
+            .root("DELETE sys/quotas/rate-limit/q", "")
+            .await
+            .status,
+        204
+    );
+}

@@ -1,0 +1,117 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use clap::Subcommand;
+use serde_json::json;
+use strongroom_core::port::Storage;
+use strongroom_engine::state::State;
+use strongroom_engine::tokens::NewToken;
+use strongroom_engine::tokens::ROOT;
+use strongroom_server::VerifyError;
+
+use crate::app::App;
+use crate::error::CommandError;
+use crate::error::Kind;
+use crate::session;
+
+/// Look after a server of your store
+#[derive(Args)]
+pub(crate) struct OperatorArgs {
+    #[command(subcommand)]
+    command: OperatorCommand,
+}
+
+#[derive(Subcommand)]
+enum OperatorCommand {
+    /// Make a token that may do everything, for the server of your store
+    ///
+    /// Whoever can open the store can do that: no running server is asked, and one that runs
+    /// knows the token at once.
+    RootToken,
+    /// Check that no line of a server's audit file was changed or taken out
+    VerifyAudit(VerifyAuditArgs),
+}
+
+#[derive(Args)]
+struct VerifyAuditArgs {
+    /// The file [default: audit.log of the usual audit folder]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+pub(crate) fn run(app: &App, args: &OperatorArgs) -> Result<(), CommandError> {
+    match &args.command {
+        OperatorCommand::RootToken => root_token(app),
+        OperatorCommand::VerifyAudit(args) => verify_audit(app, args),
+    }
+}
+
+fn root_token(app: &App) -> Result<(), CommandError> {
+    let session = session::open_or_create(app)?;
+    let storage: Arc<dyn Storage> = session.storage.clone();
+    let state = State::new(storage, session.barrier.clone());
+    let issued = pollster::block_on(async {
+        let mounts = state.mounts().await?.map(|found| found.value);
+        let mount = mounts.and_then(|mounts| {
+            let (_, mount) = mounts.find("auth/token/")?;
+            Some(mount.uuid)
+        });
+        let mut new = NewToken::orphan(
+            vec![ROOT.into()],
+            "auth/token/root",
+            mount.unwrap_or_default(),
+        );
+        new.display_name = "root".into();
+        state.issue(new, app.now(), Vec::new()).await
+    })?;
+    session.note_write();
+    session.finish(app);
+    // EXPOSE: a new token goes to the one who asked for it, once.
+    let token = issued.plain.expose_secret_text().unwrap_or_default();
+    if app.ui.is_json {
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "token": token,
+            "accessor": issued.token.accessor,
+        }));
+    }
+    app.ui.print_line(token)
+}
+
+fn verify_audit(app: &App, args: &VerifyAuditArgs) -> Result<(), CommandError> {
+    let usual = app
+        .environment
+        .state_folder()
+        .map(|folder| folder.join("audit/audit.log"));
+    let path = args.file.clone().or(usual);
+    let path = path.ok_or_else(|| CommandError::usage("name the audit file"))?;
+    let content = std::fs::read(&path).map_err(|error| {
+        CommandError::failed(format!("{} cannot be read: {error}", path.display()))
+    })?;
+    let session = session::open(app)?;
+    match strongroom_server::verify_audit(&session.barrier, &content) {
+        Ok(verified) if app.ui.is_json => app.ui.print_json(&json!({
+            "version": 1,
+            "ok": true,
+            "lines": verified.lines,
+        })),
+        Ok(verified) => app.ui.print_line(&format!(
+            "{} is whole: {} lines",
+            path.display(),
+            verified.lines
+        )),
+        Err(error) => Err(broken(&path, &error)),
+    }
+}
+
+fn broken(path: &std::path::Path, error: &VerifyError) -> CommandError {
+    let message = format!("{}: {error}", path.display());
+    let failed = CommandError::new(Kind::Validation, "audit.broken", message);
+    match error {
+        VerifyError::CutOff { .. } => {
+            failed.hint("a line may be half written while its server runs: try again")
+        }
+        _ => failed.hint("keep a copy of the file as it is: it shows where it was changed"),
+    }
+}

@@ -1,0 +1,363 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use clap::ValueEnum;
+use serde_json::json;
+use strongroom_core::port::Clock;
+use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Timestamp;
+use strongroom_crypto::SystemRng;
+use strongroom_crypto::slot::SlotKind;
+use strongroom_server::FirstMount;
+use strongroom_server::Node;
+use strongroom_server::TlsFiles;
+use strongroom_server::config::Config;
+use strongroom_server::config::ConfigError;
+use strongroom_server::keeper::FileKeeper;
+use strongroom_server::keeper::MemoryKeeper;
+use strongroom_store::embedded::OpenStoreError;
+use strongroom_store::embedded::StoreFile;
+
+use crate::app::App;
+use crate::error::CommandError;
+use crate::error::Kind;
+use crate::session;
+
+/// Serve the store to Vault clients over HTTP
+///
+/// Without flags your own store is served, which the command line may use at the same time; its
+/// key file or keyring entry unseals it at start. `strongroom operator root-token` makes the first
+/// token. `serve --dev` starts a server in memory to try things out.
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// Start in memory, unsealed, with a root token and secrets at secret/; for trying out only
+    #[arg(long)]
+    dev: bool,
+    /// The root token of --dev instead of a random one
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        requires = "dev",
+        env = "STRONGROOM_DEV_ROOT_TOKEN"
+    )]
+    #[arg(hide_env_values = true)]
+    dev_root_token_id: Option<String>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS:PORT", env = "STRONGROOM_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// Certificate chain in PEM; it is read anew when it changes
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Private key in PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Allow plain HTTP on other addresses than the loopback ones
+    #[arg(long)]
+    allow_plain_http: bool,
+    /// Folder of the audit files
+    #[arg(long, value_name = "FOLDER")]
+    audit_folder: Option<PathBuf>,
+    /// What to serve
+    #[arg(long, value_enum, default_value = "store")]
+    storage: StorageKind,
+    /// Do not make a store that is not there, but wait for `operator init` to make it with shares
+    #[arg(long)]
+    await_init: bool,
+    /// Settings of the server [default: server.toml beside config.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print all settings with where they come from, and end
+    #[arg(long)]
+    print_config: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum StorageKind {
+    /// The store of the user, or the one that --store names
+    Store,
+    /// Memory: empty and not initialised at start, gone at the end
+    Memory,
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
+    }
+}
+
+pub(crate) fn run(app: &App, args: &ServeArgs) -> Result<(), CommandError> {
+    let config = configure(app, args)?;
+    if args.print_config {
+        return app.ui.print(&config.to_string());
+    }
+    config.check().map_err(refused)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::failed(format!("the server cannot start: {error}")))?;
+    runtime.block_on(serve(app, args, &config))
+}
+
+fn refused(error: ConfigError) -> CommandError {
+    let failed = CommandError::usage(error.to_string());
+    match error {
+        ConfigError::PlainHttp { .. } => failed
+            .hint("give --tls-cert and --tls-key")
+            .hint("--allow-plain-http if something else in front of it does TLS"),
+        ConfigError::HalfTls => failed.hint("give --tls-cert and --tls-key"),
+        _ => failed,
+    }
+}
+
+fn configure(app: &App, args: &ServeArgs) -> Result<Config, CommandError> {
+    let in_memory = args.dev || args.storage == StorageKind::Memory;
+    // The key of what is in memory is gone with it: nobody could check its log.
+    let folder = match in_memory {
+        true => None,
+        false => app
+            .environment
+            .state_folder()
+            .map(|folder| folder.join("audit")),
+    };
+    let mut config = Config::new(folder);
+    let usual = app
+        .environment
+        .config_folder()
+        .map(|folder| folder.join("server.toml"));
+    match (&args.config, usual) {
+        (Some(path), _) => config.read_file(path).map_err(refused)?,
+        (None, Some(path)) if path.exists() && !in_memory => {
+            config.read_file(&path).map_err(refused)?;
+        }
+        (None, _) => {}
+    }
+    config.listen.override_with(args.listen, "--listen");
+    config
+        .tls_cert
+        .override_with(args.tls_cert.clone().map(Some), "--tls-cert");
+    config
+        .tls_key
+        .override_with(args.tls_key.clone().map(Some), "--tls-key");
+    let plain = args.allow_plain_http.then_some(true);
+    config
+        .allow_plain_http
+        .override_with(plain, "--allow-plain-http");
+    config
+        .audit_folder
+        .override_with(args.audit_folder.clone().map(Some), "--audit-folder");
+    Ok(config)
+}
+
+async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), CommandError> {
+    let audit = AuditFolder::make(app, config)?;
+    let address = config.listen.value;
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|error| {
+            CommandError::new(
+                Kind::Unreachable,
+                "serve.listen",
+                format!("{address} cannot be listened on: {error}"),
+            )
+            .hint("another server may be running there: choose another address with --listen")
+        })?;
+    let address = listener.local_addr().unwrap_or(address);
+    let scheme = if config.tls_cert.value.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let url = format!("{scheme}://{address}");
+    let node = start(app, args, &audit, &url).await?;
+    let tls = match (&config.tls_cert.value, &config.tls_key.value) {
+        (Some(certificate), Some(key)) => Some(TlsFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        }),
+        _ => None,
+    };
+    let stop = signals()?;
+    strongroom_server::run(node, listener, tls, stop)
+        .await
+        .map_err(|error| CommandError::failed(error.to_string()))
+}
+
+async fn start(
+    app: &App,
+    args: &ServeArgs,
+    audit: &AuditFolder,
+    url: &str,
+) -> Result<Arc<Node>, CommandError> {
+    let in_memory = args.dev || args.storage == StorageKind::Memory;
+    let first_mount = match (args.dev, in_memory) {
+        (true, _) => FirstMount::OwnSpace,
+        (false, true) => FirstMount::None,
+        (false, false) => FirstMount::StoreSpace,
+    };
+    let settings = strongroom_server::Settings {
+        audit_folder: audit.path.clone(),
+        audit_from_start: !audit.is_of_this_run,
+        first_mount,
+        may_drop_own_space: in_memory,
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+    let failed = |error: strongroom_server::StartError| {
+        CommandError::failed(format!("the server cannot start: {error}"))
+    };
+    let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
+    if in_memory {
+        let node = Node::new(Box::<MemoryKeeper>::default(), clock, rng, settings);
+        if args.dev {
+            let token = args.dev_root_token_id.clone().map(SecretValue::from_text);
+            let keys = node.start_dev(token).await.map_err(failed)?;
+            announce_dev(app, url, &keys)?;
+        } else {
+            announce(app, url, "in memory, not initialised")?;
+        }
+        return Ok(Arc::new(node));
+    }
+    let path = app.settings.store()?.value;
+    let is_there = !matches!(StoreFile::open(&path), Err(OpenStoreError::Missing { .. }));
+    if !is_there && args.await_init {
+        let node = Node::new(Box::new(FileKeeper::new(path)), clock, rng, settings);
+        announce(app, url, "not initialised: strongroom operator init")?;
+        return Ok(Arc::new(node));
+    }
+    let is_shared = is_there && opens_by_shares_only(&path)?;
+    let node = Node::new(Box::new(FileKeeper::new(path)), clock, rng, settings);
+    if is_shared {
+        announce(app, url, "sealed: strongroom operator unseal")?;
+        return Ok(Arc::new(node));
+    }
+    let session = session::open_or_create(app)?;
+    let header = session
+        .storage
+        .read_header()
+        .map_err(|error| CommandError::failed(format!("the store cannot be read: {error}")))?;
+    let keys = session.unsealed.copy();
+    drop(session);
+    node.open(&header, keys).await.map_err(failed)?;
+    announce(app, url, "unsealed")?;
+    Ok(Arc::new(node))
+}
+
+fn opens_by_shares_only(path: &std::path::Path) -> Result<bool, CommandError> {
+    let file = StoreFile::open(path)?;
+    let mut slots = file.header().slots().iter();
+    Ok(slots.all(|slot| matches!(slot.kind, SlotKind::Shamir { .. })))
+}
+
+fn announce(app: &App, url: &str, state: &str) -> Result<(), CommandError> {
+    if app.ui.is_json {
+        return app
+            .ui
+            .print_json(&json!({"version": 1, "address": url, "state": state}));
+    }
+    app.ui
+        .say(&format!("serving {url} ({state}); Ctrl-C ends it"));
+    Ok(())
+}
+
+fn announce_dev(
+    app: &App,
+    url: &str,
+    keys: &strongroom_server::DevKeys,
+) -> Result<(), CommandError> {
+    // EXPOSE: a server for trying out shows its root token to the one who started it.
+    let root = keys.root.expose_secret_text().unwrap_or_default();
+    // EXPOSE: the same for its unseal share.
+    let share = keys.unseal_key.expose_secret_text().unwrap_or_default();
+    if app.ui.is_json {
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "address": url,
+            "state": "dev",
+            "root_token": root,
+            "unseal_key": share,
+        }));
+    }
+    app.ui.warn(
+        "WARNING: this server is for trying out: everything is in memory, in plain reach of \
+         whoever has the token, and gone when it ends",
+    );
+    app.ui.say(&format!(
+        "serving {url}\n  export VAULT_ADDR={url}\n  export VAULT_TOKEN={root}\n\
+         unseal key: {share}\nroot token: {root}"
+    ));
+    Ok(())
+}
+
+/// Where audit files lie.
+struct AuditFolder {
+    path: Option<PathBuf>,
+    /// Nobody named one: it is for devices that clients enable, and gone at the end.
+    is_of_this_run: bool,
+}
+
+impl AuditFolder {
+    fn make(app: &App, config: &Config) -> Result<Self, CommandError> {
+        if let Some(folder) = &config.audit_folder.value {
+            make_folder(folder)?;
+            return Ok(Self {
+                path: Some(folder.clone()),
+                is_of_this_run: false,
+            });
+        }
+        let name = format!("strongroom-audit-{}", std::process::id());
+        let mut places = app.environment.private_folders().into_iter();
+        let folder = places
+            .find(|place| place.is_dir())
+            .map(|place| place.join(name));
+        if let Some(folder) = &folder {
+            make_folder(folder)?;
+        }
+        Ok(Self {
+            path: folder,
+            is_of_this_run: true,
+        })
+    }
+}
+
+impl Drop for AuditFolder {
+    fn drop(&mut self) {
+        if let (true, Some(folder)) = (self.is_of_this_run, &self.path) {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// The folder of the audit files: 0700, made if it is not there.
+fn make_folder(folder: &std::path::Path) -> Result<(), CommandError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| {
+            CommandError::failed(format!(
+                "the audit folder {} cannot be made: {error}",
+                folder.display()
+            ))
+            .hint("choose another one with --audit-folder")
+        })
+}
+
+/// Ends when somebody wants the server to end.
+fn signals() -> Result<impl Future<Output = ()>, CommandError> {
+    use tokio::signal::unix::SignalKind;
+    use tokio::signal::unix::signal;
+    let failed =
+        |error: std::io::Error| CommandError::failed(format!("signals cannot be caught: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

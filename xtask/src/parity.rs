@@ -1,0 +1,243 @@
+//! `cargo xtask parity`: the same requests to a real OpenBao and to our server.
+
+mod clients;
+mod compare;
+mod http;
+mod policies;
+mod report;
+mod script;
+mod server;
+mod shares;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::repo;
+use crate::repo::Metadata;
+use crate::shell;
+use compare::Difference;
+use http::Request;
+use http::Response;
+use report::Outcome;
+use script::Step;
+use server::Kind;
+use server::Mode;
+use server::Server;
+
+/// What `--help` prints.
+pub(crate) const USAGE: &str = "\
+Send the same requests to a real OpenBao and to strongroom, and compare the answers
+
+Usage: cargo xtask parity [--self | --binary FILE] [--area NAME] [--all]
+       cargo xtask parity policies [ROUNDS]
+       cargo xtask parity shares
+       cargo xtask parity clients [--self | --binary FILE]
+
+  policies      Compare the decisions of generated policies (500 rounds of 100 paths)
+  shares        Open OpenBao with unseal shares that were made here
+  clients       Run scripts with hvac and bao against strongroom, or OpenBao itself
+  --self        OpenBao on both sides: there must be no difference
+  --binary FILE This strongroom instead of one that is built now
+  --area NAME   Compare only the areas whose name begins so (the others are run, not shown)
+  --all         Show also where the answers agree, and what OpenBao answers
+
+The table goes to docs/compat/vault.md. `cargo xtask peers` installs OpenBao.";
+
+/// Runs the scripts and compares.
+pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
+    let root = repo::root()?;
+    match args.first().map(String::as_str) {
+        Some("policies") => return policies::run(&root, args.get(1).map(String::as_str)),
+        Some("shares") => return shares::run(&root),
+        Some("clients") => {
+            let options = Options::parse(args.get(1..).unwrap_or_default())?;
+            return clients::run(&root, &options.kind(&root)?);
+        }
+        _ => {}
+    }
+    let options = Options::parse(args)?;
+    let ours = options.kind(&root)?;
+    let mut outcomes = Vec::new();
+    for (mode, text) in SCRIPTS {
+        outcomes.extend(run_script(&root, &ours, *mode, text)?);
+    }
+    outcomes.retain(|outcome| outcome.step.area.starts_with(&options.area));
+    report::print(&outcomes, options.is_all);
+    if !options.is_self && options.area.is_empty() {
+        report::write(&root, &outcomes)?;
+    }
+    let differing = outcomes
+        .iter()
+        .filter(|outcome| outcome.is_differing())
+        .count();
+    match differing {
+        0 => Ok(()),
+        count => Err(Failure::new(format!("parity: {count} answers differ"))),
+    }
+}
+
+const SCRIPTS: &[(Mode, &str)] = &[
+    (Mode::Dev, include_str!("parity/dev.txt")),
+    (Mode::Empty, include_str!("parity/operator.txt")),
+];
+
+#[derive(Default)]
+struct Options {
+    is_self: bool,
+    is_all: bool,
+    area: String,
+    binary: Option<PathBuf>,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Result<Self, Failure> {
+        let mut options = Self::default();
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match (arg.as_str(), args.as_slice().first()) {
+                ("--self", _) => options.is_self = true,
+                ("--all", _) => options.is_all = true,
+                ("--area", Some(area)) => {
+                    options.area.clone_from(area);
+                    args.next();
+                }
+                ("--binary", Some(file)) => {
+                    options.binary = Some(PathBuf::from(file));
+                    args.next();
+                }
+                _ => {
+                    return Err(Failure::usage(format!(
+                        "parity: unknown option `{arg}` (see --help)"
+                    )));
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    /// Which server is looked at.
+    fn kind(&self, root: &Path) -> Result<Kind, Failure> {
+        if self.is_self {
+            return Ok(Kind::OpenBao);
+        }
+        let binary = match &self.binary {
+            Some(file) => file.clone(),
+            None => debug_binary(root)?,
+        };
+        Ok(Kind::Strongroom(binary))
+    }
+}
+
+fn debug_binary(root: &Path) -> Result<PathBuf, Failure> {
+    let mut command = shell::cargo(root);
+    shell::run(command.args(["build", "--locked", "--package", "strongroom"]))?;
+    let name = format!("strongroom{}", std::env::consts::EXE_SUFFIX);
+    let target = Metadata::load(root)?.target_directory;
+    Ok(target.join("debug").join(name))
+}
+
+fn run_script(root: &Path, ours: &Kind, mode: Mode, text: &str) -> Result<Vec<Outcome>, Failure> {
+    let steps = script::parse(text).map_err(Failure::new)?;
+    let mut sides = [
+        Side::start(root, &Kind::OpenBao, mode)?,
+        Side::start(root, ours, mode)?,
+    ];
+    let mut outcomes = Vec::new();
+    for step in steps {
+        let [expected, found] = sides.each_mut().map(|side| side.ask(&step));
+        let expected = expected
+            .map_err(|what| Failure::new(format!("OpenBao, line {}: {what}", step.line)))?;
+        let differences = match found {
+            Ok(found) => compare::compare(&expected, &found),
+            Err(what) => vec![Difference {
+                place: "answer".to_owned(),
+                what,
+            }],
+        };
+        outcomes.push(Outcome::new(step, &expected, &differences));
+    }
+    Ok(outcomes)
+}
+
+/// One of the two servers, with what was kept from its answers.
+struct Side {
+    server: Server,
+    variables: BTreeMap<String, String>,
+}
+
+impl Side {
+    fn start(root: &Path, kind: &Kind, mode: Mode) -> Result<Self, Failure> {
+        let server = Server::start(root, kind, mode)?;
+        let folder = server.folder().display().to_string();
+        let variables = [("ROOT", "root"), ("FOLDER", &folder)];
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let variables = variables.into_iter().map(owned).collect();
+        Ok(Self { server, variables })
+    }
+
+    fn ask(&mut self, step: &Step) -> Result<Response, String> {
+        let fill = |text: &str| script::fill(text, &self.variables);
+        let mut headers: Vec<(String, String)> = step
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), fill(value)))
+            .collect();
+        if step.token != "-" {
+            let token = fill(&format!("${}", step.token));
+            headers.push(("X-Vault-Token".to_owned(), token));
+        }
+        let has_type = headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        if step.body.is_some() && !has_type {
+            let json = match step.method.as_str() {
+                "PATCH" => "application/merge-patch+json",
+                _ => "application/json",
+            };
+            headers.push(("Content-Type".to_owned(), json.to_owned()));
+        }
+        let request = Request {
+            method: step.method.clone(),
+            path: fill(&step.path),
+            headers,
+            body: step.body.as_deref().map(fill),
+        };
+        let response = http::send(self.server.address, &request)?;
+        let body = response.json().unwrap_or(Value::Null);
+        for (variable, place) in &step.kept {
+            let value = match at(&body, place) {
+                Some(Value::String(text)) => text.clone(),
+                Some(value) => value.to_string(),
+                // So that what follows fails by itself.
+                None => "nothing-was-kept".to_owned(),
+            };
+            self.variables.insert(variable.clone(), value);
+        }
+        Ok(response)
+    }
+}
+
+fn at<'a>(value: &'a Value, place: &str) -> Option<&'a Value> {
+    place.split('.').try_fold(value, |value, key| match value {
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        _ => value.get(key),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scripts_can_be_read() {
+        for (_, text) in SCRIPTS {
+            let steps = script::parse(text).unwrap();
+            assert!(steps.len() > 20);
+            assert!(steps.iter().all(|step| !step.area.is_empty()));
+        }
+    }
+}
