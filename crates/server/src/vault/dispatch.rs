@@ -78,12 +78,7 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
     core.refresh().await?;
     check_patch(&incoming, verb)?;
     let is_listing = matches!(verb, Verb::List | Verb::Scan);
-    let path = match is_listing && !path.as_str().ends_with('/') {
-        true => format!("{path}/")
-            .parse()
-            .map_err(|_| Fault::invalid("the path is too long"))?,
-        false => path,
-    };
+    let path = if is_listing { as_folder(path)? } else { path };
     let table = core.mounts();
     let live = table.find(path.as_str()).map(Arc::clone);
     let route = live.as_ref().and_then(|live| {
@@ -94,50 +89,58 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         .as_ref()
         .map_or(Access::Policy, |(route, _)| route.access);
     let now = node.now();
-    core.quotas
-        .take(path.as_str(), incoming.remote, now)
-        .map_err(Fault::TooMany)?;
-    let token = token_of(&incoming.headers)?;
     let wrap_ttl = wrap_ttl_of(&incoming.headers)?;
+    let entry = Entry {
+        at: now,
+        request_id,
+        operation: verb.word(),
+        path: path.as_str(),
+        mount: live.as_deref(),
+        remote: incoming.remote,
+        caller: None,
+        wrap_ttl,
+    };
+    if let Err(seconds) = core.quotas.take(path.as_str(), incoming.remote, now) {
+        let fault = Fault::TooMany(seconds);
+        note_refusal(node, &core, &entry, &fault)?;
+        return Err(fault);
+    }
+    let token = token_of(&incoming.headers)?;
     let fields = match verb.is_change() {
         true => Fields::parse(&incoming.body)?,
         false => query.to_fields(),
     };
     drop(incoming.body);
-    let caller = match (&token, access) {
-        (Some(token), _) => authenticate(&core, token, incoming.remote, now).await,
-        (None, _) => Err(Fault::NoToken),
+    let caller = match &token {
+        Some(token) => authenticate(&core, token, incoming.remote, now).await,
+        None => Err(Fault::NoToken),
     };
     let caller = match (caller, access) {
         (Ok(caller), _) => Some(caller),
         (Err(_), Access::Open) => None,
         (Err(fault), Access::AnyToken | Access::Policy | Access::Sudo) => {
-            let entry = Entry {
-                at: now,
-                request_id,
-                operation: verb.word(),
-                path: path.as_str(),
-                mount: live.as_deref(),
-                remote: incoming.remote,
-                caller: None,
-                wrap_ttl,
-            };
             note_refusal(node, &core, &entry, &fault)?;
             return Err(fault);
         }
     };
-    let (captures, route) = match route {
-        Some((route, captures)) => (captures, Some(route)),
-        None => (Vec::new(), None),
-    };
     let Some(live) = live else {
-        let allowed = caller.as_ref().is_some_and(|known| known.token.is_root());
-        let fault = match allowed {
+        let is_root = caller.as_ref().is_some_and(|known| known.token.is_root());
+        let fault = match is_root {
             true => Fault::NoRoute(path.to_string()),
             false => Fault::Denied,
         };
+        let entry = Entry {
+            caller: caller.as_deref(),
+            mount: None,
+            ..entry
+        };
+        note_refusal(node, &core, &entry, &fault)?;
         return Err(fault);
     };
+    let (captures, route) = route.map_or_else(
+        || (Vec::new(), None),
+        |(route, captures)| (captures, Some(route)),
+    );
     let mut call = Call {
         node: Arc::clone(node),
         core,
@@ -155,6 +158,15 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         wrap_ttl,
     };
     run(&mut call, route).await
+}
+
+/// A path whose names are listed ends with `/`.
+fn as_folder(path: RequestPath) -> Result<RequestPath, Fault> {
+    if path.as_str().ends_with('/') {
+        return Ok(path);
+    }
+    let folder = format!("{path}/").parse();
+    folder.map_err(|_| Fault::invalid("the path is too long"))
 }
 
 /// Checks, notes and does what a call asks for.
