@@ -182,7 +182,7 @@ async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, F
         Ok(handler) => {
             if is_change && call.core.audit.is_on() {
                 // What cannot be noted must not happen.
-                let line = entry_of(call).request(data.as_deref());
+                let line = entry_of(call).lines().request(data.as_deref());
                 note(call, &[&line])?;
                 early_line = Some(());
             }
@@ -192,15 +192,15 @@ async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, F
     };
     if call.core.audit.is_on() {
         let (status, response, error) = outcome(call, &result);
-        let entry = entry_of(call);
-        let response = entry.response(status, None, response.as_deref(), error.as_deref());
+        let lines = entry_of(call).lines();
+        let response = lines.response(status, response.as_deref(), error.as_deref());
         match early_line {
             Some(()) => {
                 note(call, &[&response])?;
                 sync(call).await?;
             }
             None => {
-                let request = entry.request(data.as_deref());
+                let request = lines.request(data.as_deref());
                 note(call, &[&request, &response])?;
             }
         }
@@ -239,8 +239,9 @@ fn note_refusal(node: &Node, core: &Core, entry: &Entry<'_>, fault: &Fault) -> R
         return Ok(());
     }
     let (status, texts) = fault.answer();
-    let response = entry.response(status.as_u16(), None, None, Some(&texts.join("; ")));
-    let request = entry.request(None);
+    let lines = entry.lines();
+    let response = lines.response(status.as_u16(), None, Some(&texts.join("; ")));
+    let request = lines.request(None);
     core.audit.write(&[&request, &response]).map_err(|failed| {
         let failures = &node.metrics.audit_failures;
         failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
