@@ -11,6 +11,7 @@ mod shares;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -31,15 +32,16 @@ use server::Server;
 pub(crate) const USAGE: &str = "\
 Send the same requests to a real OpenBao and to strongroom, and compare the answers
 
-Usage: cargo xtask parity [--self] [--area NAME] [--all]
+Usage: cargo xtask parity [--self | --binary FILE] [--area NAME] [--all]
        cargo xtask parity policies [ROUNDS]
        cargo xtask parity shares
-       cargo xtask parity clients [--self]
+       cargo xtask parity clients [--self | --binary FILE]
 
   policies      Compare the decisions of generated policies (500 rounds of 100 paths)
   shares        Open OpenBao with unseal shares that were made here
   clients       Run scripts with hvac and bao against strongroom, or OpenBao itself
   --self        OpenBao on both sides: there must be no difference
+  --binary FILE This strongroom instead of one that is built now
   --area NAME   Compare only the areas whose name begins so (the others are run, not shown)
   --all         Show also where the answers agree, and what OpenBao answers
 
@@ -88,6 +90,7 @@ struct Options {
     is_self: bool,
     is_all: bool,
     area: String,
+    binary: Option<PathBuf>,
 }
 
 impl Options {
@@ -100,6 +103,10 @@ impl Options {
                 ("--all", _) => options.is_all = true,
                 ("--area", Some(area)) => {
                     options.area.clone_from(area);
+                    args.next();
+                }
+                ("--binary", Some(file)) => {
+                    options.binary = Some(PathBuf::from(file));
                     args.next();
                 }
                 _ => {
@@ -117,11 +124,15 @@ impl Options {
         if self.is_self {
             return Ok(Kind::OpenBao);
         }
-        debug_binary(root).map(Kind::Strongroom)
+        let binary = match &self.binary {
+            Some(file) => file.clone(),
+            None => debug_binary(root)?,
+        };
+        Ok(Kind::Strongroom(binary))
     }
 }
 
-fn debug_binary(root: &Path) -> Result<std::path::PathBuf, Failure> {
+fn debug_binary(root: &Path) -> Result<PathBuf, Failure> {
     let mut command = shell::cargo(root);
     shell::run(command.args(["build", "--locked", "--package", "strongroom"]))?;
     let name = format!("strongroom{}", std::env::consts::EXE_SUFFIX);

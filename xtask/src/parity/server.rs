@@ -174,6 +174,7 @@ fn strongroom(binary: &Path, folder: &Path, address: SocketAddr, mode: Mode) -> 
         Mode::Empty => command.args(["--storage", "memory"]),
     };
     command.arg("--listen").arg(address.to_string());
+    command.arg("--audit-folder").arg(folder);
     command.current_dir(folder);
     command
 }
