@@ -75,7 +75,7 @@ another = hvac.Client(url=SERVER, token=token)
 assert another.auth.token.lookup_self()["data"]["policies"] == ["root"]
 another.auth.token.revoke_self()
 operator.sys.start_root_token_generation()
-operator.sys.cancel_root_generation()
+root.sys.cancel_root_generation()
 assert not operator.sys.read_root_generation_progress()["started"]
 
 # New shares.
@@ -91,7 +91,7 @@ operator.sys.submit_unseal_key(reset=True)
 operator.sys.submit_unseal_keys(new_keys[:2])
 assert root.secrets.kv.v2.read_secret("kept")["data"]["data"] == {"a": "b"}
 operator.sys.start_rekey(secret_shares=3, secret_threshold=2)
-operator.sys.cancel_rekey()
+root.sys.cancel_rekey()
 assert not operator.sys.read_rekey_progress()["started"]
 
 # New shares that have to be shown before the old ones go.
