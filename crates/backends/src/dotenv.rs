@@ -6,6 +6,7 @@
 //! is an error here, where Node takes the quote for a part of the value and the rest of a key
 //! file for nothing.
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
@@ -197,10 +198,18 @@ impl DotenvFile {
     /// # Errors
     /// When taking the lines out would change how the rest of the file reads.
     pub fn remove(&mut self, name: &str) -> Result<bool, DotenvSetError> {
+        self.remove_all(&BTreeSet::from([name]))
+    }
+
+    /// Removes every assignment of some names in one go; says whether there was any.
+    ///
+    /// # Errors
+    /// When taking the lines out would change how the rest of the file reads.
+    pub fn remove_all(&mut self, names: &BTreeSet<&str>) -> Result<bool, DotenvSetError> {
         let expected: Vec<DotenvEntry> = self
             .entries
             .iter()
-            .filter(|entry| entry.name != name)
+            .filter(|entry| !names.contains(entry.name.as_str()))
             .cloned()
             .collect();
         if expected.len() == self.entries.len() {
@@ -209,7 +218,7 @@ impl DotenvFile {
         let document = self.document();
         let edits: Vec<Edit<'_>> = document
             .entries()
-            .filter(|entry| entry.key() == name && entry.participates_in_lookup())
+            .filter(|entry| names.contains(entry.key()) && entry.participates_in_lookup())
             .map(|entry| Edit::Remove {
                 item: entry.item_id(),
             })

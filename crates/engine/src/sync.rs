@@ -68,14 +68,18 @@ pub async fn plan(
 }
 
 enum Job {
-    Write(Planned),
+    Write(Box<Planned>),
     Delete(String),
 }
 
 /// Does what a plan says; every write is read back. What fails does not keep the rest.
 pub async fn apply(target: &dyn Backend, plan: SyncPlan, progress: Progress<'_>) -> Vec<Applied> {
     let is_written = |item: &Planned| matches!(item.step, Step::Create | Step::Replace);
-    let writes = plan.items.into_iter().filter(is_written).map(Job::Write);
+    let writes = plan
+        .items
+        .into_iter()
+        .filter(is_written)
+        .map(|item| Job::Write(Box::new(item)));
     let deletes = plan.deletes.into_iter().map(Job::Delete);
     let jobs: Vec<Job> = writes.chain(deletes).collect();
     let total = jobs.len();
@@ -109,7 +113,7 @@ async fn run(target: &dyn Backend, job: Job) -> Applied {
             };
             let result = write(target, &planned).await;
             Applied {
-                address: planned.wish.to,
+                address: planned.wish.to.clone(),
                 action,
                 result,
             }

@@ -308,7 +308,7 @@ pub(crate) fn restore(app: &App, args: &RestoreArgs) -> Result<(), CommandError>
         source,
         target,
     };
-    work.carry_out(planned, Mapping::of(wishes), options, false, args.dry_run)
+    work.carry_out(planned, &Mapping::of(wishes), options, false, args.dry_run)
 }
 
 fn verified(app: &App, args: &RestoreArgs, backup: &Backup) -> Result<(), CommandError> {

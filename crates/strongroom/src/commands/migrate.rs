@@ -165,7 +165,7 @@ fn begin(app: &App, args: &MigrateArgs) -> Result<(), CommandError> {
         target,
     };
     let cleans = work.source.file.is_some() && !args.keep_source;
-    work.carry_out(planned, mapping, options, cleans, args.dry_run)
+    work.carry_out(planned, &mapping, options, cleans, args.dry_run)
 }
 
 /// A migration at work.
@@ -183,21 +183,21 @@ impl Work<'_> {
     pub(crate) fn carry_out(
         &self,
         planned: Vec<Planned>,
-        mapping: Mapping,
+        mapping: &Mapping,
         options: Options,
         cleans: bool,
         is_dry_run: bool,
     ) -> Result<(), CommandError> {
         let app = self.app;
         if !app.ui.is_json {
-            report::show_plan(app, self, &planned, &mapping)?;
+            report::show_plan(app, self, &planned, mapping)?;
         }
         let refused = planned
             .iter()
             .filter(|planned| matches!(planned.step, Step::Refuse(_)));
         let refused = refused.count();
         if is_dry_run {
-            return report::dry_run(app, self, &planned, &mapping, refused);
+            return report::dry_run(app, self, &planned, mapping, refused);
         }
         if refused > 0 {
             return Err(report::refusal(app, &planned, refused));
@@ -211,7 +211,7 @@ impl Work<'_> {
             .filter(|planned| planned.step == Step::Unchanged);
         let is_cleaned_only = cleans && unchanged.count() > 0;
         if writes == 0 && !is_cleaned_only {
-            return report::nothing(app, self, &planned, &mapping);
+            return report::nothing(app, self, &planned, mapping);
         }
         app.ui.confirm(&self.question(writes, cleans))?;
         let session = self.session.ok_or_else(no_store)?;

@@ -78,8 +78,8 @@ pub(crate) fn run(app: &App, args: &SetArgs) -> Result<(), CommandError> {
     let place = project::place(project.as_ref(), &args.name)?;
     let is_elsewhere = match &project {
         Some(project) if !args.name.starts_with('/') => {
-            !(place.declaration.is_none() && project.uses_store())
-                && !project.writes_to_store(app)?
+            let is_of_the_store = place.declaration.is_none() && project.uses_store();
+            !is_of_the_store && !project.writes_to_store(app)?
         }
         _ => false,
     };

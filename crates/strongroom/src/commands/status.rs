@@ -74,33 +74,8 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
     let mut row = |name: &str, value: String, why: &str| {
         rows.push(vec![name.to_owned(), value, why.to_owned()]);
     };
-    match &project {
-        Some(project) => {
-            row(
-                "project",
-                project.manifest.project.clone(),
-                &project.path.display().to_string(),
-            );
-            let strict = if project.profile.is_strict {
-                " (strict)"
-            } else {
-                ""
-            };
-            row(
-                "profile",
-                format!("{}{strict}", project.profile.name),
-                project.profile_from,
-            );
-            let chain = &project.chain;
-            row("chain", chain.entries.join(" → "), &chain.why);
-            let count = project.manifest.declarations().len();
-            row("declared", count.to_string(), "");
-        }
-        None => row(
-            "project",
-            "none here".into(),
-            "strongroom init writes a manifest",
-        ),
+    for (name, value, why) in project_rows(project.as_ref()) {
+        row(name, value, &why);
     }
     row("store", store.value.display().to_string(), store.from);
     match (&session, count) {
@@ -131,6 +106,28 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
         row("not taken", name.clone(), why);
     }
     app.ui.print_table(&["what", "value", "why"], rows)
+}
+
+/// What is said of the project: name, value, and why.
+fn project_rows(project: Option<&Project>) -> Vec<(&'static str, String, String)> {
+    let Some(project) = project else {
+        let why = "strongroom init writes a manifest";
+        return vec![("project", "none here".into(), why.into())];
+    };
+    let strict = match project.profile.is_strict {
+        true => " (strict)",
+        false => "",
+    };
+    let name = project.manifest.project.clone();
+    let profile = format!("{}{strict}", project.profile.name);
+    let chain = &project.chain;
+    let count = project.manifest.declarations().len();
+    vec![
+        ("project", name, project.path.display().to_string()),
+        ("profile", profile, project.profile_from.to_owned()),
+        ("chain", chain.entries.join(" → "), chain.why.clone()),
+        ("declared", count.to_string(), String::new()),
+    ]
 }
 
 /// A backend over a network, and how it is.

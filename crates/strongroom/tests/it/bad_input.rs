@@ -371,10 +371,13 @@ fn chains_that_cannot_be_are_told() {
     let case = Case::new();
     for (entry, code, said) in [
         ("stroe", 2, "did you mean store?"),
-        ("vault:secret", 8, "cannot talk to vault yet"),
+        ("vault:secret", 2, "no server is named"),
         ("env?optionl=1", 2, "the option optionl is not known"),
         ("env?optional=maybe", 2, "optional is a boolean"),
-        ("", 2, "is no backend"),
+        ("nowhere:x", 2, "nowhere is no backend"),
+        ("", 2, "a backend begins with its kind"),
+        ("vault://me:pw@host/secret", 2, "has a password in it"),
+        ("env?migrate=store", 2, "only dotenv files migrate"),
     ] {
         case.manifest(&format!(
             "[profiles.development]\nchain = [\"{entry}\"]\n[secrets.A]\n"

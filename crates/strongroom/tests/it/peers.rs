@@ -19,6 +19,16 @@ use crate::support::Case;
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long it may take for one answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A moment between two questions.
+fn pause() {
+    // Nobody ever sends: this only waits.
+    let (_kept, never) = std::sync::mpsc::channel::<()>();
+    let _ = never.recv_timeout(Duration::from_millis(20));
+}
+
 /// The place where `cargo xtask peers` puts Python packages.
 fn venv() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.peers/venv")
@@ -41,8 +51,9 @@ impl OpenBao {
 
     fn try_start() -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
         let process = Command::new(bao())
             .args(["server", "-dev", "-dev-root-token-id=root"])
             .args(["-dev-no-store-token", "-log-level=error"])
@@ -63,13 +74,11 @@ impl OpenBao {
             if server.process.try_wait().unwrap().is_some() {
                 return None;
             }
-            if server
-                .ask("GET", "secret/config", "")
-                .starts_with("HTTP/1.1 200")
-            {
+            let answer = server.ask("GET", "secret/config", "");
+            if answer.starts_with("HTTP/1.1 200") {
                 return Some(server);
             }
-            std::thread::yield_now();
+            pause();
         }
         panic!("OpenBao does not answer");
     }
@@ -180,7 +189,8 @@ fn exchange(port: u16, request: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
         return String::new();
     };
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // A server that is just starting may take a connection and never answer.
+    stream.set_read_timeout(Some(ANSWER)).unwrap();
     let mut answer = Vec::new();
     let _ = stream.write_all(request.as_bytes());
     let _ = stream.read_to_end(&mut answer);

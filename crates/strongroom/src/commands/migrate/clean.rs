@@ -1,5 +1,6 @@
 //! The end of a migration from a .env file: secrets leave it, and git ignores it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -76,9 +77,7 @@ fn take_out(backend: &DotenvBackend, journal: &mut Journal) -> Result<Cleaned, C
         changed_entries.push(at);
     }
     let left = backend.edit(|file| {
-        for name in &cleaned.names {
-            file.remove(name)?;
-        }
+        file.remove_all(&set_of(&cleaned.names))?;
         Ok(file.to_bytes())
     })?;
     for at in &changed_entries {
@@ -129,9 +128,8 @@ pub(crate) fn put_back(
         Some(left) => left,
         None => {
             let mut left = parsed(path, &backup)?;
-            for name in &names {
-                let _ = left.remove(name);
-            }
+            // What cannot be taken out was not taken out.
+            let _ = left.remove_all(&set_of(&names));
             fingerprint_of(journal, &left)
         }
     };
@@ -166,6 +164,10 @@ pub(crate) fn put_back(
     }
     wait(journal.save_all(&changed))?;
     Ok(done)
+}
+
+fn set_of(names: &[String]) -> BTreeSet<&str> {
+    names.iter().map(String::as_str).collect()
 }
 
 fn parsed(path: &Path, backup: &SecretValue) -> Result<DotenvFile, CommandError> {
