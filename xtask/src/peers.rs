@@ -495,6 +495,24 @@ const PEERS: &[Peer] = &[
         why: "a server that speaks as AWS Secrets Manager and SSM do",
     },
     Peer {
+        name: "azure-keyvault-secrets",
+        source: Source::Pip("4.12.0"),
+        need: Need::Required,
+        why: "the vendor's client, against the fake key vault",
+    },
+    Peer {
+        name: "kubernetes",
+        source: Source::Pip("37.0.0"),
+        need: Need::Required,
+        why: "the vendor's client, against the fake API server",
+    },
+    Peer {
+        name: "google-cloud-secret-manager",
+        source: Source::Pip("2.32.0"),
+        need: Need::Required,
+        why: "the vendor's client, against the fake Secret Manager",
+    },
+    Peer {
         name: "@dotenvx/dotenvx",
         source: Source::Npm("2.38.2"),
         need: Need::Bench,

@@ -21,6 +21,12 @@ pub(super) const SCHEMES: &[&str] = &[
     "ssm",
     #[cfg(feature = "vault")]
     "vault",
+    #[cfg(feature = "kubernetes")]
+    "k8s",
+    #[cfg(feature = "gcp")]
+    "gcp",
+    #[cfg(feature = "azure")]
+    "azure",
 ];
 /// Schemes of the program when everything is built in.
 pub(super) const PLANNED: [&str; 6] = ["aws", "ssm", "vault", "gcp", "azure", "k8s"];
@@ -60,6 +66,15 @@ async fn connect(app: &App, entry: &Entry) -> Result<Box<dyn Backend>, CommandEr
         "ssm" => Box::new(strongroom_backend_aws::SsmBackend::open(uri, &variables).await?),
         #[cfg(feature = "vault")]
         "vault" => Box::new(strongroom_backend_vault::VaultBackend::open(uri, &variables).await?),
+        #[cfg(feature = "kubernetes")]
+        "k8s" => {
+            use strongroom_backend_kubernetes::KubernetesBackend;
+            Box::new(KubernetesBackend::open(uri, &variables).await?)
+        }
+        #[cfg(feature = "gcp")]
+        "gcp" => Box::new(strongroom_backend_gcp::GcpBackend::open(uri, &variables).await?),
+        #[cfg(feature = "azure")]
+        "azure" => Box::new(strongroom_backend_azure::AzureBackend::open(uri, &variables).await?),
         _ => return Err(unknown_scheme(&entry.text, entry.scheme())),
     })
 }

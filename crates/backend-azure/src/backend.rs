@@ -1,0 +1,177 @@
+//! The port.
+
+use std::collections::BTreeSet;
+
+use strongroom_core::port::Annotation;
+use strongroom_core::port::Backend;
+use strongroom_core::port::BackendError;
+use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::BoxFuture;
+use strongroom_core::port::Capabilities;
+use strongroom_core::port::Details;
+use strongroom_core::port::Fetched;
+use strongroom_core::port::Item;
+use strongroom_core::port::Lookup;
+use strongroom_core::port::NewValue;
+use strongroom_core::port::Page;
+use strongroom_core::port::Removal;
+use strongroom_core::port::Stored;
+use strongroom_core::port::VersionRef;
+use strongroom_core::secret::Payload;
+use strongroom_core::secret::SecretValue;
+
+use crate::AzureBackend;
+use crate::VALUE_BYTES_MAX;
+
+/// Addresses asked for at once when everything is listed.
+const PAGE_LIMIT: usize = 1_000;
+
+impl Backend for AzureBackend {
+    fn scheme(&self) -> &'static str {
+        "azure"
+    }
+
+    fn describe(&self) -> String {
+        self.name.clone()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            write: true,
+            versions: true,
+            list: true,
+            delete: true,
+            description: true,
+            tags: true,
+            restore: true,
+            value_bytes_max: Some(VALUE_BYTES_MAX),
+            ..Capabilities::default()
+        }
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        lookups: &'a [Lookup],
+    ) -> BoxFuture<'a, Vec<Result<Option<Fetched>, BackendError>>> {
+        Box::pin(async move {
+            let addresses: Vec<String> =
+                lookups.iter().map(|lookup| self.address(lookup)).collect();
+            let fetched = |item: Item| Fetched {
+                value: item.payload.value,
+                version: item.version,
+                expires_at: None,
+            };
+            let found = self.read_all(&addresses).await.into_iter();
+            found
+                .map(|found| found.map(|item| item.map(fetched)))
+                .collect()
+        })
+    }
+
+    fn set<'a>(
+        &'a self,
+        lookup: &'a Lookup,
+        value: &'a SecretValue,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(async move {
+            let value = NewValue::new(Payload::detect(value.clone()));
+            let written = self.put(&self.address(lookup), &value).await;
+            written.map(drop)
+        })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {
+        Box::pin(async move {
+            let prefix = match self.prefix.as_str() {
+                "" => String::new(),
+                prefix => format!("{prefix}/"),
+            };
+            let mut names = BTreeSet::new();
+            let mut after = None;
+            loop {
+                let page = self.page_of(&prefix, after.as_deref(), PAGE_LIMIT).await?;
+                names.extend(page.addresses);
+                after = page.next;
+                if after.is_none() {
+                    return Ok(names.into_iter().collect());
+                }
+            }
+        })
+    }
+
+    fn address(&self, lookup: &Lookup) -> String {
+        self.template.address(lookup)
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<String, BackendError>> {
+        Box::pin(async move {
+            match self.page_of("", None, 1).await {
+                Ok(_) => Ok(format!("Key Vault at {}", self.client.endpoint())),
+                // Who may read single secrets is often not allowed to list them.
+                Err(error) if error.kind == BackendErrorKind::Denied => {
+                    Err(error.with_hint("listing is not allowed; single secrets may still be"))
+                }
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        address: &'a str,
+        version: &'a VersionRef,
+    ) -> BoxFuture<'a, Result<Option<Item>, BackendError>> {
+        Box::pin(self.read_one(address, version))
+    }
+
+    fn read_many<'a>(
+        &'a self,
+        addresses: &'a [String],
+    ) -> BoxFuture<'a, Vec<Result<Option<Item>, BackendError>>> {
+        Box::pin(self.read_all(addresses))
+    }
+
+    fn write<'a>(
+        &'a self,
+        address: &'a str,
+        value: &'a NewValue,
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
+        Box::pin(self.put(address, value))
+    }
+
+    fn page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, BackendError>> {
+        Box::pin(self.page_of(prefix, after, limit))
+    }
+
+    fn details<'a>(
+        &'a self,
+        address: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Details>, BackendError>> {
+        Box::pin(self.details_of(address))
+    }
+
+    fn annotate<'a>(
+        &'a self,
+        address: &'a str,
+        annotation: &'a Annotation,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(self.annotate_address(address, annotation))
+    }
+
+    fn remove<'a>(
+        &'a self,
+        address: &'a str,
+        removal: Removal,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(self.remove_address(address, removal))
+    }
+
+    fn restore<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Result<bool, BackendError>> {
+        Box::pin(self.restore_address(address))
+    }
+}

@@ -1,0 +1,15 @@
+//! The contract of every backend.
+
+use strongroom_testkit::backend_contract;
+
+use crate::world::World;
+use crate::world::wait;
+
+backend_contract!(
+    contract,
+    wait,
+    wait(async {
+        let world = World::start().await;
+        (Box::new(world.backend("", "").await), world)
+    })
+);

@@ -1,0 +1,11 @@
+//! Against a fake key vault with TLS and sign-in, which the vendor's Python client finds true.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod behaviour;
+mod clients;
+mod contract;
+mod fake;
+mod faults;
+mod tls;
+mod world;

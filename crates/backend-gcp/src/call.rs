@@ -1,0 +1,53 @@
+//! One request: within the deadline, again where that may help.
+
+use std::future::Future;
+use std::time::Duration;
+
+use google_cloud_secretmanager_v1::Result as GoogleResult;
+use strongroom_core::port::BackendError;
+use strongroom_core::port::BackendErrorKind;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
+use tokio::time::timeout_at;
+
+use crate::GcpBackend;
+use crate::error::Failure;
+
+const PAUSE_MILLIS: u64 = 100;
+const PAUSE_MILLIS_MAX: u64 = 2_000;
+
+impl GcpBackend {
+    /// When an operation that begins now has to be over.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// Sends a request, again after 429 and 5xx as long as the deadline allows.
+    pub(crate) async fn call<T, F, Fut>(&self, deadline: Instant, request: F) -> Result<T, Failure>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = GoogleResult<T>>,
+    {
+        let mut pause = PAUSE_MILLIS;
+        loop {
+            let failure = match timeout_at(deadline, request()).await {
+                Err(_) => return Err(Failure::Final(self.too_slow())),
+                Ok(Ok(found)) => return Ok(found),
+                Ok(Err(error)) => Failure::of(&error, &self.name),
+            };
+            let until = Instant::now() + Duration::from_millis(pause);
+            if !matches!(failure, Failure::Busy(_)) || until >= deadline {
+                return Err(failure);
+            }
+            sleep_until(until).await;
+            pause = (pause * 2).min(PAUSE_MILLIS_MAX);
+        }
+    }
+
+    pub(crate) fn too_slow(&self) -> BackendError {
+        let seconds = self.timeout.as_secs();
+        let message = format!("Secret Manager did not answer within {seconds} s");
+        BackendError::new(BackendErrorKind::Unreachable, self.name.clone(), message)
+            .with_hint("check the network; timeout=30s in the address waits longer")
+    }
+}

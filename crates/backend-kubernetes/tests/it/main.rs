@@ -1,0 +1,13 @@
+//! Against a fake API server, which the vendor's Python client and kubectl find true.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod behaviour;
+mod clients;
+mod contract;
+mod fake;
+mod faults;
+/// The same as the key vault's.
+#[path = "../../../backend-azure/tests/it/tls.rs"]
+mod tls;
+mod world;
