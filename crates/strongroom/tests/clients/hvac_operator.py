@@ -24,7 +24,7 @@ operator = hvac.Client(url=SERVER)
 assert not operator.sys.is_initialized()
 assert operator.sys.is_sealed()
 assert operator.sys.read_health_status(method="GET").status_code == 501
-refused(lambda: operator.secrets.kv.v2.read_secret("a"), exceptions.VaultDown)
+refused(lambda: operator.secrets.kv.v2.read_secret("a"), exceptions.VaultError)
 
 made = operator.sys.initialize(secret_shares=5, secret_threshold=3)
 keys, root_token = made["keys_base64"], made["root_token"]
@@ -75,7 +75,7 @@ another = hvac.Client(url=SERVER, token=token)
 assert another.auth.token.lookup_self()["data"]["policies"] == ["root"]
 another.auth.token.revoke_self()
 operator.sys.start_root_token_generation()
-operator.sys.cancel_root_generation()
+root.sys.cancel_root_generation()
 assert not operator.sys.read_root_generation_progress()["started"]
 
 # New shares.
@@ -91,7 +91,7 @@ operator.sys.submit_unseal_key(reset=True)
 operator.sys.submit_unseal_keys(new_keys[:2])
 assert root.secrets.kv.v2.read_secret("kept")["data"]["data"] == {"a": "b"}
 operator.sys.start_rekey(secret_shares=3, secret_threshold=2)
-operator.sys.cancel_rekey()
+root.sys.cancel_rekey()
 assert not operator.sys.read_rekey_progress()["started"]
 
 # New shares that have to be shown before the old ones go.
@@ -113,7 +113,7 @@ assert root.secrets.kv.v2.read_secret("kept")["data"]["data"] == {"a": "b"}
 
 # Audit devices.
 if folder := os.environ.get("AUDIT_FOLDER"):
-    root.sys.enable_audit_device("file", path="log", options={"file_path": folder + "/audit.log"})
+    root.sys.enable_audit_device("file", path="log", options={"file_path": folder + "/operator.log"})
     assert "log/" in root.sys.list_enabled_audit_devices()["data"]
     assert root.sys.calculate_hash("log", "b")["data"]["hash"].startswith("hmac-sha256:")
     root.secrets.kv.v2.read_secret("kept")
