@@ -469,6 +469,12 @@ const PEERS: &[Peer] = &[
         Need::Optional,
         "timing of commands",
     ),
+    Peer::apt(
+        "openssl",
+        "openssl",
+        Need::Required,
+        "certificates of servers",
+    ),
     Peer::apt("wrk", "wrk", Need::Bench, "load on servers"),
     Peer {
         name: "dotenv",

@@ -98,7 +98,13 @@ impl Barrier {
     /// without being kept: values in an audit log, codes.
     #[must_use]
     pub fn keyed_hash(&self, purpose: &str, bytes: &[u8]) -> [u8; 32] {
-        self.inner.check.full(&[purpose.as_bytes(), &[0], bytes])
+        self.keyed_hash_of(purpose, &[bytes])
+    }
+
+    /// As `keyed_hash`, of parts one after the other.
+    #[must_use]
+    pub fn keyed_hash_of(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
+        self.inner.check.full(purpose, parts)
     }
 
     /// A keyed hash of a value: equal values give equal fingerprints, nothing else is told.

@@ -110,13 +110,19 @@ impl Mac {
     /// The first 16 bytes of the MAC over the parts, each with a separator that no part holds.
     pub(crate) fn tag(&self, parts: &[&[u8]]) -> [u8; 16] {
         let mut tag = [0; 16];
-        tag.copy_from_slice(&self.full(parts)[..16]);
+        let mut context = hmac::Context::with_key(&self.0);
+        for part in parts {
+            context.update(part);
+        }
+        tag.copy_from_slice(&context.sign().as_ref()[..16]);
         tag
     }
 
-    /// The whole MAC.
-    pub(crate) fn full(&self, parts: &[&[u8]]) -> [u8; 32] {
+    /// The whole MAC over a purpose, a NUL and the parts.
+    pub(crate) fn full(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.0);
+        context.update(purpose.as_bytes());
+        context.update(&[0]);
         for part in parts {
             context.update(part);
         }

@@ -77,7 +77,52 @@ pub enum Error {
     Storage(#[from] StorageError),
 }
 
+/// What a door tells apart. Every door matches it in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// There is nothing, or nothing any more.
+    NotFound,
+    /// What was asked makes no sense, or is over a bound: the message says why.
+    Invalid,
+    /// The check-and-set version does not fit.
+    VersionMismatch,
+    /// There has to be one.
+    CasRequired,
+    /// Others were faster: try again.
+    Contended,
+    /// What is stored is not what was written.
+    Damaged,
+    /// No room left.
+    Full,
+    /// The store cannot be written.
+    ReadOnly,
+    /// The system refused something.
+    Io,
+}
+
 impl Error {
+    /// What a door tells apart.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound { .. } | Self::Gone { .. } => ErrorKind::NotFound,
+            Self::AlreadyExists { .. } | Self::Invalid { .. } | Self::LimitExceeded { .. } => {
+                ErrorKind::Invalid
+            }
+            Self::VersionMismatch { .. } => ErrorKind::VersionMismatch,
+            Self::CasRequired { .. } => ErrorKind::CasRequired,
+            Self::Contended { .. } => ErrorKind::Contended,
+            Self::Damaged { .. } => ErrorKind::Damaged,
+            Self::Storage(error) => match error {
+                StorageError::Conflict { .. } | StorageError::Busy => ErrorKind::Contended,
+                StorageError::Damaged { .. } => ErrorKind::Damaged,
+                StorageError::Full => ErrorKind::Full,
+                StorageError::ReadOnly { .. } => ErrorKind::ReadOnly,
+                _ => ErrorKind::Io,
+            },
+        }
+    }
+
     /// The stable code that scripts can rely on.
     #[must_use]
     pub fn code(&self) -> &'static str {

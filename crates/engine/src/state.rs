@@ -65,6 +65,8 @@ pub enum Kind {
     MountConfig = 18,
     /// A lease.
     Lease = 19,
+    /// How far an audit file goes.
+    AuditHead = 20,
 }
 
 /// A type that is stored.

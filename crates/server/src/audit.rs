@@ -55,14 +55,13 @@ impl AuditLog {
 
     /// A value as it stands in the log.
     pub(crate) fn hash(&self, value: &[u8]) -> String {
-        use std::fmt::Write;
         if value.is_empty() {
             return String::new();
         }
         let mut text = String::with_capacity(HASH_PREFIX.len() + 64);
         text.push_str(HASH_PREFIX);
         for byte in self.barrier.keyed_hash(PURPOSE, value) {
-            let _ = write!(text, "{byte:02x}");
+            crate::core::push_hex(&mut text, byte);
         }
         text
     }

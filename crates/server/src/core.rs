@@ -336,15 +336,26 @@ impl Known {
 
 /// Sixteen bytes as a UUID's text.
 pub(crate) fn uuid_text(bytes: &[u8]) -> String {
-    use std::fmt::Write;
     let mut text = String::with_capacity(36);
     for (at, byte) in bytes.iter().take(16).enumerate() {
         if matches!(at, 4 | 6 | 8 | 10) {
             text.push('-');
         }
-        let _ = write!(text, "{byte:02x}");
+        push_hex(&mut text, *byte);
     }
     text
+}
+
+/// A byte as two digits. By hand: it is done for every request.
+pub(crate) fn push_hex(text: &mut String, byte: u8) {
+    for digit in [byte >> 4, byte & 15] {
+        let letter = if digit < 10 {
+            b'0' + digit
+        } else {
+            b'a' + digit - 10
+        };
+        text.push(char::from(letter));
+    }
 }
 
 /// The storage's failure as the engine's.

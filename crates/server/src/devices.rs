@@ -23,6 +23,32 @@ impl Stored for Device {
     const KIND: Kind = Kind::AuditDevice;
 }
 
+/// How far an audit file went when it was last noted: a file that ends before was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditHead {
+    /// The number of its last line.
+    pub number: u64,
+    /// That line's hash.
+    pub hash: [u8; 32],
+}
+
+impl Stored for AuditHead {
+    const KIND: Kind = Kind::AuditHead;
+}
+
+/// Notes how far the files of a server's devices go.
+pub(crate) async fn note_heads(core: &crate::core::Core) -> Result<(), Error> {
+    for device in core.audit.devices().iter() {
+        let (file, head) = device.head();
+        let before = core.state.load::<AuditHead>(&file).await?;
+        if before.is_none_or(|before| before.value != head) && head.number > 0 {
+            let put = core.state.put(&Put::named(&file, Shelf::Kind), &head);
+            core.state.write(vec![put]).await?;
+        }
+    }
+    Ok(())
+}
+
 /// The file of the device that every server has at first.
 const FIRST_FILE: &str = "audit.log";
 

@@ -32,6 +32,7 @@ use tokio::sync::watch;
 pub use audit::verify::Verified;
 pub use audit::verify::VerifyError;
 pub use audit::verify::verify as verify_audit;
+pub use devices::AuditHead;
 pub use listen::CONNECTIONS_MAX;
 pub use node::CreateError;
 pub use node::DevKeys;
@@ -70,12 +71,20 @@ pub async fn run(
             tasks::watch_certificates(Arc::clone(&node), Arc::clone(tls), stopped.clone());
         tasks.spawn(watching);
     }
+    tasks.spawn(tasks::hang_ups(
+        Arc::clone(&node),
+        tls.clone(),
+        stopped.clone(),
+    ));
     let serving = tokio::spawn(listen::serve(Arc::clone(&node), listener, tls, stopped));
     stop.await;
     let _ = stopping.send(true);
     // In this order: no new requests, then no background work, then no keys.
     let _ = serving.await;
     while tasks.join_next().await.is_some() {}
+    if let Some(core) = node.core() {
+        let _ = devices::note_heads(&core).await;
+    }
     node.seal();
     Ok(())
 }

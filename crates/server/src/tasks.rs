@@ -13,12 +13,15 @@ use crate::tls::Tls;
 
 /// So often it is looked what is due.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How far audit files go is noted once in so many rounds.
+const ROUNDS_PER_HEAD: u64 = 10;
 /// So often certificates are looked at.
 const TLS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Clears what has expired and removes what was unmounted, until the server stops.
 pub(crate) async fn housekeeping(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     let mut last_failure = None;
+    let mut rounds = 0_u64;
     loop {
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
@@ -28,7 +31,11 @@ pub(crate) async fn housekeeping(node: Arc<Node>, mut stop: watch::Receiver<bool
         let Some(core) = node.core() else {
             continue;
         };
-        let result = run_once(&node, &core).await;
+        rounds += 1;
+        let mut result = run_once(&node, &core).await;
+        if rounds.is_multiple_of(ROUNDS_PER_HEAD) && result.is_ok() {
+            result = crate::devices::note_heads(&core).await;
+        }
         let failure = result.err().map(|error| error.to_string());
         // The same failure every second would fill the log.
         if let Some(text) = failure.as_ref().filter(|_| failure != last_failure) {
@@ -55,6 +62,42 @@ pub(crate) async fn run_once(node: &Node, core: &Core) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// After a hang-up, audit files are opened anew (somebody has moved the old ones away) and
+/// certificates are looked at.
+pub(crate) async fn hang_ups(
+    node: Arc<Node>,
+    tls: Option<Arc<Tls>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    use tokio::signal::unix::SignalKind;
+    let Ok(mut hang_up) = tokio::signal::unix::signal(SignalKind::hangup()) else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        if let Some(core) = node.core() {
+            for device in core.audit.devices().iter() {
+                match device.reopen() {
+                    Ok(()) => node
+                        .log
+                        .info(&format!("audit file {} opened anew", device.name)),
+                    Err(error) => node.log.error(&format!(
+                        "audit file {} cannot be opened anew: {error}",
+                        device.name
+                    )),
+                }
+            }
+        }
+        if let Some(Err(error)) = tls.as_ref().map(|tls| tls.reload()) {
+            node.log
+                .error(&format!("the old TLS certificate stays: {error}"));
+        }
+    }
 }
 
 /// Reads certificates anew when their files change, until the server stops.

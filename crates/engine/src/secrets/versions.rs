@@ -63,7 +63,8 @@ impl Snapshot {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let value = self.head.value.as_ref();
-        value.map_or(0, |value| value.len_bytes()) + self.head.versions.len() * 160
+        value.map_or(0, strongroom_core::secret::SecretValue::len_bytes)
+            + self.head.versions.len() * 160
     }
 
     /// The store's revision at which the secret was last changed.

@@ -17,10 +17,12 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use strongroom_crypto::barrier::Barrier;
 use tokio::sync::oneshot;
 
 use super::AuditFailed;
+use crate::devices::AuditHead;
 
 /// What the chain's hashes are for.
 pub(super) const CHAIN: &str = "audit chain";
@@ -37,6 +39,8 @@ pub(crate) struct FileDevice {
     pub(crate) name: String,
     path: PathBuf,
     chain: Mutex<Chain>,
+    /// What the syncing thread syncs: exchanged with the chain's.
+    synced: Arc<ArcSwap<File>>,
     syncs: mpsc::Sender<oneshot::Sender<bool>>,
 }
 
@@ -61,6 +65,7 @@ impl FileDevice {
         let mut file = open_private(&path)?;
         let (last, number, good_end) = last_of(&mut file)?;
         let file = Arc::new(file);
+        let synced = Arc::new(ArcSwap::from(Arc::clone(&file)));
         let (syncs, requests) = mpsc::channel();
         let chain = Chain {
             file: Arc::clone(&file),
@@ -70,15 +75,48 @@ impl FileDevice {
             looked_at: Instant::now(),
             buffer: Vec::with_capacity(4096),
         };
+        let to_sync = Arc::clone(&synced);
         std::thread::Builder::new()
             .name("audit-sync".into())
-            .spawn(move || sync_until_closed(&file, &requests))?;
+            .spawn(move || sync_until_closed(&to_sync, &requests))?;
         Ok(Self {
             name: name.into(),
             path,
             chain: Mutex::new(chain),
+            synced,
             syncs,
         })
+    }
+
+    /// The file's name, and how far it goes.
+    pub(crate) fn head(&self) -> (String, AuditHead) {
+        let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = self.path.file_name().unwrap_or_default();
+        let head = AuditHead {
+            number: chain.number,
+            hash: chain.last,
+        };
+        (name.to_string_lossy().into_owned(), head)
+    }
+
+    /// Goes on in the file that is in its place now: after somebody moved the old one away, a
+    /// new one with a chain of its own.
+    ///
+    /// # Errors
+    /// When it cannot be opened; nothing changes then.
+    pub(crate) fn reopen(&self) -> std::io::Result<()> {
+        let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = open_private(&self.path)?;
+        let (last, number, good_end) = last_of(&mut file)?;
+        chain.file.sync_data()?;
+        let file = Arc::new(file);
+        self.synced.store(Arc::clone(&file));
+        chain.file = file;
+        chain.last = last;
+        chain.number = number;
+        chain.good_end = good_end;
+        chain.looked_at = Instant::now();
+        Ok(())
     }
 
     /// Appends lines in one write. Each is a JSON object without its closing brace.
@@ -136,26 +174,23 @@ impl FileDevice {
 
 /// The hash of a line, given the one before.
 pub(super) fn link(barrier: &Barrier, last: &[u8; 32], line: &[u8]) -> [u8; 32] {
-    let mut linked = Vec::with_capacity(32 + line.len());
-    linked.extend_from_slice(last);
-    linked.extend_from_slice(line);
-    barrier.keyed_hash(CHAIN, &linked)
+    barrier.keyed_hash_of(CHAIN, &[last, line])
 }
 
 /// Syncs for all who wait at once, until the device is gone.
-fn sync_until_closed(file: &File, requests: &mpsc::Receiver<oneshot::Sender<bool>>) {
+fn sync_until_closed(file: &ArcSwap<File>, requests: &mpsc::Receiver<oneshot::Sender<bool>>) {
     loop {
         let mut waiting = Vec::new();
         match requests.recv_timeout(SYNC_INTERVAL) {
             Ok(first) => waiting.push(first),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => {
-                let _ = file.sync_data();
+                let _ = file.load().sync_data();
                 return;
             }
         }
         waiting.extend(requests.try_iter());
-        let is_synced = file.sync_data().is_ok();
+        let is_synced = file.load().sync_data().is_ok();
         for reply in waiting {
             let _ = reply.send(is_synced);
         }

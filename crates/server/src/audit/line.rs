@@ -21,61 +21,52 @@ pub(crate) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// The line of the request, without its closing brace. `data` is hashed JSON.
-    pub(crate) fn request(&self, data: Option<&str>) -> String {
-        let mut line = self.start("request", data);
-        line.push('}');
-        line
+    /// The parts that both lines of the entry have.
+    pub(crate) fn lines(&self) -> Lines {
+        Lines {
+            time: self.at.to_string(),
+            shared: self.shared(),
+        }
     }
 
-    /// The line of the answer, without its closing brace.
-    pub(crate) fn response(
-        &self,
-        status: u16,
-        data: Option<&str>,
-        response: Option<&str>,
-        error: Option<&str>,
-    ) -> String {
-        let mut line = self.start("response", data);
-        let _ = write!(line, "}},\"response\":{{\"status\":{status}");
-        if let Some(response) = response {
-            let _ = write!(line, ",\"data\":{response}");
-        }
-        line.push('}');
-        if let Some(error) = error {
-            line.push_str(",\"error\":");
-            push_text(&mut line, error);
-        }
-        line
-    }
-
-    fn start(&self, kind: &str, data: Option<&str>) -> String {
-        let mut line = String::with_capacity(1024);
-        let _ = write!(line, "{{\"time\":\"{}\",\"type\":\"{kind}\"", self.at);
+    fn shared(&self) -> String {
+        let mut line = String::with_capacity(768);
         if let Some(caller) = self.caller {
-            let _ = write!(
-                line,
-                ",\"auth\":{{\"client_token\":\"{}\",\"accessor\":\"{}\",\"display_name\":",
-                caller.token_hash, caller.accessor_hash
-            );
+            for part in [
+                ",\"auth\":{\"client_token\":\"",
+                &caller.token_hash,
+                "\",\"accessor\":\"",
+                &caller.accessor_hash,
+                "\",\"display_name\":",
+            ] {
+                line.push_str(part);
+            }
             push_text(&mut line, &caller.token.display_name);
-            let _ = write!(
-                line,
-                ",\"policies\":{},\"entity_id\":\"{}\",\"token_type\":\"{}\"}}",
-                caller.policies_json,
-                caller.token.entity_id,
-                caller.token.kind.word()
-            );
+            for part in [
+                ",\"policies\":",
+                &caller.policies_json,
+                ",\"token_type\":\"",
+                caller.token.kind.word(),
+                "\"}",
+            ] {
+                line.push_str(part);
+            }
         }
-        let _ = write!(
-            line,
-            ",\"request\":{{\"id\":\"{}\",\"operation\":\"{}\"",
-            self.request_id, self.operation
-        );
+        for part in [
+            ",\"request\":{\"id\":\"",
+            self.request_id,
+            "\",\"operation\":\"",
+            self.operation,
+            "\"",
+        ] {
+            line.push_str(part);
+        }
         if let Some(live) = self.mount {
             line.push_str(",\"mount_point\":");
             push_text(&mut line, &live.path);
-            let _ = write!(line, ",\"mount_type\":\"{}\"", live.mount.engine.word());
+            for part in [",\"mount_type\":\"", live.mount.engine.word(), "\""] {
+                line.push_str(part);
+            }
         }
         line.push_str(",\"path\":");
         push_text(&mut line, self.path);
@@ -83,8 +74,55 @@ impl Entry<'_> {
         if let Some(ttl) = self.wrap_ttl {
             let _ = write!(line, ",\"wrap_ttl\":{ttl}");
         }
+        line
+    }
+}
+
+/// The lines of one request.
+pub(crate) struct Lines {
+    time: String,
+    shared: String,
+}
+
+impl Lines {
+    fn start(&self, kind: &str) -> String {
+        let mut line = String::with_capacity(self.shared.len() + 256);
+        for part in [
+            "{\"time\":\"",
+            &self.time,
+            "\",\"type\":\"",
+            kind,
+            "\"",
+            &self.shared,
+        ] {
+            line.push_str(part);
+        }
+        line
+    }
+
+    /// The line of the request, without its closing brace. `data` is hashed JSON.
+    pub(crate) fn request(&self, data: Option<&str>) -> String {
+        let mut line = self.start("request");
         if let Some(data) = data {
-            let _ = write!(line, ",\"data\":{data}");
+            line.push_str(",\"data\":");
+            line.push_str(data);
+        }
+        line.push('}');
+        line
+    }
+
+    /// The line of the answer, without its closing brace.
+    pub(crate) fn response(&self, status: u16, data: Option<&str>, error: Option<&str>) -> String {
+        let mut line = self.start("response");
+        let _ = write!(line, "}},\"response\":{{\"status\":{status}");
+        if let Some(data) = data {
+            line.push_str(",\"data\":");
+            line.push_str(data);
+        }
+        line.push('}');
+        if let Some(error) = error {
+            line.push_str(",\"error\":");
+            push_text(&mut line, error);
         }
         line
     }

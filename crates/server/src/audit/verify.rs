@@ -2,6 +2,8 @@
 
 use strongroom_crypto::barrier::Barrier;
 
+use crate::devices::AuditHead;
+
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
@@ -27,6 +29,14 @@ pub enum VerifyError {
         /// Counted from 1.
         line: u64,
     },
+    /// Lines at the end are missing.
+    #[error("it ends at line {found}, and had {expected} lines: the end was cut off")]
+    Shortened {
+        /// Lines there are.
+        found: u64,
+        /// Lines there were.
+        expected: u64,
+    },
     /// The last line is not whole.
     #[error("the last line ({line}) is cut off")]
     CutOff {
@@ -35,11 +45,15 @@ pub enum VerifyError {
     },
 }
 
-/// Checks a whole file.
+/// Checks a whole file; `head` is how far it went at least.
 ///
 /// # Errors
-/// For the first line that is not what was written.
-pub fn verify(barrier: &Barrier, content: &[u8]) -> Result<Verified, VerifyError> {
+/// For the first line that is not what was written, and for an end that is missing.
+pub fn verify(
+    barrier: &Barrier,
+    content: &[u8],
+    head: Option<AuditHead>,
+) -> Result<Verified, VerifyError> {
     let mut last = [0; 32];
     let mut seen = 0;
     let mut lines = 0;
@@ -54,8 +68,17 @@ pub fn verify(barrier: &Barrier, content: &[u8]) -> Result<Verified, VerifyError
         if number != seen + 1 || hash != expected {
             return Err(VerifyError::Broken { line: lines });
         }
+        if head.is_some_and(|head| head.number == number && head.hash != hash) {
+            return Err(VerifyError::Broken { line: lines });
+        }
         last = hash;
         seen = number;
+    }
+    if let Some(head) = head.filter(|head| head.number > seen) {
+        return Err(VerifyError::Shortened {
+            found: seen,
+            expected: head.number,
+        });
     }
     Ok(Verified { lines, last: seen })
 }

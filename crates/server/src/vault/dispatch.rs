@@ -78,12 +78,7 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
     core.refresh().await?;
     check_patch(&incoming, verb)?;
     let is_listing = matches!(verb, Verb::List | Verb::Scan);
-    let path = match is_listing && !path.as_str().ends_with('/') {
-        true => format!("{path}/")
-            .parse()
-            .map_err(|_| Fault::invalid("the path is too long"))?,
-        false => path,
-    };
+    let path = if is_listing { as_folder(path)? } else { path };
     let table = core.mounts();
     let live = table.find(path.as_str()).map(Arc::clone);
     let route = live.as_ref().and_then(|live| {
@@ -94,50 +89,58 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         .as_ref()
         .map_or(Access::Policy, |(route, _)| route.access);
     let now = node.now();
-    core.quotas
-        .take(path.as_str(), incoming.remote, now)
-        .map_err(Fault::TooMany)?;
-    let token = token_of(&incoming.headers)?;
     let wrap_ttl = wrap_ttl_of(&incoming.headers)?;
+    let entry = Entry {
+        at: now,
+        request_id,
+        operation: verb.word(),
+        path: path.as_str(),
+        mount: live.as_deref(),
+        remote: incoming.remote,
+        caller: None,
+        wrap_ttl,
+    };
+    if let Err(seconds) = core.quotas.take(path.as_str(), incoming.remote, now) {
+        let fault = Fault::TooMany(seconds);
+        note_refusal(node, &core, &entry, &fault)?;
+        return Err(fault);
+    }
+    let token = token_of(&incoming.headers)?;
     let fields = match verb.is_change() {
         true => Fields::parse(&incoming.body)?,
         false => query.to_fields(),
     };
     drop(incoming.body);
-    let caller = match (&token, access) {
-        (Some(token), _) => authenticate(&core, token, incoming.remote, now).await,
-        (None, _) => Err(Fault::NoToken),
+    let caller = match &token {
+        Some(token) => authenticate(&core, token, incoming.remote, now).await,
+        None => Err(Fault::NoToken),
     };
     let caller = match (caller, access) {
         (Ok(caller), _) => Some(caller),
         (Err(_), Access::Open) => None,
         (Err(fault), Access::AnyToken | Access::Policy | Access::Sudo) => {
-            let entry = Entry {
-                at: now,
-                request_id,
-                operation: verb.word(),
-                path: path.as_str(),
-                mount: live.as_deref(),
-                remote: incoming.remote,
-                caller: None,
-                wrap_ttl,
-            };
             note_refusal(node, &core, &entry, &fault)?;
             return Err(fault);
         }
     };
-    let (captures, route) = match route {
-        Some((route, captures)) => (captures, Some(route)),
-        None => (Vec::new(), None),
-    };
     let Some(live) = live else {
-        let allowed = caller.as_ref().is_some_and(|known| known.token.is_root());
-        let fault = match allowed {
+        let is_root = caller.as_ref().is_some_and(|known| known.token.is_root());
+        let fault = match is_root {
             true => Fault::NoRoute(path.to_string()),
             false => Fault::Denied,
         };
+        let entry = Entry {
+            caller: caller.as_deref(),
+            mount: None,
+            ..entry
+        };
+        note_refusal(node, &core, &entry, &fault)?;
         return Err(fault);
     };
+    let (captures, route) = route.map_or_else(
+        || (Vec::new(), None),
+        |(route, captures)| (captures, Some(route)),
+    );
     let mut call = Call {
         node: Arc::clone(node),
         core,
@@ -157,6 +160,15 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
     run(&mut call, route).await
 }
 
+/// A path whose names are listed ends with `/`.
+fn as_folder(path: RequestPath) -> Result<RequestPath, Fault> {
+    if path.as_str().ends_with('/') {
+        return Ok(path);
+    }
+    let folder = format!("{path}/").parse();
+    folder.map_err(|_| Fault::invalid("the path is too long"))
+}
+
 /// Checks, notes and does what a call asks for.
 async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, Fault> {
     let data = match (call.core.audit.is_on(), call.fields.is_empty()) {
@@ -170,7 +182,7 @@ async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, F
         Ok(handler) => {
             if is_change && call.core.audit.is_on() {
                 // What cannot be noted must not happen.
-                let line = entry_of(call).request(data.as_deref());
+                let line = entry_of(call).lines().request(data.as_deref());
                 note(call, &[&line])?;
                 early_line = Some(());
             }
@@ -180,15 +192,15 @@ async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, F
     };
     if call.core.audit.is_on() {
         let (status, response, error) = outcome(call, &result);
-        let entry = entry_of(call);
-        let response = entry.response(status, None, response.as_deref(), error.as_deref());
+        let lines = entry_of(call).lines();
+        let response = lines.response(status, response.as_deref(), error.as_deref());
         match early_line {
             Some(()) => {
                 note(call, &[&response])?;
                 sync(call).await?;
             }
             None => {
-                let request = entry.request(data.as_deref());
+                let request = lines.request(data.as_deref());
                 note(call, &[&request, &response])?;
             }
         }
@@ -227,8 +239,9 @@ fn note_refusal(node: &Node, core: &Core, entry: &Entry<'_>, fault: &Fault) -> R
         return Ok(());
     }
     let (status, texts) = fault.answer();
-    let response = entry.response(status.as_u16(), None, None, Some(&texts.join("; ")));
-    let request = entry.request(None);
+    let lines = entry.lines();
+    let response = lines.response(status.as_u16(), None, Some(&texts.join("; ")));
+    let request = lines.request(None);
     core.audit.write(&[&request, &response]).map_err(|failed| {
         let failures = &node.metrics.audit_failures;
         failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! Why a request fails, and what Vault clients are told: the only place that chooses statuses.
 
 use http::StatusCode;
-use strongroom_core::port::StorageError;
 use strongroom_engine::Error;
+use strongroom_engine::error::ErrorKind;
 
 use crate::audit::AuditFailed;
 use crate::keeper::KeeperError;
@@ -152,53 +152,31 @@ impl Fault {
     }
 }
 
-#[expect(
-    clippy::match_wildcard_for_single_variants,
-    reason = "the engine's errors may grow; whatever is new is told as an internal error"
-)]
 fn of_engine(error: &Error) -> (StatusCode, Vec<String>) {
     let one = |text: &str| vec![text.to_owned()];
-    match error {
-        Error::NotFound { .. } | Error::Gone { .. } => (StatusCode::NOT_FOUND, Vec::new()),
-        Error::AlreadyExists { .. } | Error::Invalid { .. } | Error::LimitExceeded { .. } => {
-            (StatusCode::BAD_REQUEST, vec![error.to_string()])
-        }
-        Error::VersionMismatch { .. } => (
+    match error.kind() {
+        ErrorKind::NotFound => (StatusCode::NOT_FOUND, Vec::new()),
+        ErrorKind::Invalid => (StatusCode::BAD_REQUEST, vec![error.to_string()]),
+        ErrorKind::VersionMismatch => (
             StatusCode::BAD_REQUEST,
             one("check-and-set parameter did not match the current version"),
         ),
-        Error::CasRequired { .. } => (
+        ErrorKind::CasRequired => (
             StatusCode::BAD_REQUEST,
             one("check-and-set parameter required for this call"),
         ),
-        Error::Contended { .. } => (
+        ErrorKind::Contended => (
             StatusCode::SERVICE_UNAVAILABLE,
             one("others keep changing the same records: try again"),
         ),
-        Error::Damaged { .. } => (StatusCode::INTERNAL_SERVER_ERROR, one(INTERNAL)),
-        Error::Storage(storage) => of_storage(storage),
-        _ => (StatusCode::INTERNAL_SERVER_ERROR, one(INTERNAL)),
-    }
-}
-
-#[expect(
-    clippy::match_wildcard_for_single_variants,
-    reason = "storage's errors may grow; whatever is new is told as an internal error"
-)]
-fn of_storage(error: &StorageError) -> (StatusCode, Vec<String>) {
-    let unavailable = |text: &str| (StatusCode::SERVICE_UNAVAILABLE, vec![text.to_owned()]);
-    match error {
-        StorageError::Full => (
+        ErrorKind::Full => (
             StatusCode::INSUFFICIENT_STORAGE,
-            vec!["the server's disk is full: nothing was written".into()],
+            one("the server's disk is full: nothing was written"),
         ),
-        StorageError::Busy | StorageError::Conflict { .. } => {
-            unavailable("the store is busy: try again")
-        }
-        StorageError::ReadOnly { .. } => unavailable("the store cannot be written"),
-        StorageError::Damaged { .. } | StorageError::Io { .. } => {
-            (StatusCode::INTERNAL_SERVER_ERROR, vec![INTERNAL.into()])
-        }
-        _ => (StatusCode::INTERNAL_SERVER_ERROR, vec![INTERNAL.into()]),
+        ErrorKind::ReadOnly => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            one("the store cannot be written"),
+        ),
+        ErrorKind::Damaged | ErrorKind::Io => (StatusCode::INTERNAL_SERVER_ERROR, one(INTERNAL)),
     }
 }

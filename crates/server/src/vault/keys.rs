@@ -153,7 +153,6 @@ pub(crate) async fn rotate(call: &mut Call) -> Result<Answer, Fault> {
     Ok(Answer::Empty)
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(crate) async fn seal(call: &mut Call) -> Result<Answer, Fault> {
     call.node.seal();
     Ok(Answer::Empty)

@@ -103,7 +103,6 @@ fn delete_after(fields: &super::body::Fields) -> Result<Option<i64>, Fault> {
 }
 
 /// A path of the kind without versions: says so, as people get that wrong often.
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 async fn hint(_call: &mut Call) -> Result<Answer, Fault> {
     use super::reply::Data;
     use super::reply::Full;

@@ -177,7 +177,10 @@ impl Full {
         out.extend_from_slice(b"\"request_id\":\"");
         out.extend_from_slice(request_id.as_bytes());
         out.extend_from_slice(b"\",\"lease_id\":");
-        out.extend_from_slice(&compact(&Value::from(self.lease_id.as_str())));
+        match self.lease_id.as_str() {
+            "" => out.extend_from_slice(b"\"\""),
+            id => out.extend_from_slice(&compact(&Value::from(id))),
+        }
         out.extend_from_slice(if self.is_renewable {
             b",\"renewable\":true"
         } else {

@@ -97,9 +97,8 @@ pub(crate) fn find<'a>(routes: &'a [Route], path: &str) -> Option<(&'a Route, Ve
 
 fn fit(pattern: &str, path: &str) -> Option<Vec<String>> {
     let mut captures = Vec::new();
-    let mut wanted = pattern.split('/');
     let mut rest = Some(path);
-    while let Some(segment) = wanted.next() {
+    for segment in pattern.split('/') {
         if segment == "*" {
             captures.push(rest.unwrap_or_default().to_owned());
             return Some(captures);

@@ -110,19 +110,16 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(Policy "ha-status" { Read => ha_status }),
 ];
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 async fn metrics(call: &mut Call) -> Result<Answer, Fault> {
     let text = crate::metrics::render(&call.node);
     Ok(Answer::Text("text/plain; version=0.0.4", text))
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 async fn step_down(_call: &mut Call) -> Result<Answer, Fault> {
     // One node is always the active one: there is nobody to take over.
     Ok(Answer::Empty)
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 async fn ha_status(call: &mut Call) -> Result<Answer, Fault> {
     Ok(Answer::lifted(json!({
         "nodes": [{

@@ -72,7 +72,6 @@ async fn lookup(call: &mut Call) -> Result<Answer, Fault> {
     }
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 async fn lookup_self(call: &mut Call) -> Result<Answer, Fault> {
     let token = &call.caller()?.token;
     Ok(Answer::data(describe(token, call.token.as_ref(), call.now)))

@@ -48,7 +48,12 @@ pub(crate) fn bench() -> AnyResult<()> {
         let [read, their_read, floor_read] = reads;
         let (read, their_read, floor_read) = (read?, their_read?, floor_read?);
         let goal = if is_loaded { 10.0 } else { 4.0 };
-        compare(&format!("reads of {VALUE_BYTES} bytes {at}"), &read, &their_read, goal);
+        compare(
+            &format!("reads of {VALUE_BYTES} bytes {at}"),
+            &read,
+            &their_read,
+            goal,
+        );
         let share = read.rate / floor_read.rate;
         report::row(&[
             &format!("the same, beside a bare handler {at}"),
@@ -152,7 +157,10 @@ impl Server {
         let mut server = Self::start(&mut command, port)?;
         let body = json!({"secret_shares": 1, "secret_threshold": 1});
         let made = server.ask("PUT", "sys/init", &body)?;
-        server.token = made["root_token"].as_str().ok_or("no root token")?.to_owned();
+        server.token = made["root_token"]
+            .as_str()
+            .ok_or("no root token")?
+            .to_owned();
         let key = json!({ "key": made["keys_base64"][0] });
         let begun = Instant::now();
         loop {
@@ -179,7 +187,10 @@ impl Server {
     fn floor() -> AnyResult<Self> {
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            if let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+            if let Ok(runtime) = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+            {
                 runtime.block_on(floor::serve(&sender));
             }
         });
@@ -193,7 +204,10 @@ impl Server {
 
     fn start(command: &mut Command, port: u16) -> AnyResult<Self> {
         let begun = Instant::now();
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         let mut server = Self {
             child: Some(child),
             port,
@@ -253,17 +267,24 @@ impl Server {
         if let Some(script) = script {
             command.arg("-s").arg(script);
         }
-        command.arg(format!("http://127.0.0.1:{}/v1/secret/data/bench/read", self.port));
-        let output = command
-            .output()
-            .map_err(|error| format!("wrk cannot be started (cargo xtask peers --bench): {error}"))?;
+        command.arg(format!(
+            "http://127.0.0.1:{}/v1/secret/data/bench/read",
+            self.port
+        ));
+        let output = command.output().map_err(|error| {
+            format!("wrk cannot be started (cargo xtask peers --bench): {error}")
+        })?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if text.contains("Non-2xx") {
             return Err(format!("some requests failed: {text}").into());
         }
         Ok(Rate {
-            rate: field(&text, "Requests/sec:").and_then(|text| text.parse().ok()).ok_or("no rate")?,
-            p99_ms: field(&text, "99%").and_then(milliseconds).ok_or("no latency")?,
+            rate: field(&text, "Requests/sec:")
+                .and_then(|text| text.parse().ok())
+                .ok_or("no rate")?,
+            p99_ms: field(&text, "99%")
+                .and_then(milliseconds)
+                .ok_or("no latency")?,
         })
     }
 
@@ -276,7 +297,9 @@ impl Server {
 }
 
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let line = text.lines().find(|line| line.trim_start().starts_with(name))?;
+    let line = text
+        .lines()
+        .find(|line| line.trim_start().starts_with(name))?;
     line.trim_start()[name.len()..].split_whitespace().next()
 }
 

@@ -8,6 +8,7 @@ use strongroom_core::port::Storage;
 use strongroom_engine::state::State;
 use strongroom_engine::tokens::NewToken;
 use strongroom_engine::tokens::ROOT;
+use strongroom_server::AuditHead;
 use strongroom_server::VerifyError;
 
 use crate::app::App;
@@ -90,7 +91,11 @@ fn verify_audit(app: &App, args: &VerifyAuditArgs) -> Result<(), CommandError> {
         CommandError::failed(format!("{} cannot be read: {error}", path.display()))
     })?;
     let session = session::open(app)?;
-    match strongroom_server::verify_audit(&session.barrier, &content) {
+    let storage: Arc<dyn Storage> = session.storage.clone();
+    let state = State::new(storage, session.barrier.clone());
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let head = pollster::block_on(state.load::<AuditHead>(&name))?.map(|found| found.value);
+    match strongroom_server::verify_audit(&session.barrier, &content, head) {
         Ok(verified) if app.ui.is_json => app.ui.print_json(&json!({
             "version": 1,
             "ok": true,

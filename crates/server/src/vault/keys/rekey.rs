@@ -247,12 +247,10 @@ pub(crate) async fn verify_update(call: &mut Call) -> Result<Answer, Fault> {
     Ok(bare(json!({ "nonce": nonce, "complete": true })))
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(crate) async fn forget_backup(_call: &mut Call) -> Result<Answer, Fault> {
     Ok(Answer::Empty)
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(crate) async fn no_backup(_call: &mut Call) -> Result<Answer, Fault> {
     Err(Fault::invalid("no backed-up keys found"))
 }

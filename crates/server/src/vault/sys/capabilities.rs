@@ -24,7 +24,6 @@ pub(super) async fn of_token(call: &mut Call) -> Result<Answer, Fault> {
     answer(call, &known)
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(super) async fn of_self(call: &mut Call) -> Result<Answer, Fault> {
     let known = Arc::clone(call.caller()?);
     answer(call, &known)

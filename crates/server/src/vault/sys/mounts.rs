@@ -91,18 +91,15 @@ fn list(call: &Call, methods: bool) -> Answer {
     Answer::lifted(Value::Object(all))
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(super) async fn list_engines(call: &mut Call) -> Result<Answer, Fault> {
     Ok(list(call, false))
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(super) async fn list_methods(call: &mut Call) -> Result<Answer, Fault> {
     Ok(list(call, true))
 }
 
 /// The mounts that the caller may use anything of.
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(super) async fn visible(call: &mut Call) -> Result<Answer, Fault> {
     let acl = call.core.acl_of(call.caller()?);
     let table = call.core.mounts();
@@ -120,7 +117,6 @@ pub(super) async fn visible(call: &mut Call) -> Result<Answer, Fault> {
 }
 
 /// What the command line asks before everything: which engine answers at a path.
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(super) async fn preflight(call: &mut Call) -> Result<Answer, Fault> {
     let path = call.capture(0).to_owned();
     let refused = || {
@@ -215,12 +211,10 @@ fn tuned(live: &Live) -> Value {
     Value::Object(map)
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(super) async fn read_engine(call: &mut Call) -> Result<Answer, Fault> {
     read(call, false)
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(super) async fn read_method(call: &mut Call) -> Result<Answer, Fault> {
     read(call, true)
 }
@@ -568,7 +562,6 @@ pub(super) async fn remount(call: &mut Call) -> Result<Answer, Fault> {
     ))
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(super) async fn remount_status(call: &mut Call) -> Result<Answer, Fault> {
     let id = call.capture(0);
     let (from, to) = call.node.moves.find(id).ok_or(Fault::NotFound)?;

@@ -29,7 +29,6 @@ fn encode(bytes: &[u8], format: &str) -> String {
     }
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(super) async fn random(call: &mut Call) -> Result<Answer, Fault> {
     let is_source = |part: &String| matches!(part.as_str(), "platform" | "seal" | "all");
     let is_known = |part: &String| is_source(part) || part.parse::<i64>().is_ok();
@@ -64,7 +63,6 @@ pub(super) async fn random(call: &mut Call) -> Result<Answer, Fault> {
     ))
 }
 
-#[expect(clippy::unused_async, reason = "handlers are asynchronous")]
 pub(super) async fn hash(call: &mut Call) -> Result<Answer, Fault> {
     let algorithm = match call.capture(0) {
         "" => field::text(&call.fields, "algorithm")?.unwrap_or_else(|| "sha2-256".into()),

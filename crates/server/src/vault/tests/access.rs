@@ -51,7 +51,7 @@ fn method(verb: Verb) -> &'static str {
 }
 
 fn path_of(mount: &str, route: &Route, name: &str) -> String {
-    let below = route.pattern.replace('+', name).replace('*', name);
+    let below = route.pattern.replace(['+', '*'], name);
     format!("{mount}{below}")
 }
 

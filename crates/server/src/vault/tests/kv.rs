@@ -232,17 +232,35 @@ async fn the_log_tells_everything_but_values() {
     }
     let core = world.node.core().unwrap();
     let barrier = core.state.barrier();
-    let verified = crate::verify_audit(barrier, &log).unwrap();
+    crate::devices::note_heads(&core).await.unwrap();
+    let head = core
+        .state
+        .load("audit.log")
+        .await
+        .unwrap()
+        .map(|found| found.value);
+    assert!(head.is_some());
+    let whole = std::fs::read(&world.audit_file).unwrap();
+    crate::verify_audit(barrier, &whole, head).unwrap();
+    let cut = crate::verify_audit(barrier, &log, head);
+    assert!(
+        matches!(cut, Err(crate::VerifyError::Shortened { .. })),
+        "{cut:?}"
+    );
+    let verified = crate::verify_audit(barrier, &log, None).unwrap();
     assert_eq!(verified.lines, text.lines().count() as u64);
     // Any change is found: another byte, a line that is missing, lines that are exchanged.
     for at in (0..log.len()).step_by(7) {
         let mut changed = log.clone();
         changed[at] ^= 1;
-        assert!(crate::verify_audit(barrier, &changed).is_err(), "byte {at}");
+        assert!(
+            crate::verify_audit(barrier, &changed, None).is_err(),
+            "byte {at}"
+        );
     }
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let without = [&lines[..1], &lines[2..]].concat().concat();
-    assert!(crate::verify_audit(barrier, without.as_bytes()).is_err());
+    assert!(crate::verify_audit(barrier, without.as_bytes(), None).is_err());
 }
 
 #[tokio::test]

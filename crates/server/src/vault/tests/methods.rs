@@ -158,7 +158,18 @@ async fn machines_log_in_by_role() {
             .error(),
         invalid
     );
+}
 
+#[tokio::test]
+async fn secret_ids_end_with_their_time_and_their_role() {
+    let world = World::new().await;
+    world
+        .root("POST sys/auth/approle", r#"{"type":"approle"}"#)
+        .await;
+    let role = r#"{"secret_id_ttl":"10m","role_id":"web-id"}"#;
+    world.root("POST auth/approle/role/web", role).await;
+    let role_id = "web-id";
+    let invalid = (400, "invalid role or secret ID".to_owned());
     let made = world
         .root(
             "POST auth/approle/role/web/custom-secret-id",

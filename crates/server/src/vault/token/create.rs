@@ -104,25 +104,14 @@ async fn make(
             "batch tokens cannot have a limited number of uses",
         ));
     }
-    let is_root = policies.iter().any(|name| name == ROOT);
-    let has_wish = terms.ttl.as_seconds() > 0
-        || terms.period.as_seconds() > 0
-        || terms.explicit_max_ttl.as_seconds() > 0;
     let mut warnings = login::missing_policies(call, &policies);
-    let ttl = match is_root && !has_wish && kind == TokenKind::Service {
-        // Only a token without end may have children without end.
-        true if caller.token.expires.is_some() => {
-            return Err(Fault::invalid(
-                "expiring root tokens cannot create non-expiring root tokens",
-            ));
-        }
-        true => 0,
-        false => {
-            let (lease, capped) = Lease::issue(login::limits_of(&call.live), terms, call.now);
-            warnings.extend(capped.iter().map(ToString::to_string));
-            lease.duration().as_seconds()
-        }
-    };
+    let is_root = policies.iter().any(|name| name == ROOT);
+    let ttl = lifetime(
+        call,
+        terms,
+        is_root && kind == TokenKind::Service,
+        &mut warnings,
+    )?;
     let mut new = NewToken::orphan(policies, &path, call.live.mount.uuid);
     new.kind = kind;
     new.plain = chosen;
@@ -151,6 +140,29 @@ async fn make(
         issued => issued?,
     };
     Ok(Answer::auth(login::auth_of(issued), warnings))
+}
+
+/// Lifetime in seconds; 0 for no end, which only tokens that may do everything can have.
+fn lifetime(
+    call: &Call,
+    terms: Terms,
+    may_be_endless: bool,
+    warnings: &mut Vec<String>,
+) -> Result<i64, Fault> {
+    let has_wish = terms.ttl.as_seconds() > 0
+        || terms.period.as_seconds() > 0
+        || terms.explicit_max_ttl.as_seconds() > 0;
+    if may_be_endless && !has_wish {
+        return match call.caller()?.token.expires {
+            Some(_) => Err(Fault::invalid(
+                "expiring root tokens cannot create non-expiring root tokens",
+            )),
+            None => Ok(0),
+        };
+    }
+    let (lease, capped) = Lease::issue(login::limits_of(&call.live), terms, call.now);
+    warnings.extend(capped.iter().map(ToString::to_string));
+    Ok(lease.duration().as_seconds())
 }
 
 fn shorter(asked: Span, of_role: i64) -> Span {

@@ -1,0 +1,7 @@
+//! The server on a real network: what only shows there.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+
+mod network;
+mod secure;
+mod support;
