@@ -108,10 +108,11 @@ fn versions_and_fields_of_parameters() {
 fn what_it_does_not_claim_is_unsupported() {
     let moto = Moto::start();
     let backend = open_parameters("/", moto.address, "");
+    let at = |case: &str, leaf: &str| format!("contract/{case}/{leaf}");
     wait(async {
-        backend_contract::what_is_not_there_is_not_found(&backend).await;
-        backend_contract::awkward_values_come_back_exactly(&backend).await;
-        backend_contract::no_error_shows_a_value(&backend).await;
-        backend_contract::it_is_healthy(&backend).await;
+        backend_contract::what_is_not_there_is_not_found(&backend, &at).await;
+        backend_contract::awkward_values_come_back_exactly(&backend, &at).await;
+        backend_contract::no_error_shows_a_value(&backend, &at).await;
+        backend_contract::it_is_healthy(&backend, &at).await;
     });
 }
