@@ -28,6 +28,10 @@ impl Outcome {
         let expected = format!("{} {}", expected.status, body.trim_end());
         let reason_for = |difference: &Difference| {
             let covers = |place: &str| {
+                if let Some(end) = place.strip_prefix("*.") {
+                    let before = difference.place.strip_suffix(end);
+                    return before.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+                }
                 let rest = difference.place.strip_prefix(place);
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             };

@@ -4,7 +4,8 @@
 //! `$VAR` stands for what was kept. `@NAME` sends `$NAME` as the token, `@-` none; `ROOT` goes
 //! without saying. `= title` begins an area, `#` a comment. A line `~ place: reason` below a
 //! request says that answers may differ at that place of the body (or in `status`, `header`), and
-//! why ours is right.
+//! why ours is right; at `answer`, anywhere. `~~ place: reason` says so for the whole script, and
+//! its place may begin with `*.` for any place that ends so.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ pub(super) struct Step {
 pub(super) fn parse(text: &str) -> Result<Vec<Step>, String> {
     let mut area = String::new();
     let mut steps: Vec<Step> = Vec::new();
+    let mut argued_everywhere = Vec::new();
     for (line, text) in (1..).zip(text.lines()) {
         let text = text.trim();
         if text.is_empty() || text.starts_with('#') {
@@ -37,6 +39,11 @@ pub(super) fn parse(text: &str) -> Result<Vec<Step>, String> {
         }
         if let Some(title) = text.strip_prefix("= ") {
             title.clone_into(&mut area);
+            continue;
+        }
+        if let Some(argued) = text.strip_prefix("~~ ") {
+            let argued = argued.split_once(": ");
+            argued_everywhere.extend(argued.map(owned));
             continue;
         }
         if let Some(argued) = text.strip_prefix("~ ") {
@@ -48,6 +55,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Step>, String> {
         }
         let step = parse_step(&area, line, text);
         steps.push(step.ok_or_else(|| format!("line {line}: no request"))?);
+    }
+    for step in &mut steps {
+        step.argued.extend(argued_everywhere.iter().cloned());
     }
     Ok(steps)
 }
@@ -124,7 +134,7 @@ mod tests {
     fn a_line_is_a_request() {
         let text = "= kv\n# c\n@T PUT a/b?c=1 [X-A: b c] [X-D: e] {\"f\":\"$T\"} \
                     -> U=data.x V=y.0\n\
-                    ~ data.x: it is random\n@- LIST a";
+                    ~ data.x: it is random\n@- LIST a\n~~ *.y: other";
         let steps = parse(text).unwrap();
         let step = &steps[0];
         assert_eq!((step.token.as_str(), step.method.as_str()), ("T", "PUT"));
@@ -132,7 +142,10 @@ mod tests {
         assert_eq!(step.headers[1], owned(("X-D", "e")));
         assert_eq!(step.body.as_deref(), Some("{\"f\":\"$T\"}"));
         assert_eq!(step.kept, [owned(("U", "data.x")), owned(("V", "y.0"))]);
-        assert_eq!(step.argued, [owned(("data.x", "it is random"))]);
+        assert_eq!(
+            step.argued,
+            [owned(("data.x", "it is random")), owned(("*.y", "other"))]
+        );
         assert_eq!((steps[1].token.as_str(), &steps[1].body), ("-", &None));
         assert!(parse("~ a: b").is_err() && parse("nonsense").is_err());
     }

@@ -24,7 +24,7 @@ operator = hvac.Client(url=SERVER)
 assert not operator.sys.is_initialized()
 assert operator.sys.is_sealed()
 assert operator.sys.read_health_status(method="GET").status_code == 501
-refused(lambda: operator.secrets.kv.v2.read_secret("a"), exceptions.VaultDown)
+refused(lambda: operator.secrets.kv.v2.read_secret("a"), exceptions.VaultError)
 
 made = operator.sys.initialize(secret_shares=5, secret_threshold=3)
 keys, root_token = made["keys_base64"], made["root_token"]
@@ -113,7 +113,7 @@ assert root.secrets.kv.v2.read_secret("kept")["data"]["data"] == {"a": "b"}
 
 # Audit devices.
 if folder := os.environ.get("AUDIT_FOLDER"):
-    root.sys.enable_audit_device("file", path="log", options={"file_path": folder + "/audit.log"})
+    root.sys.enable_audit_device("file", path="log", options={"file_path": folder + "/operator.log"})
     assert "log/" in root.sys.list_enabled_audit_devices()["data"]
     assert root.sys.calculate_hash("log", "b")["data"]["hash"].startswith("hmac-sha256:")
     root.secrets.kv.v2.read_secret("kept")

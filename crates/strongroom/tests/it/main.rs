@@ -5,14 +5,17 @@
     reason = "these are tests; clippy sees only functions marked #[test] as such"
 )]
 
+mod served;
 mod support;
 
 mod bad_input;
 mod catalogue;
 mod check;
+mod clients;
 mod durability;
 mod export;
 mod first_use;
+mod hostile;
 mod init_import;
 mod json_reference;
 mod keys;
