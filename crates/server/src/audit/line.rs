@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use serde_json::Map;
 use serde_json::Value;
 use strongroom_core::time::Timestamp;
 
@@ -155,6 +156,26 @@ impl AuditLog {
         text
     }
 
+    /// As `hashed`, of the fields of a body.
+    pub(crate) fn hashed_fields(&self, fields: &Map<String, Value>) -> String {
+        let mut text = String::new();
+        self.push_fields(&mut text, fields);
+        text
+    }
+
+    fn push_fields(&self, text: &mut String, fields: &Map<String, Value>) {
+        text.push('{');
+        for (at, (name, value)) in fields.iter().enumerate() {
+            if at > 0 {
+                text.push(',');
+            }
+            push_text(text, name);
+            text.push(':');
+            self.push_hashed(text, value);
+        }
+        text.push('}');
+    }
+
     fn push_hashed(&self, text: &mut String, value: &Value) {
         match value {
             Value::Null => text.push_str("null"),
@@ -173,18 +194,7 @@ impl AuditLog {
                 }
                 text.push(']');
             }
-            Value::Object(fields) => {
-                text.push('{');
-                for (at, (name, value)) in fields.iter().enumerate() {
-                    if at > 0 {
-                        text.push(',');
-                    }
-                    push_text(text, name);
-                    text.push(':');
-                    self.push_hashed(text, value);
-                }
-                text.push('}');
-            }
+            Value::Object(fields) => self.push_fields(text, fields),
         }
     }
 }

@@ -172,37 +172,39 @@ fn as_folder(path: RequestPath) -> Result<RequestPath, Fault> {
 /// Checks, notes and does what a call asks for.
 async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, Fault> {
     let data = match (call.core.audit.is_on(), call.fields.is_empty()) {
-        (true, false) => Some(call.core.audit.hashed(&call.fields.to_value())),
+        (true, false) => Some(call.core.audit.hashed_fields(call.fields.map())),
         _ => None,
     };
-    let is_change = call.verb.is_change();
-    let mut early_line = None;
+    let is_noted_first = call.verb.is_change() && call.core.audit.is_on();
+    let mut was_noted = false;
     let result = match authorize(call, route).await {
         Err(fault) => Err(fault),
         Ok(handler) => {
-            if is_change && call.core.audit.is_on() {
-                // What cannot be noted must not happen.
+            if is_noted_first {
+                // What cannot be noted must not happen. The disk gets the line while the work
+                // is done, and has it before the answer goes out.
                 let line = entry_of(call).lines().request(data.as_deref());
                 note(call, &[&line])?;
-                early_line = Some(());
+                was_noted = true;
+                let core = Arc::clone(&call.core);
+                let (handled, synced) = tokio::join!(handler(call), core.audit.sync());
+                synced?;
+                finish(call, handled).await
+            } else {
+                let handled = handler(call).await;
+                finish(call, handled).await
             }
-            let handled = handler(call).await;
-            finish(call, handled).await
         }
     };
     if call.core.audit.is_on() {
         let (status, response, error) = outcome(call, &result);
         let lines = entry_of(call).lines();
         let response = lines.response(status, response.as_deref(), error.as_deref());
-        match early_line {
-            Some(()) => {
-                note(call, &[&response])?;
-                sync(call).await?;
-            }
-            None => {
-                let request = lines.request(data.as_deref());
-                note(call, &[&request, &response])?;
-            }
+        if was_noted {
+            note(call, &[&response])?;
+        } else {
+            let request = lines.request(data.as_deref());
+            note(call, &[&request, &response])?;
         }
     }
     clear_spent(call).await;
@@ -228,10 +230,6 @@ fn note(call: &Call, lines: &[&str]) -> Result<(), Fault> {
         failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         failed.into()
     })
-}
-
-async fn sync(call: &Call) -> Result<(), Fault> {
-    Ok(call.core.audit.sync().await?)
 }
 
 fn note_refusal(node: &Node, core: &Core, entry: &Entry<'_>, fault: &Fault) -> Result<(), Fault> {

@@ -248,9 +248,9 @@ fn cas_of(call: &Call) -> Result<Option<u64>, Fault> {
     };
     match options.get("cas") {
         None | Some(Value::Null) => Ok(None),
+        // No version is below zero: it is the current one of nothing.
         Some(value) => field::integer_of(value)
-            .and_then(|number| u64::try_from(number).ok())
-            .map(Some)
+            .map(|number| Some(u64::try_from(number).unwrap_or(u64::MAX)))
             .ok_or_else(|| Fault::invalid("error parsing check-and-set parameter")),
     }
 }

@@ -69,6 +69,10 @@ async fn check_and_set_and_its_demand() {
         world.root(line, &put("0")).await.error(),
         (400, mismatch.into())
     );
+    assert_eq!(
+        world.root(line, &put("-1")).await.error(),
+        (400, mismatch.into())
+    );
     assert_eq!(world.root(line, &put("\"1\"")).await.status, 200);
     let config = r#"{"cas_required":true,"max_versions":2,"delete_version_after":"1h"}"#;
     assert_eq!(world.root("POST secret/config", config).await.status, 204);
