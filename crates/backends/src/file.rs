@@ -14,6 +14,8 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::Pid;
 use zeroize::Zeroizing;
 
 /// Reads a whole regular file of at most `bytes_max` bytes.
@@ -136,6 +138,7 @@ pub(crate) fn replace(
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    sweep(path, folder);
     let (temporary, file) = create_temporary(path, folder)?;
     let written = write_out(&file, bytes, before)
         .and_then(|()| check_unchanged(path, before))
@@ -164,6 +167,26 @@ fn check_unchanged(path: &Path, before: Option<&Stamp>) -> Result<(), WriteFileE
         Ok(())
     } else {
         Err(WriteFileError::Changed)
+    }
+}
+
+/// Removes what processes that were killed have left of the same file: it may hold its values.
+fn sweep(path: &Path, folder: &Path) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = format!(".{name}.");
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let found = entry.file_name().to_string_lossy().into_owned();
+        let rest = found.strip_prefix(&prefix);
+        let rest = rest.and_then(|rest| rest.strip_suffix(".tmp"));
+        let process = rest.and_then(|rest| rest.split_once('-'));
+        let process = process.and_then(|(process, _)| process.parse().ok());
+        let Some(process) = process.and_then(Pid::from_raw) else {
+            continue;
+        };
+        if rustix::process::test_kill_process(process) == Err(Errno::SRCH) {
+            // Who cannot remove it leaves a file of mode 0600.
+            drop(fs::remove_file(entry.path()));
+        }
     }
 }
 
@@ -326,6 +349,23 @@ mod tests {
             1,
             "nothing is left behind"
         );
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        // No process has the greatest number that there can be.
+        let dead = folder.path().join(format!("..env.{}-0.tmp", i32::MAX));
+        let living = folder
+            .path()
+            .join(format!("..env.{}-7.tmp", std::process::id()));
+        let other = folder.path().join("..env.notes.tmp");
+        for left in [&dead, &living, &other] {
+            fs::write(left, b"old").unwrap();
+        }
+        replace(&path, b"new", None).unwrap();
+        assert!(!dead.exists() && living.exists() && other.exists());
     }
 
     #[test]

@@ -207,22 +207,6 @@ impl Entry {
         }
     }
 
-    /// A secret that was moved already, with the fingerprint of its value.
-    #[must_use]
-    pub fn moved(from: String, to: String, fingerprint: [u8; 16], is_new: bool) -> Self {
-        let state = if is_new {
-            State::Verified
-        } else {
-            State::Unchanged
-        };
-        let mut entry = Self::new(from, to, state);
-        entry.fingerprint = Some(fingerprint);
-        if is_new {
-            entry.made.push(fingerprint);
-        }
-        entry
-    }
-
     /// True when the target may hold something that this migration wrote.
     #[must_use]
     pub fn may_have_written(&self) -> bool {
