@@ -94,7 +94,7 @@ pub(crate) fn run(app: &App, args: &ServeArgs) -> Result<(), CommandError> {
     if args.print_config {
         return app.ui.print(&config.to_string());
     }
-    config.check().map_err(refused)?;
+    config.check().map_err(|error| refused(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -102,7 +102,7 @@ pub(crate) fn run(app: &App, args: &ServeArgs) -> Result<(), CommandError> {
     runtime.block_on(serve(app, args, &config))
 }
 
-fn refused(error: ConfigError) -> CommandError {
+fn refused(error: &ConfigError) -> CommandError {
     let failed = CommandError::usage(error.to_string());
     match error {
         ConfigError::PlainHttp { .. } => failed
@@ -129,9 +129,9 @@ fn configure(app: &App, args: &ServeArgs) -> Result<Config, CommandError> {
         .config_folder()
         .map(|folder| folder.join("server.toml"));
     match (&args.config, usual) {
-        (Some(path), _) => config.read_file(path).map_err(refused)?,
+        (Some(path), _) => config.read_file(path).map_err(|error| refused(&error))?,
         (None, Some(path)) if path.exists() && !in_memory => {
-            config.read_file(&path).map_err(refused)?;
+            config.read_file(&path).map_err(|error| refused(&error))?;
         }
         (None, _) => {}
     }
