@@ -140,6 +140,20 @@ impl Header {
         Ok(Unsealed { root, keyring })
     }
 
+    /// Opens the keyring as it is now with a root key that was unwrapped before: after somebody
+    /// else has changed the slots or made a new data key.
+    ///
+    /// # Errors
+    /// When the root key is another one or the header was changed.
+    pub fn unseal_with_root(&self, root: &RootKey) -> Result<Unsealed, UnsealError> {
+        let keyring = Keyring::open(root, &self.keyring, &self.associated_data())
+            .map_err(|_| UnsealError::Keyring)?;
+        Ok(Unsealed {
+            root: root.copy(),
+            keyring,
+        })
+    }
+
     /// Adds a slot that opens with `secret`; its number.
     ///
     /// # Errors

@@ -5,6 +5,8 @@ mod setup;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwapOption;
 use strongroom_core::port::Clock;
@@ -67,6 +69,8 @@ pub struct Node {
     pub(crate) wake: tokio::sync::Notify,
     nobody: tokio::sync::OnceCell<PasswordHash>,
     core: ArcSwapOption<Core>,
+    /// The header's generation that the keys are of.
+    generation: AtomicU64,
     pub(crate) ceremonies: tokio::sync::Mutex<Ceremonies>,
 }
 
@@ -117,6 +121,7 @@ impl Node {
             wake: tokio::sync::Notify::new(),
             nobody: tokio::sync::OnceCell::new(),
             core: ArcSwapOption::empty(),
+            generation: AtomicU64::new(0),
             ceremonies: tokio::sync::Mutex::default(),
         }
     }
@@ -187,6 +192,7 @@ impl Node {
         let devices = self.audit_devices(&barrier, &storage).await?;
         let audit = AuditLog::new(barrier.clone(), devices);
         let core = Core::open(storage, barrier, keys, audit).await?;
+        self.generation.store(header.generation(), Ordering::SeqCst);
         self.core.store(Some(Arc::new(core)));
         Ok(())
     }
@@ -199,8 +205,22 @@ impl Node {
         let barrier = Barrier::new(header.store_id(), &keys.keyring);
         let audit = AuditLog::new(barrier.clone(), core.audit.devices().to_vec());
         let new = Core::open(Arc::clone(&core.storage), barrier, keys, audit).await?;
+        self.generation.store(header.generation(), Ordering::SeqCst);
         self.core.store(Some(Arc::new(new)));
         Ok(())
+    }
+
+    /// Takes the keys as they are now, if somebody else has changed the header: the command line
+    /// may have made a new data key.
+    pub(crate) async fn follow_header(&self) -> Result<(), StartError> {
+        let (Some(core), Some(header)) = (self.core(), self.header()?) else {
+            return Ok(());
+        };
+        if header.generation() == self.generation.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let keys = core.with_keys(|keys| header.unseal_with_root(&keys.root))?;
+        self.reopen(&header, keys).await
     }
 
     /// Forgets all keys. Requests that have begun run to their end.

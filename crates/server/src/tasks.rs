@@ -32,6 +32,10 @@ pub(crate) async fn housekeeping(node: Arc<Node>, mut stop: watch::Receiver<bool
             continue;
         };
         rounds += 1;
+        if let Err(error) = node.follow_header().await {
+            node.log
+                .error(&format!("the store's keys cannot be read anew: {error}"));
+        }
         let mut result = run_once(&node, &core).await;
         if rounds.is_multiple_of(ROUNDS_PER_HEAD) && result.is_ok() {
             result = crate::devices::note_heads(&core).await;

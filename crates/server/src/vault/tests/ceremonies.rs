@@ -229,6 +229,23 @@ async fn a_root_token_is_made_by_the_holders_of_shares() {
 }
 
 #[tokio::test]
+async fn a_data_key_that_others_made_is_taken_over() {
+    let world = World::new().await;
+    let mut header = world.node.header().unwrap().unwrap();
+    let read_at = header.generation();
+    let core = world.node.core().unwrap();
+    let mut keys = core.with_keys(|keys| keys.copy());
+    let rng = strongroom_crypto::SystemRng;
+    let now = strongroom_core::time::Timestamp::from_micros(1);
+    keys.keyring.rotate(&rng, now);
+    header.reseal(&keys, &rng);
+    world.node.keeper.replace_header(read_at, &header).unwrap();
+    world.node.follow_header().await.unwrap();
+    let status = world.root("GET sys/key-status", "").await;
+    assert_eq!(status.data()["term"], 2);
+}
+
+#[tokio::test]
 async fn after_a_new_data_key_everything_is_there() {
     let world = World::new().await;
     world.root("PUT secret/data/x", r#"{"data":{"a":1}}"#).await;
