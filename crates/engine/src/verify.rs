@@ -8,12 +8,16 @@ use strongroom_core::port::RecordId;
 use strongroom_core::port::StorageError;
 use strongroom_core::version::VersionState;
 
+use strongroom_crypto::barrier::Field;
+
 use crate::error::Error;
 use crate::folder;
 use crate::folder::PAGE;
+use crate::mounts::Engines;
 use crate::record;
 use crate::record::Kind;
 use crate::secrets::Engine;
+use crate::state::State;
 
 /// Changes read at once when looking for strays.
 const STRAYS_PAGE: usize = 65_536;
@@ -64,19 +68,67 @@ impl Engine {
     pub async fn verify(&self) -> Result<Report, Error> {
         let mut report = Report::default();
         let mut seen = HashSet::new();
-        let mut folders = vec![String::new()];
-        while let Some(folder) = folders.pop() {
-            seen.insert(record::id_of(&self.barrier, Kind::Folder, &folder));
-            let walked = self
-                .verify_folder(&folder, &mut folders, &mut report, &mut seen)
-                .await;
-            report.note_damage("a folder", walked)?;
-        }
+        self.verify_space(&mut report, &mut seen).await?;
+        let read = self.verify_other_spaces(&mut report, &mut seen).await;
+        report.note_damage("the mounts", read)?;
         let read = self.verify_audit(&mut report, &mut seen).await;
         report.note_damage("the audit log", read)?;
         let read = self.verify_strays(&mut report, &seen).await;
         report.note_damage("the store", read)?;
         Ok(report)
+    }
+
+    /// All folders and secrets of this engine's space.
+    async fn verify_space(
+        &self,
+        report: &mut Report,
+        seen: &mut HashSet<RecordId>,
+    ) -> Result<(), Error> {
+        let mut folders = vec![String::new()];
+        while let Some(folder) = folders.pop() {
+            seen.insert(record::id_of(&self.barrier, Kind::Folder, &folder));
+            let walked = self
+                .verify_folder(&folder, &mut folders, report, seen)
+                .await;
+            report.note_damage("a folder", walked)?;
+        }
+        Ok(())
+    }
+
+    /// The secrets of a server's mounts, and what is left of those that are being removed.
+    async fn verify_other_spaces(
+        &self,
+        report: &mut Report,
+        seen: &mut HashSet<RecordId>,
+    ) -> Result<(), Error> {
+        let state = self.state();
+        let mounts = state.mounts().await?.map(|found| found.value);
+        for (at, mount) in mounts.unwrap_or_default().by_path {
+            let (Engines::Kv1 | Engines::Kv2, Some(space)) = (mount.engine, mount.space()) else {
+                continue;
+            };
+            let mut found = Report::default();
+            let engine = self.with(Some(space), self.trail);
+            engine.verify_space(&mut found, seen).await?;
+            report.secrets += found.secrets;
+            report.versions += found.versions;
+            report
+                .problems
+                .extend(found.problems.into_iter().map(|problem| Problem {
+                    what: format!("{} (mount {at})", problem.what),
+                    ..problem
+                }));
+        }
+        for doomed in state.doomed().await? {
+            let engine = self.with(Some(doomed.value.space), self.trail);
+            // Half of it is gone already: nothing that is found there is a problem.
+            let _ = engine.verify_space(&mut Report::default(), seen).await;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> State {
+        State::new(std::sync::Arc::clone(&self.storage), self.barrier.clone())
     }
 
     async fn verify_folder(
@@ -208,6 +260,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Leaves of some records those that are no state of a server.
+    async fn take_out_state(&self, ids: &mut Vec<RecordId>) -> Result<(), Error> {
+        let state = self.state();
+        let mut others = Vec::new();
+        for chunk in ids.chunks(PAGE) {
+            let records = self.storage.get_many(chunk).await?;
+            // One that has gone meanwhile is no stray either.
+            let strays = records.iter().flatten().filter(|record| {
+                let opens = self.barrier.open(record.id, Field::Value, &record.value);
+                state.label(record).is_none() || opens.is_err()
+            });
+            others.extend(strays.map(|record| record.id));
+        }
+        *ids = others;
+        Ok(())
+    }
+
     /// Records that no folder, secret or log leads to.
     async fn verify_strays(
         &self,
@@ -234,6 +303,8 @@ impl Engine {
                 last.revision - 1
             };
         }
+        let mut strays = strays.into_iter().collect::<Vec<_>>();
+        self.take_out_state(&mut strays).await?;
         let strays = strays.len();
         if strays > 0 {
             let detail = format!("{strays} records belong to no secret");

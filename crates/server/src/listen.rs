@@ -17,11 +17,12 @@ use http::header;
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use hyper::body::Incoming as Streaming;
+use hyper::server::conn::http1;
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
-use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
@@ -89,12 +90,17 @@ pub(crate) async fn serve(
             let open = &node.metrics.connections;
             open.fetch_add(1, Ordering::Relaxed);
             match tls {
-                None => converse(&node, stream, remote, watcher).await,
+                None => converse(&node, stream, remote, Version::One, watcher).await,
                 Some(tls) => {
                     let handshake = tls.acceptor().accept(stream);
                     let secured = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await;
                     if let Ok(Ok(stream)) = secured {
-                        converse(&node, stream, remote, watcher).await;
+                        let agreed = stream.get_ref().1.alpn_protocol();
+                        let version = match agreed {
+                            Some(b"h2") => Version::Two,
+                            _ => Version::One,
+                        };
+                        converse(&node, stream, remote, version, watcher).await;
                     }
                 }
             }
@@ -106,35 +112,49 @@ pub(crate) async fn serve(
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await;
 }
 
+/// What is spoken on a connection: agreed upon by TLS, else HTTP/1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
 async fn converse<S>(
     node: &Arc<Node>,
     stream: S,
     remote: SocketAddr,
+    version: Version,
     watcher: hyper_util::server::graceful::Watcher,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_TIMEOUT)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEADER_BYTES_MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Some(HEADERS_TIMEOUT))
-        .max_header_list_size(u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX))
-        .max_concurrent_streams(STREAMS_MAX);
     let address = remote.ip();
     let service = service_fn(move |request| {
         let node = Arc::clone(node);
         async move { Ok::<_, Infallible>(respond(node, request, address).await) }
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let stream = TokioIo::new(stream);
     // A connection that breaks is the client's affair.
-    let _ = watcher.watch(connection).await;
+    match version {
+        Version::One => {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADERS_TIMEOUT)
+                .max_headers(HEADERS_MAX)
+                .max_buf_size(HEADER_BYTES_MAX)
+                .serve_connection(stream, service);
+            let _ = watcher.watch(connection).await;
+        }
+        Version::Two => {
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .keep_alive_interval(Some(HEADERS_TIMEOUT))
+                .max_header_list_size(u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX))
+                .max_concurrent_streams(STREAMS_MAX)
+                .serve_connection(stream, service);
+            let _ = watcher.watch(connection).await;
+        }
+    }
 }
 
 async fn respond(node: Arc<Node>, request: Request<Streaming>, remote: IpAddr) -> Outgoing {

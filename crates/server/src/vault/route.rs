@@ -49,7 +49,10 @@ pub(crate) use to;
 
 /// A row of a table of routes.
 macro_rules! route {
-    ($access:ident $pattern:literal $([$exists:path])? { $($verb:ident => $handler:path),+ $(,)? }) => {
+    (
+        $access:ident $pattern:literal $([$exists:path])?
+        { $($verb:ident => $handler:path),+ $(,)? }
+    ) => {
         $crate::vault::route::Route {
             pattern: $pattern,
             access: $crate::vault::route::Access::$access,

@@ -40,12 +40,9 @@ const ATTEMPTS_MAX: usize = 32;
 /// The id of a secret id's record: a keyed hash, so that only who has it finds it.
 fn record_of(call: &Call, role: &str, secret: &SecretValue) -> RecordId {
     let purpose = format!("secret id\0{}\0{role}", call.live.owner);
+    let barrier = call.core.state.barrier();
     // EXPOSE: the secret id goes through a keyed one-way function.
-    let hash = call
-        .core
-        .state
-        .barrier()
-        .keyed_hash(&purpose, secret.expose_secret());
+    let hash = barrier.keyed_hash(&purpose, secret.expose_secret());
     let mut id = [0; 16];
     id.copy_from_slice(&hash[..16]);
     RecordId(id)
