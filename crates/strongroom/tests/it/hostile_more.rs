@@ -5,8 +5,31 @@ use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
 
+use crate::hostile::token_with;
 use crate::served::DEADLINE;
 use crate::served::Served;
+
+/// A token without `sudo` makes no token that outlives it, by a role neither.
+#[test]
+fn a_role_does_not_make_orphans_unasked() {
+    let served = Served::dev();
+    let role = r#"{"allowed_policies":["default"],"orphan":false}"#;
+    assert_eq!(
+        served.ask("POST", "auth/token/roles/plain", "root", role).0,
+        204
+    );
+    let token = token_with(
+        &served,
+        r#"path \"auth/token/create/plain\" { capabilities = [\"update\"] }"#,
+    );
+    let (status, made) = served.ask(
+        "POST",
+        "auth/token/create/plain",
+        &token,
+        r#"{"no_parent":true}"#,
+    );
+    assert!(status >= 400 || made.contains("\"orphan\":false"), "{made}");
+}
 
 /// A connection on which nothing comes, or a part of what HTTP/2 begins with, is closed as well:
 /// else as many of them as the server takes keep all others out.
@@ -23,4 +46,18 @@ fn silent_connections_are_dropped() {
             assert_eq!(error.kind(), reset, "after {start:?}: {error}");
         }
     }
+}
+
+/// A token of a role lasts for ever only where whoever asks may say so.
+#[test]
+fn a_role_does_not_make_periodic_tokens_unasked() {
+    let served = Served::dev();
+    let role = r#"{"allowed_policies":["default"]}"#;
+    let (status, _) = served.ask("POST", "auth/token/roles/plain", "root", role);
+    assert_eq!(status, 204);
+    let rule = r#"path \"auth/token/create/plain\" { capabilities = [\"update\"] }"#;
+    let token = token_with(&served, rule);
+    let asked = r#"{"period":"1h"}"#;
+    let (status, made) = served.ask("POST", "auth/token/create/plain", &token, asked);
+    assert_eq!(status, 400, "{made}");
 }
