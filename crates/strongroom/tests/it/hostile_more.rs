@@ -5,9 +5,43 @@ use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
 
+use crate::hostile::assert_works;
 use crate::hostile::token_with;
 use crate::served::DEADLINE;
 use crate::served::Served;
+
+/// A path with a `/` behind it is not the same to a policy, so it must not be the same to a route.
+#[test]
+fn a_slash_at_the_end_is_no_way_round_a_policy() {
+    let served = Served::dev();
+    let token = token_with(
+        &served,
+        r#"path \"+/config\" { policy = \"deny\" } path \"*\" { policy = \"sudo\" }
+           path \"sys/policies/acl/+\" { policy = \"deny\" }
+           path \"sys/seal\" { policy = \"deny\" }
+           path \"auth/token/roles/+\" { policy = \"deny\" }"#,
+    );
+    for (method, path) in [
+        ("GET", "secret/config"),
+        ("POST", "secret/config"),
+        ("GET", "sys/policies/acl/default"),
+        ("PUT", "sys/policies/acl/mine"),
+        ("DELETE", "sys/policies/acl/mine"),
+        ("POST", "auth/token/roles/mine"),
+        ("PUT", "sys/seal"),
+    ] {
+        for end in ["", "/", "%2f", "//", "/%2f"] {
+            let path = format!("{path}{end}");
+            let body = r#"{"policy":"path \"a\" { policy = \"read\" }","max_versions":3}"#;
+            let (status, answer) = served.ask(method, &path, &token, body);
+            assert!(
+                (400..500).contains(&status),
+                "{method} {path}: {status} {answer}"
+            );
+        }
+    }
+    assert_works(&served);
+}
 
 /// A token without `sudo` makes no token that outlives it, by a role neither.
 #[test]
