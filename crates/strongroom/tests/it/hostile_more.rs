@@ -9,6 +9,7 @@ use crate::hostile::assert_works;
 use crate::hostile::token_with;
 use crate::served::DEADLINE;
 use crate::served::Served;
+use crate::served::answers_in;
 
 /// A path with a `/` behind it is not the same to a policy, so it must not be the same to a route.
 #[test]
@@ -94,4 +95,16 @@ fn a_role_does_not_make_periodic_tokens_unasked() {
     let asked = r#"{"period":"1h"}"#;
     let (status, made) = served.ask("POST", "auth/token/create/plain", &token, asked);
     assert_eq!(status, 400, "{made}");
+}
+
+/// Behind an answer to a request that was refused for its form, nothing is read any more.
+#[test]
+fn two_hosts_end_the_conversation() {
+    let served = Served::dev();
+    let inner = "GET /v1/sys/mounts HTTP/1.1\r\nHost: a\r\nX-Vault-Token: root\r\n\r\n";
+    let outer = "GET /v1/sys/health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
+    let answer = served.exchange(format!("{outer}{inner}"));
+    let text = String::from_utf8_lossy(&answer);
+    assert_eq!(answers_in(&answer), 1, "{text}");
+    assert!(text.starts_with("HTTP/1.1 400"), "{text}");
 }
