@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use strongroom_core::policy::DEFAULT_POLICY;
@@ -77,17 +78,21 @@ impl Policies {
         if token.is_root() {
             return Arc::new(PolicySet::root());
         }
-        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(acl) = sets.get(&token.policies) {
+        if let Some(acl) = self.compiled().get(&token.policies) {
             return Arc::clone(acl);
         }
+        // Compiled while nobody waits; of two that do the same, the first is kept.
         let policies = token.policies.iter();
         let found = policies.filter_map(|name| self.by_name.get(name));
         let acl = Arc::new(PolicySet::compile(found));
+        let mut sets = self.compiled();
         if sets.len() >= SETS_MAX {
             sets.clear();
         }
-        sets.insert(token.policies.clone(), Arc::clone(&acl));
-        acl
+        Arc::clone(sets.entry(token.policies.clone()).or_insert(acl))
+    }
+
+    fn compiled(&self) -> MutexGuard<'_, HashMap<Vec<String>, Arc<Acl>>> {
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

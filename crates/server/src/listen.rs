@@ -200,11 +200,12 @@ where
 {
     let (parts, body) = request.into_parts();
     if parts.headers.get_all(header::HOST).iter().count() > 1 {
-        return dispatch::respond(
-            StatusCode::BAD_REQUEST,
-            "text/plain",
-            "400 Bad Request".into(),
-        );
+        let text = "400 Bad Request".into();
+        let mut refusal = dispatch::respond(StatusCode::BAD_REQUEST, "text/plain", text);
+        // What stands behind such a request may be a part of it to somebody else.
+        let close = http::HeaderValue::from_static("close");
+        refusal.headers_mut().insert(header::CONNECTION, close);
+        return refusal;
     }
     let path = parts.uri.path();
     let Some(path) = path.strip_prefix("/v1/") else {

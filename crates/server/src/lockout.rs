@@ -1,6 +1,8 @@
 //! Names that failed to log in too often are refused for a while, known or not.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
@@ -15,44 +17,74 @@ const NAMES_MAX: usize = 100_000;
 
 /// Failures of names, by mount.
 #[derive(Default)]
-pub(crate) struct Lockouts(Mutex<HashMap<(String, String), Failures>>);
+pub(crate) struct Lockouts(Mutex<Names>);
+
+/// A mount and a name.
+type Key = Arc<(String, String)>;
+
+#[derive(Default)]
+struct Names {
+    by_key: HashMap<Key, Failures>,
+    /// The oldest attempt first.
+    by_age: BTreeMap<u64, Key>,
+    attempts: u64,
+}
 
 struct Failures {
     count: u32,
     last: Timestamp,
+    /// Its place in `by_age`.
+    attempt: u64,
 }
 
 impl Lockouts {
     /// Counts an attempt before it is checked, so that many at once cannot all slip through;
     /// false when the name is refused.
     pub(crate) fn begin(&self, mount: &str, name: &str, now: Timestamp) -> bool {
+        let key = Arc::new((mount.to_owned(), name.to_owned()));
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.len() >= NAMES_MAX {
-            names.retain(|_, failures| now.seconds_since(failures.last) < LOCKED_SECONDS);
-            if names.len() >= NAMES_MAX {
-                names.clear();
-            }
-        }
-        let key = (mount.to_owned(), name.to_owned());
-        let failures = names.entry(key).or_insert(Failures {
-            count: 0,
-            last: now,
-        });
-        if now.seconds_since(failures.last) >= LOCKED_SECONDS {
-            failures.count = 0;
-        }
-        if failures.count >= FAILURES_MAX {
+        let before = names.by_key.get(&key);
+        let before = before.filter(|before| now.seconds_since(before.last) < LOCKED_SECONDS);
+        let count = before.map_or(0, |before| before.count);
+        if count >= FAILURES_MAX {
             return false;
         }
-        failures.count += 1;
-        failures.last = now;
+        names.note(key, count + 1, now);
         true
     }
 
     /// The attempt was right: the name begins anew.
     pub(crate) fn succeed(&self, mount: &str, name: &str) {
+        let key = Arc::new((mount.to_owned(), name.to_owned()));
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.remove(&(mount.to_owned(), name.to_owned()));
+        names.forget(&key);
+    }
+}
+
+impl Names {
+    fn note(&mut self, key: Key, count: u32, last: Timestamp) {
+        self.forget(&key);
+        // The name that was tried the longest ago makes room.
+        if self.by_key.len() >= NAMES_MAX
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.by_key.remove(&oldest);
+        }
+        self.attempts += 1;
+        let attempt = self.attempts;
+        self.by_age.insert(attempt, Arc::clone(&key));
+        let failures = Failures {
+            count,
+            last,
+            attempt,
+        };
+        self.by_key.insert(key, failures);
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if let Some(failures) = self.by_key.remove(key) {
+            self.by_age.remove(&failures.attempt);
+        }
     }
 }
 
@@ -74,5 +106,23 @@ mod tests {
         assert!(lockouts.begin("m", "bob", at(900)));
         lockouts.succeed("m", "bob");
         assert!(lockouts.begin("m", "bob", at(901)));
+    }
+    #[test]
+    fn many_names_push_out_the_oldest_only() {
+        let lockouts = Lockouts::default();
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        for name in ["old", "bob"] {
+            for _ in 0..5 {
+                assert!(lockouts.begin("m", name, at(0)));
+            }
+        }
+        for other in 0..NAMES_MAX - 1 {
+            assert!(lockouts.begin("m", &format!("u{other}"), at(1)));
+        }
+        assert!(!lockouts.begin("m", "bob", at(2)));
+        assert!(lockouts.begin("m", "old", at(2)));
+        let names = lockouts.0.lock().unwrap();
+        assert_eq!(names.by_key.len(), NAMES_MAX);
+        assert_eq!(names.by_age.len(), NAMES_MAX);
     }
 }

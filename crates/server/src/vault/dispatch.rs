@@ -83,7 +83,7 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
     let live = table.find(path.as_str()).map(Arc::clone);
     let route = live.as_ref().and_then(|live| {
         let below = &path.as_str()[live.path.len()..];
-        route::find(route::table(live.mount.engine), below)
+        route::find(route::table(live.mount.engine), below, verb)
     });
     let access = route
         .as_ref()
@@ -284,7 +284,14 @@ async fn authorize(call: &Call, route: Option<&'static Route>) -> Result<route::
             check_policy(call, access == Access::Sudo, exists).await?;
         }
     }
-    let route = route.ok_or(Fault::UnsupportedPath)?;
+    let is_write = matches!(call.verb, Verb::Write | Verb::Patch);
+    let route = match route {
+        Some(route) => route,
+        None if is_write && call.path.as_str().ends_with('/') => {
+            return Err(Fault::invalid("cannot write to a path ending in '/'"));
+        }
+        None => return Err(Fault::UnsupportedPath),
+    };
     let mut verbs = route.verbs.iter();
     let found = verbs.find(|(verb, _)| *verb == call.verb);
     found

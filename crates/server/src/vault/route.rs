@@ -91,9 +91,19 @@ pub(crate) fn table(engine: Engines) -> &'static [Route] {
 }
 
 /// The first route that fits a path below its mount, with what its wildcards stand for.
-pub(crate) fn find<'a>(routes: &'a [Route], path: &str) -> Option<(&'a Route, Vec<String>)> {
+pub(crate) fn find<'a>(
+    routes: &'a [Route],
+    path: &str,
+    verb: Verb,
+) -> Option<(&'a Route, Vec<String>)> {
+    // To a list `roles/` is `roles`. To all others it is another path, as it is to policies.
+    let folder = match verb {
+        Verb::List | Verb::Scan => path.strip_suffix('/'),
+        Verb::Read | Verb::Write | Verb::Patch | Verb::Delete => None,
+    };
     routes.iter().find_map(|route| {
-        let captures = fit(route.pattern, path)?;
+        let captures = fit(route.pattern, path);
+        let captures = captures.or_else(|| fit(route.pattern, folder?))?;
         Some((route, captures))
     })
 }
@@ -118,8 +128,7 @@ fn fit(pattern: &str, path: &str) -> Option<Vec<String>> {
         }
         rest = tail;
     }
-    // `roles/` is `roles`.
-    rest.is_none_or(str::is_empty).then_some(captures)
+    rest.is_none().then_some(captures)
 }
 
 #[cfg(test)]
@@ -130,7 +139,7 @@ mod tests {
     fn patterns_fit() {
         for (pattern, path, captures) in [
             ("config", "config", Some(vec![])),
-            ("config", "config/", Some(vec![])),
+            ("config", "config/", None),
             ("config", "config/x", None),
             ("data/*", "data/a/b", Some(vec!["a/b"])),
             ("data/*", "data/", Some(vec![""])),
@@ -138,6 +147,7 @@ mod tests {
             ("data/*", "database", None),
             ("users/+", "users/bob", Some(vec!["bob"])),
             ("users/+", "users/", None),
+            ("users/+", "users/bob/", None),
             ("users/+", "users/a/b", None),
             ("users/+/password", "users/a/password", Some(vec!["a"])),
             ("*", "a/b", Some(vec!["a/b"])),
@@ -147,5 +157,25 @@ mod tests {
                 captures.map(|list: Vec<&str>| list.into_iter().map(str::to_owned).collect());
             assert_eq!(fit(pattern, path), expected, "{pattern} {path}");
         }
+    }
+    #[test]
+    fn only_lists_take_a_slash_at_the_end() {
+        let routes = &[route!(Policy "roles" { List => nothing, Read => nothing })];
+        for (verb, is_found) in [
+            (Verb::List, true),
+            (Verb::Scan, true),
+            (Verb::Read, false),
+            (Verb::Write, false),
+            (Verb::Patch, false),
+            (Verb::Delete, false),
+        ] {
+            assert!(find(routes, "roles", verb).is_some(), "{verb:?}");
+            assert_eq!(find(routes, "roles/", verb).is_some(), is_found, "{verb:?}");
+            assert!(find(routes, "roles//", verb).is_none(), "{verb:?}");
+        }
+    }
+
+    async fn nothing(_: &mut Call) -> Result<Answer, Fault> {
+        Ok(Answer::Empty)
     }
 }

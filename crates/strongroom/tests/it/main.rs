@@ -16,6 +16,7 @@ mod durability;
 mod export;
 mod first_use;
 mod hostile;
+mod hostile_more;
 mod init_import;
 mod json_reference;
 mod keys;

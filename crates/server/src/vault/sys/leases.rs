@@ -4,6 +4,7 @@
 use serde_json::json;
 use strongroom_core::port::RecordId;
 use strongroom_engine::Error;
+use strongroom_engine::state::Kind;
 use strongroom_engine::tokens::Token;
 use strongroom_engine::tokens::owner_of;
 
@@ -23,22 +24,34 @@ fn lease_id(id: RecordId, token: &Token) -> String {
     format!("{}/h{}", token.path, owner_of(id))
 }
 
-/// The token of a lease, if it has one that ends.
-async fn find(call: &Call, lease: &str) -> Result<(RecordId, Token), Fault> {
-    let (path, hash) = lease.rsplit_once("/h").ok_or_else(invalid)?;
-    let bytes = data_encoding::HEXLOWER.decode(hash.as_bytes()).ok();
-    let bytes: Option<[u8; 16]> = bytes.and_then(|bytes| bytes.try_into().ok());
-    let id = RecordId(bytes.ok_or_else(invalid)?);
+/// What a lease is named after: a path and the id of a token.
+fn parse(lease: &str) -> Option<(&str, RecordId)> {
+    let (path, hash) = lease.rsplit_once("/h")?;
+    let bytes = data_encoding::HEXLOWER.decode(hash.as_bytes()).ok()?;
+    Some((path, RecordId(bytes.try_into().ok()?)))
+}
+
+/// The token of a lease; `None` when there is no such lease, or none any more.
+async fn find(call: &Call, lease: &str) -> Result<Option<(RecordId, Token)>, Fault> {
+    let Some((path, id)) = parse(lease) else {
+        return Ok(None);
+    };
     let found = match call.core.state.token(id).await {
-        Ok(found) => found,
-        // The id of a record of another kind.
-        Err(Error::Damaged { .. }) => None,
-        Err(error) => return Err(error.into()),
+        Err(Error::Damaged { .. }) if is_of_another_kind(call, id).await? => None,
+        found => found?,
     };
     let found = found.filter(|found| {
         found.value.path == path && found.value.expires.is_some() && found.value.is_alive(call.now)
     });
-    found.map(|found| (id, found.value)).ok_or_else(invalid)
+    Ok(found.map(|found| (id, found.value)))
+}
+
+/// Whether a record is one of the server's state, but no token.
+async fn is_of_another_kind(call: &Call, id: RecordId) -> Result<bool, Fault> {
+    let record = call.core.storage.get(id).await;
+    let record = record.map_err(crate::core::storage)?;
+    let label = record.and_then(|record| call.core.state.label(&record));
+    Ok(label.is_some_and(|(kind, _)| kind != Kind::Token))
 }
 
 fn named(call: &Call) -> Result<String, Fault> {
@@ -51,7 +64,7 @@ fn named(call: &Call) -> Result<String, Fault> {
 
 pub(super) async fn lookup(call: &mut Call) -> Result<Answer, Fault> {
     let lease = named(call)?;
-    let (_, token) = find(call, &lease).await?;
+    let (_, token) = find(call, &lease).await?.ok_or_else(invalid)?;
     Ok(Answer::data(json!({
         "expire_time": token.expires.map(|end| end.to_string()),
         "id": lease,
@@ -100,9 +113,8 @@ pub(super) async fn list(call: &mut Call) -> Result<Answer, Fault> {
 pub(super) async fn renew(call: &mut Call) -> Result<Answer, Fault> {
     let lease = named(call)?;
     let increment = field::seconds(&call.fields, "increment")?.unwrap_or(0);
-    let (id, token) = find(call, &lease)
-        .await
-        .map_err(|_| Fault::invalid("lease not found"))?;
+    let found = find(call, &lease).await?;
+    let (id, token) = found.ok_or_else(|| Fault::invalid("lease not found"))?;
     let max_ttl = call.core.max_ttl_of(token.mount);
     let renewed = call
         .core
@@ -120,7 +132,7 @@ pub(super) async fn renew(call: &mut Call) -> Result<Answer, Fault> {
 pub(super) async fn revoke(call: &mut Call) -> Result<Answer, Fault> {
     let lease = named(call)?;
     // A lease that is gone is revoked.
-    if let Ok((id, _)) = find(call, &lease).await {
+    if let Some((id, _)) = find(call, &lease).await? {
         call.core.state.revoke(id).await?;
     }
     Ok(Answer::Empty)

@@ -1,4 +1,8 @@
 use serde_json::json;
+use strongroom_core::port::BatchItem;
+use strongroom_core::port::Change;
+use strongroom_core::port::Precondition;
+use strongroom_core::port::RecordId;
 
 use super::World;
 
@@ -397,4 +401,45 @@ async fn leases_are_those_of_tokens() {
         .root("LIST sys/leases/lookup/auth/token/create/", "")
         .await;
     assert_eq!(none.status, 404);
+}
+
+/// A lease that cannot be read is neither revoked nor unknown.
+#[tokio::test]
+async fn a_damaged_token_is_no_missing_lease() {
+    let world = World::new().await;
+    let body = r#"{"ttl":"1h","policies":["default"]}"#;
+    make(&world, super::ROOT, body).await;
+    let listed = world
+        .root("LIST sys/leases/lookup/auth/token/create/", "")
+        .await;
+    let name = listed.data()["keys"][0].as_str().unwrap().to_owned();
+    let lease = json!({"lease_id": format!("auth/token/create/{name}")}).to_string();
+    let id = data_encoding::HEXLOWER.decode(&name.as_bytes()[1..]);
+    let id = RecordId(id.unwrap().try_into().unwrap());
+    let core = world.node.core().unwrap();
+    let record = core.storage.get(id).await.unwrap().unwrap();
+    let change = Change::Put {
+        parent: record.parent,
+        name: record.name,
+        value: vec![7; record.value.len()],
+        due_at: record.due_at,
+    };
+    let damage = BatchItem {
+        id,
+        precondition: Precondition::Any,
+        change,
+    };
+    core.state.write(vec![damage]).await.unwrap();
+    for line in ["lookup", "renew", "revoke"] {
+        let answer = world.root(&format!("PUT sys/leases/{line}"), &lease).await;
+        assert_eq!(answer.status, 500, "{line} {answer:?}");
+    }
+    // What is none is told as none.
+    for (line, status) in [("lookup", 400), ("renew", 400), ("revoke", 204)] {
+        for lease in ["x", "auth/token/create/h00112233445566778899aabbccddeeff"] {
+            let body = json!({ "lease_id": lease }).to_string();
+            let answer = world.root(&format!("PUT sys/leases/{line}"), &body).await;
+            assert_eq!(answer.status, status, "{line} {lease} {answer:?}");
+        }
+    }
 }

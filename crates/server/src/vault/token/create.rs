@@ -39,8 +39,8 @@ pub(super) async fn create_by_role(call: &mut Call) -> Result<Answer, Fault> {
         return Err(Fault::Invalid(format!("unknown role {name}")));
     };
     let role = role.value;
-    let asked = field::flag(&call.fields, "no_parent")?.unwrap_or(false);
-    make(call, role.is_orphan || asked, Some((&name, &role))).await
+    // Whether its tokens have a parent is for the role to say, not for the request.
+    make(call, role.is_orphan, Some((&name, &role))).await
 }
 
 async fn make(
@@ -70,7 +70,7 @@ async fn make(
         ),
         period: Span::from_seconds(field::seconds(fields, "period")?.unwrap_or(0)),
     };
-    if terms.period.as_seconds() > 0 && role.is_none() && !has_sudo {
+    if terms.period.as_seconds() > 0 && !has_sudo {
         return Err(Fault::invalid(
             "root or sudo privileges required to create periodic token",
         ));
