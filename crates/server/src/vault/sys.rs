@@ -83,6 +83,12 @@ pub(crate) const ROUTES: &[Route] = &[
         Delete => keys::root_cancel,
     }),
     route!(Open "generate-root/update" { Write => keys::root_update }),
+    route!(Open "generate-root-token/attempt" {
+        Read => keys::framed_status,
+        Write => keys::framed_begin,
+        Delete => keys::root_cancel,
+    }),
+    route!(Open "generate-root-token/update" { Write => keys::framed_update }),
     route!(Open "rekey/init" {
         Read => keys::rekey_status,
         Write => keys::rekey_begin,

@@ -162,3 +162,23 @@ pub(crate) async fn root_update(call: &mut Call) -> Result<Answer, Fault> {
     }
     Ok(bare(json))
 }
+
+/// The same answers in the usual frame, for clients that ask at the newer paths.
+fn framed(answer: Answer) -> Answer {
+    match answer {
+        Answer::Bare(_, json) => Answer::data(json),
+        other => other,
+    }
+}
+
+pub(crate) async fn framed_status(call: &mut Call) -> Result<Answer, Fault> {
+    root_status(call).await.map(framed)
+}
+
+pub(crate) async fn framed_begin(call: &mut Call) -> Result<Answer, Fault> {
+    root_begin(call).await.map(framed)
+}
+
+pub(crate) async fn framed_update(call: &mut Call) -> Result<Answer, Fault> {
+    root_update(call).await.map(framed)
+}
