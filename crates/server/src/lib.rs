@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod bodies;
 mod cache;
 mod cidr;
 pub mod config;

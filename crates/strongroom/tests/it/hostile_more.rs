@@ -66,6 +66,33 @@ fn a_role_does_not_make_orphans_unasked() {
     assert!(status >= 400 || made.contains("\"orphan\":false"), "{made}");
 }
 
+/// Bodies of people who have not said who they are.
+#[test]
+fn large_bodies_without_a_token_take_little_memory() {
+    let served = Served::dev();
+    let before = served.memory_kib();
+    let chunk = vec![b' '; 30 << 20];
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        let mut stream = TcpStream::connect(served.address).unwrap();
+        stream
+            .set_write_timeout(Some(std::time::Duration::from_secs(5)))
+            .unwrap();
+        let head = "POST /v1/secret/data/a HTTP/1.1\r\nHost: a\r\nContent-Length: 31457281\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        // It may refuse, or take it slowly.
+        let _ = stream.write_all(&chunk);
+        held.push(stream);
+    }
+    let grown = served.memory_kib().saturating_sub(before);
+    assert!(
+        grown < 256 << 10,
+        "{grown} KiB more for {} requests",
+        held.len()
+    );
+    assert_works(&served);
+}
+
 /// A connection on which nothing comes, or a part of what HTTP/2 begins with, is closed as well:
 /// else as many of them as the server takes keep all others out.
 #[test]
