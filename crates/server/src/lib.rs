@@ -11,6 +11,7 @@ mod cidr;
 pub mod config;
 mod core;
 mod devices;
+mod hashing;
 pub mod keeper;
 mod kv_config;
 mod listen;
