@@ -2,11 +2,13 @@
 
 use argon2::Algorithm;
 use argon2::Argon2;
+use argon2::Block;
 use argon2::Params;
 use argon2::Version;
 use serde::Deserialize;
 use serde::Serialize;
 use strongroom_core::secret::SecretValue;
+use zeroize::Zeroize;
 
 use crate::key::Key;
 
@@ -51,17 +53,30 @@ pub fn derive_from_passphrase(
     salt: &[u8; 16],
     cost: KdfCost,
 ) -> Result<Key, CostOutOfBounds> {
+    derive_in(passphrase, salt, cost, &mut Vec::new())
+}
+
+/// The same in memory that can be used again. It is wiped afterwards.
+pub(crate) fn derive_in(
+    passphrase: &SecretValue,
+    salt: &[u8; 16],
+    cost: KdfCost,
+    memory: &mut Vec<Block>,
+) -> Result<Key, CostOutOfBounds> {
     if cost.memory_kib > MEMORY_KIB_MAX || cost.passes > PASSES_MAX || cost.lanes > LANES_MAX {
         return Err(CostOutOfBounds);
     }
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(Key::BYTES))
         .map_err(|_| CostOutOfBounds)?;
+    memory.resize(params.block_count(), Block::new());
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let mut derived = Ok(());
     let key = Key::fill_with(|bytes| {
         // EXPOSE: the passphrase goes into the key derivation and nowhere else.
-        derived = argon2.hash_password_into(passphrase.expose_secret(), salt, bytes);
+        let passphrase = passphrase.expose_secret();
+        derived = argon2.hash_password_into_with_memory(passphrase, salt, bytes, &mut *memory);
     });
+    memory.iter_mut().for_each(Zeroize::zeroize);
     derived.map(|()| key).map_err(|_| CostOutOfBounds)
 }
 

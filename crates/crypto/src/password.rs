@@ -1,5 +1,8 @@
 //! Passwords that people log in with: kept as slow, salted hashes.
 
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
 use serde::Deserialize;
 use serde::Serialize;
 use strongroom_core::port::Rng;
@@ -16,6 +19,13 @@ pub const LOGIN_COST: KdfCost = KdfCost {
     passes: 2,
     lanes: 1,
 };
+
+/// Pieces of memory that are kept.
+const KEPT_MAX: usize = 4;
+
+/// Wiped memory for the next hash: given back each time, the allocator would hold many times
+/// what is in use.
+static MEMORY: Mutex<Vec<Vec<argon2::Block>>> = Mutex::new(Vec::new());
 
 /// A password's hash.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +72,15 @@ fn derive(
     salt: &[u8; 16],
     cost: KdfCost,
 ) -> Result<[u8; 32], CostOutOfBounds> {
-    let key = kdf::derive_from_passphrase(password, salt, cost)?;
+    let lock = || MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut memory = lock().pop().unwrap_or_default();
+    let key = kdf::derive_in(password, salt, cost, &mut memory);
+    let mut kept = lock();
+    if kept.len() < KEPT_MAX {
+        kept.push(memory);
+    }
+    drop(kept);
+    let key = key?;
     let mut hash = [0; 32];
     hash.copy_from_slice(key.bytes());
     Ok(hash)

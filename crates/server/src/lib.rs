@@ -5,11 +5,13 @@
 
 mod access;
 mod audit;
+mod bodies;
 mod cache;
 mod cidr;
 pub mod config;
 mod core;
 mod devices;
+mod hashing;
 pub mod keeper;
 mod kv_config;
 mod listen;

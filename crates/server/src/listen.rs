@@ -31,6 +31,9 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use crate::bodies::Bodies;
+use crate::bodies::SMALL_BYTES;
+use crate::bodies::Share;
 use crate::node::Node;
 use crate::tls::Tls;
 use crate::vault::body::BODY_BYTES_MAX;
@@ -211,7 +214,9 @@ where
     let Some(path) = path.strip_prefix("/v1/") else {
         return elsewhere(node, path);
     };
-    let body = match read_body(&parts.headers, body).await {
+    // Held until there is an answer: the body is in memory in one form or another.
+    let mut share = Share::default();
+    let body = match read_body(&node.bodies, &mut share, &parts.headers, body).await {
         Ok(body) => body,
         Err(fault) => return dispatch::render_fault(node, &fault),
     };
@@ -238,7 +243,12 @@ fn elsewhere(node: &Node, path: &str) -> Outgoing {
 }
 
 /// Reads a body within its bounds, into memory that is wiped.
-async fn read_body<B>(headers: &http::HeaderMap, mut body: B) -> Result<Zeroizing<Vec<u8>>, Fault>
+async fn read_body<B>(
+    bodies: &Bodies,
+    share: &mut Share,
+    headers: &http::HeaderMap,
+    mut body: B,
+) -> Result<Zeroizing<Vec<u8>>, Fault>
 where
     B: Body<Data = bytes::Bytes> + Unpin,
 {
@@ -251,9 +261,8 @@ where
         return Err(Fault::TooLarge);
     }
     let reading = async {
-        // Sized in advance, so that no part of it is left behind when it grows; what comes
-        // without its length is copied once more.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(length.unwrap_or(0).min(1024 * 1024)));
+        // Sized after what has come, not after what is announced: that costs nothing.
+        let mut bytes = Zeroizing::new(Vec::new());
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
                 return Err(Fault::invalid("the body broke off"));
@@ -265,7 +274,11 @@ where
                 return Err(Fault::TooLarge);
             }
             if bytes.len() + data.len() > bytes.capacity() {
-                let capacity = (bytes.capacity() * 2).max(bytes.len() + data.len());
+                let needed = bytes.len() + data.len();
+                let capacity = (bytes.capacity() * 2).max(SMALL_BYTES);
+                let most = length.unwrap_or(BODY_BYTES_MAX);
+                let capacity = capacity.min(most).max(needed);
+                bodies.grow(share, capacity)?;
                 let mut larger = Zeroizing::new(Vec::with_capacity(capacity));
                 larger.extend_from_slice(&bytes);
                 bytes = larger;

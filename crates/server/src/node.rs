@@ -66,6 +66,8 @@ pub struct Node {
     pub(crate) log: crate::log::Log,
     pub(crate) moves: crate::moves::Moves,
     pub(crate) lockouts: crate::lockout::Lockouts,
+    pub(crate) hashing: crate::hashing::Hashing,
+    pub(crate) bodies: crate::bodies::Bodies,
     pub(crate) wake: tokio::sync::Notify,
     nobody: tokio::sync::OnceCell<PasswordHash>,
     core: ArcSwapOption<Core>,
@@ -118,6 +120,8 @@ impl Node {
             log: crate::log::Log,
             moves: crate::moves::Moves::default(),
             lockouts: crate::lockout::Lockouts::default(),
+            hashing: crate::hashing::Hashing::default(),
+            bodies: crate::bodies::Bodies::default(),
             wake: tokio::sync::Notify::new(),
             nobody: tokio::sync::OnceCell::new(),
             core: ArcSwapOption::empty(),
@@ -139,10 +143,8 @@ impl Node {
                 self.rng.fill(&mut password);
                 let password = SecretValue::copy_from(&password);
                 let rng = Arc::clone(&self.rng);
-                let hashing = tokio::task::spawn_blocking(move || {
-                    PasswordHash::new(&password, LOGIN_COST, &*rng)
-                });
-                hashing.await.ok().and_then(Result::ok).ok_or_else(|| {
+                let hashing = move || PasswordHash::new(&password, LOGIN_COST, &*rng);
+                self.hashing.run(hashing).await?.map_err(|_| {
                     crate::vault::error::Fault::Internal("a password could not be hashed".into())
                 })
             })

@@ -530,8 +530,13 @@ pub(crate) fn render_fault(node: &Node, fault: &Fault) -> Outgoing {
     }
     let body = serde_json::json!({ "errors": texts }).to_string();
     let mut response = respond(status, "application/json", Bytes::from(body));
-    if let Fault::TooMany(seconds) = fault {
-        let wait = http::HeaderValue::from(*seconds);
+    let wait = match fault {
+        Fault::TooMany(seconds) => Some(*seconds),
+        Fault::Busy => Some(1),
+        _ => None,
+    };
+    if let Some(seconds) = wait {
+        let wait = http::HeaderValue::from(seconds);
         response.headers_mut().insert(header::RETRY_AFTER, wait);
     }
     response

@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     TooSlow,
     /// Over a rate; seconds to wait.
     TooMany(i64),
+    /// Too much of this is under way.
+    Busy,
     /// There is no store yet.
     Uninitialised,
     /// Nobody has unsealed it.
@@ -113,6 +115,10 @@ impl Fault {
                 StatusCode::TOO_MANY_REQUESTS,
                 one("request path: rate limit quota exceeded"),
             ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                one("the server has too many such requests under way: try again"),
+            ),
             Self::Uninitialised => (StatusCode::BAD_REQUEST, one("Vault is not initialized")),
             Self::Sealed => (StatusCode::SERVICE_UNAVAILABLE, one("Vault is sealed")),
             Self::Audit => (
@@ -145,6 +151,7 @@ impl Fault {
             | Self::TooLarge
             | Self::TooSlow
             | Self::TooMany(_)
+            | Self::Busy
             | Self::Uninitialised
             | Self::Sealed
             | Self::Engine(_) => None,

@@ -97,10 +97,9 @@ async fn hashed(call: &Call, password: SecretValue) -> Result<PasswordHash, Faul
         ));
     }
     let rng = std::sync::Arc::clone(&call.node.rng);
-    let hashing =
-        tokio::task::spawn_blocking(move || PasswordHash::new(&password, LOGIN_COST, &*rng));
-    let hash = hashing.await.ok().and_then(Result::ok);
-    hash.ok_or_else(|| Fault::Internal("a password could not be hashed".into()))
+    let hashing = move || PasswordHash::new(&password, LOGIN_COST, &*rng);
+    let hash = call.node.hashing.run(hashing).await?;
+    hash.map_err(|_| Fault::Internal("a password could not be hashed".into()))
 }
 
 async fn store(
@@ -200,16 +199,21 @@ async fn log_in(call: &mut Call) -> Result<Answer, Fault> {
     let password = field::secret(&call.fields, "password")?;
     let password = password.ok_or_else(|| Fault::invalid("missing password"))?;
     let owner = call.live.owner.clone();
-    if !call.node.lockouts.begin(&owner, &name, call.now) {
-        return Err(Fault::NoToken);
-    }
     let found = load(call, &name).await?.map(|found| found.value);
     let hash = match &found {
         Some(user) => user.password.clone(),
         None => call.node.nobody().await?,
     };
-    let checking = tokio::task::spawn_blocking(move || hash.matches(&password));
-    let is_right = checking.await.unwrap_or(false);
+    // Counted when it is its turn: who is refused for the crowd has not failed.
+    let (node, now) = (std::sync::Arc::clone(&call.node), call.now);
+    let key = (owner.clone(), name.clone());
+    let checking = move || {
+        let may_try = node.lockouts.begin(&key.0, &key.1, now);
+        may_try.then(|| hash.matches(&password))
+    };
+    let Some(is_right) = call.node.hashing.run(checking).await? else {
+        return Err(Fault::NoToken);
+    };
     let Some(user) = found.filter(|_| is_right) else {
         return Err(refused());
     };

@@ -66,6 +66,80 @@ fn a_role_does_not_make_orphans_unasked() {
     assert!(status >= 400 || made.contains("\"orphan\":false"), "{made}");
 }
 
+/// Logins are slow on purpose; many at once must not take the machine's memory.
+#[test]
+fn many_logins_at_once_take_little_memory() {
+    let served = Served::dev();
+    assert_eq!(
+        served
+            .ask(
+                "POST",
+                "sys/auth/userpass",
+                "root",
+                r#"{"type":"userpass"}"#
+            )
+            .0,
+        204
+    );
+    let before = served.memory_kib();
+    let mut most = 0;
+    let mut streams: Vec<TcpStream> = (0..200)
+        .map(|at| {
+            let mut stream = TcpStream::connect(served.address).unwrap();
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            let body = r#"{"password":"wrong"}"#;
+            let request = format!(
+                "POST /v1/auth/userpass/login/u{at} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for stream in &mut streams {
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        most = served.memory_kib().max(most);
+        let text = String::from_utf8_lossy(&answer);
+        // Wrong, or not its turn in time.
+        assert!(
+            text.starts_with("HTTP/1.1 4") || text.starts_with("HTTP/1.1 503"),
+            "{text}"
+        );
+    }
+    let grown = most.saturating_sub(before);
+    assert!(grown < 512 << 10, "{grown} KiB more");
+    assert_works(&served);
+}
+
+/// Bodies of people who have not said who they are.
+#[test]
+fn large_bodies_without_a_token_take_little_memory() {
+    let served = Served::dev();
+    let before = served.memory_kib();
+    let chunk = vec![b' '; 30 << 20];
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        let mut stream = TcpStream::connect(served.address).unwrap();
+        stream
+            .set_write_timeout(Some(std::time::Duration::from_secs(5)))
+            .unwrap();
+        let head = "POST /v1/secret/data/a HTTP/1.1\r\nHost: a\r\nContent-Length: 31457281\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        // It may refuse, or take it slowly.
+        let _ = stream.write_all(&chunk);
+        held.push(stream);
+    }
+    let grown = served.memory_kib().saturating_sub(before);
+    assert!(
+        grown < 256 << 10,
+        "{grown} KiB more for {} requests",
+        held.len()
+    );
+    assert_works(&served);
+}
+
 /// A connection on which nothing comes, or a part of what HTTP/2 begins with, is closed as well:
 /// else as many of them as the server takes keep all others out.
 #[test]
