@@ -2,18 +2,16 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::ValueEnum;
 use rustix::fs::Mode;
 use serde_json::json;
+use strongroom_backends::import::Declared;
+use strongroom_backends::import::FORMATS;
+use strongroom_backends::import::Format;
 use strongroom_backends::import::IMPORT_BYTES_MAX;
 use strongroom_backends::import::Import;
 use strongroom_backends::import::ImportError;
-use strongroom_backends::import::Imported;
-use strongroom_backends::import::from_compose;
-use strongroom_backends::import::from_dotenv;
+use strongroom_backends::import::detect;
 use strongroom_backends::import::from_fernet_folder;
-use strongroom_backends::import::from_kubernetes;
-use strongroom_backends::import::from_secrets_json;
 use strongroom_core::path::SecretPath;
 use strongroom_core::placeholder::placeholder_reason;
 use strongroom_core::registry::Class;
@@ -39,17 +37,22 @@ use crate::session;
 /// The variable that holds the key of a Fernet folder.
 const FERNET_KEY_VARIABLE: &str = "SECRETS_ENCRYPTION_KEY";
 
-/// Import secrets from a file: .env, JSON, Kubernetes or Compose YAML, a Fernet folder
+/// Import from a file: .env, JSON or YAML of many tools, their manifests, a Fernet folder
 ///
-/// Shows what would be imported, values masked; then writes them to the store and reads every
+/// What a file is is told by its content and name, and said. Shows what would be imported, values masked; then writes them to the store and reads every
 /// one back. Placeholders and plain settings are not stored. What the manifest does not declare
 /// yet is added to it; without a manifest one is written. The file itself is not changed.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  strongroom import .env.production --profile production
+  strongroom import secretspec.toml
+  doppler secrets download --no-file --format json > d.json; strongroom import d.json")]
 pub(crate) struct ImportArgs {
     /// The file or folder
     file: PathBuf,
-    /// What it is, if its name does not tell
-    #[arg(long, value_enum, value_name = "KIND")]
+    /// What it is, if neither its content nor its name tells
+    #[arg(long, value_parser = parse_kind, value_name = "FORMAT")]
+    #[arg(long_help = kinds_help())]
     from: Option<FileKind>,
     /// Only show what would be imported
     #[arg(long)]
@@ -59,18 +62,33 @@ pub(crate) struct ImportArgs {
     placeholders: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FileKind {
-    /// A .env file
-    Env,
-    /// A JSON file of secrets
-    Json,
-    /// Kubernetes manifests
-    Kubernetes,
-    /// A Compose file
-    Compose,
-    /// A folder of Fernet-encrypted files (key in SECRETS_ENCRYPTION_KEY)
+    /// A file of this form.
+    File(Format),
+    /// A folder of Fernet-encrypted files.
     Fernet,
+}
+
+fn parse_kind(text: &str) -> Result<FileKind, String> {
+    if text == "fernet" {
+        return Ok(FileKind::Fernet);
+    }
+    let words = || FORMATS.iter().map(|(_, word, _)| *word);
+    text.parse()
+        .map(FileKind::File)
+        .map_err(|_| format!("known: {}, fernet", words().collect::<Vec<_>>().join(", ")))
+}
+
+fn kinds_help() -> String {
+    let mut text = String::from("What it is, if neither its content nor its name tells:");
+    for (_, word, what) in FORMATS {
+        text.push_str(&format!("\n- {word}: {what}"));
+    }
+    text.push_str(&format!(
+        "\n- fernet: a folder of Fernet-encrypted files (key in {FERNET_KEY_VARIABLE})"
+    ));
+    text
 }
 
 /// One value on its way into the store.
@@ -161,9 +179,8 @@ impl Item {
 }
 
 pub(crate) fn run(app: &App, args: &ImportArgs) -> Result<(), CommandError> {
-    let kind = kind_of(args)?;
-    let import = read(app, &args.file, kind)?;
-    let (project, new_manifest) = project_for(app, &import.imported)?;
+    let import = read(app, args)?;
+    let (project, new_manifest) = project_for(app, &import)?;
     let mut items = Vec::with_capacity(import.imported.len());
     for found in &import.imported {
         let payload = Payload {
@@ -188,51 +205,23 @@ pub(crate) fn run(app: &App, args: &ImportArgs) -> Result<(), CommandError> {
     }
     let wanted: Vec<Item> = items.into_iter().collect();
     let count = wanted.iter().filter(|item| item.is_wanted()).count();
+    let declared = undeclared(&project, &import, new_manifest.is_some());
     if args.dry_run {
-        return report(app, &wanted, &import, &[], true);
+        return report(app, &wanted, &import, &declared, &[], true);
     }
     if count > 0 {
         app.ui
             .confirm(&format!("Import {}?", plural(count, "secret")))?;
     }
-    declare(&project, new_manifest.as_deref(), &wanted)?;
+    declare(app, &project, new_manifest.as_deref(), &wanted, &declared)?;
     let to_store: Vec<Item> = wanted.into_iter().collect();
     let stored = store_items(app, &to_store)?;
-    report(app, &to_store, &import, &stored, false)
+    report(app, &to_store, &import, &declared, &stored, false)
 }
 
-fn kind_of(args: &ImportArgs) -> Result<FileKind, CommandError> {
-    if let Some(kind) = args.from {
-        return Ok(kind);
-    }
-    if args.file.is_dir() {
-        return Ok(FileKind::Fernet);
-    }
-    let name = args
-        .file
-        .file_name()
-        .map(|name| name.to_string_lossy().to_lowercase());
-    let name = name.unwrap_or_default();
-    let extension = args
-        .file
-        .extension()
-        .map(|end| end.to_string_lossy().to_lowercase());
-    match extension.as_deref() {
-        _ if name.starts_with(".env") || name.contains(".env") => Ok(FileKind::Env),
-        Some("env") => Ok(FileKind::Env),
-        Some("json") => Ok(FileKind::Json),
-        Some("yaml" | "yml") if name.contains("compose") => Ok(FileKind::Compose),
-        Some("yaml" | "yml") => Ok(FileKind::Kubernetes),
-        _ => Err(CommandError::usage(format!(
-            "{} does not tell by its name what it is",
-            args.file.display()
-        ))
-        .hint("--from env, json, kubernetes, compose or fernet")),
-    }
-}
-
-fn read(app: &App, file: &Path, kind: FileKind) -> Result<Import, CommandError> {
-    if kind == FileKind::Fernet {
+fn read(app: &App, args: &ImportArgs) -> Result<Import, CommandError> {
+    let file = args.file.as_path();
+    if args.from == Some(FileKind::Fernet) || (args.from.is_none() && file.is_dir()) {
         let key = app.environment.text(FERNET_KEY_VARIABLE).ok_or_else(|| {
             CommandError::usage(format!("the key of {} is missing", file.display())).hint(format!(
                 "set {FERNET_KEY_VARIABLE} to the key the folder was written with"
@@ -251,13 +240,29 @@ fn read(app: &App, file: &Path, kind: FileKind) -> Result<Import, CommandError> 
             let message = format!("{} cannot be read: {error}", file.display());
             CommandError::new(kind, "import.unreadable", message)
         })?;
-    match kind {
-        FileKind::Env => from_dotenv(&bytes),
-        FileKind::Json => from_secrets_json(&bytes),
-        FileKind::Compose => from_compose(&bytes),
-        FileKind::Kubernetes | FileKind::Fernet => from_kubernetes(&bytes),
-    }
-    .map_err(|error| import_error(file, &error))
+    let format = match args.from {
+        Some(FileKind::File(format)) => format,
+        _ => detected(app, file, &bytes)?,
+    };
+    format
+        .read(&bytes)
+        .map_err(|error| import_error(file, &error))
+}
+
+/// What a file is by its content and name; says so.
+fn detected(app: &App, file: &Path, bytes: &[u8]) -> Result<Format, CommandError> {
+    let name = file.file_name().map(|name| name.to_string_lossy());
+    let found = detect(&name.unwrap_or_default(), bytes).ok_or_else(|| {
+        CommandError::usage(format!(
+            "{} tells neither by its content nor by its name what it is",
+            file.display()
+        ))
+        .hint("--from says it: strongroom import --help lists what is known")
+    })?;
+    let (word, reason) = (found.format.word(), found.reason);
+    app.ui
+        .say(&format!("read {} as {word}: {reason}", file.display()));
+    Ok(found.format)
 }
 
 fn import_error(file: &Path, error: &ImportError) -> CommandError {
@@ -273,16 +278,15 @@ fn import_error(file: &Path, error: &ImportError) -> CommandError {
 }
 
 /// The project to import into; without a manifest, the text of one that would be written.
-fn project_for(
-    app: &App,
-    imported: &[Imported],
-) -> Result<(Project, Option<String>), CommandError> {
+fn project_for(app: &App, import: &Import) -> Result<(Project, Option<String>), CommandError> {
     if let Some(project) = project::load_if_there(app)? {
         return Ok((project, None));
     }
-    let candidates = imported
+    let is_declared = |name: &str| import.declared.iter().any(|known| known.name == name);
+    let candidates = import
+        .imported
         .iter()
-        .filter(|found| !found.name.contains('/'))
+        .filter(|found| !found.name.contains('/') && !is_declared(&found.name))
         .map(|found| Candidate::guess(&found.name, &found.value))
         .collect();
     let folder = std::env::current_dir().unwrap_or_default();
@@ -291,16 +295,29 @@ fn project_for(
         .map(|name| name.to_string_lossy().into_owned());
     let name = manifest_text::project_name(&name.unwrap_or_default());
     let candidates = manifest_text::distinct(candidates);
-    let text = manifest_text::manifest(&name, &["store", "env"], &candidates);
+    let mut text = manifest_text::manifest(&name, &["store", "env"], &candidates);
+    for declared in &import.declared {
+        text.push('\n');
+        text.push_str(&declared.toml(&["development", "production"]));
+    }
     let project = project::from_text(app, Path::new(MANIFEST_NAME), &text)?;
     Ok((project, Some(text)))
 }
 
+/// What another tool's manifest declares and ours does not; all of it in a new manifest.
+fn undeclared<'i>(project: &Project, import: &'i Import, is_new: bool) -> Vec<&'i Declared> {
+    let known = |declared: &&Declared| project.manifest.declaration(&declared.name).is_some();
+    let all = import.declared.iter();
+    all.filter(|declared| is_new || !known(declared)).collect()
+}
+
 /// Writes or extends the manifest.
 fn declare(
+    app: &App,
     project: &Project,
     new_manifest: Option<&str>,
     items: &[Item],
+    declared: &[&Declared],
 ) -> Result<(), CommandError> {
     let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
     if let Some(text) = new_manifest {
@@ -311,9 +328,10 @@ fn declare(
         .filter(|item| item.action != ItemAction::SkipEmpty)
         .filter_map(|item| item.candidate.clone())
         .filter(|candidate| !candidate.name.contains('/'))
+        .filter(|candidate| declared.iter().all(|known| known.name != candidate.name))
         .collect();
     let candidates = manifest_text::distinct(candidates);
-    if candidates.is_empty() {
+    if candidates.is_empty() && declared.is_empty() {
         return Ok(());
     }
     let text = std::fs::read_to_string(&project.path).map_err(|error| {
@@ -322,7 +340,15 @@ fn declare(
             project.path.display()
         ))
     })?;
-    let text = manifest_text::with_added(&text, &candidates);
+    let mut text = manifest_text::with_added(&text, &candidates);
+    let profiles = project.manifest.profiles();
+    let profiles: Vec<&str> = profiles.map(|profile| profile.name.as_str()).collect();
+    for declared in declared {
+        text.push('\n');
+        text.push_str(&declared.toml(&profiles));
+    }
+    // Nothing is written that could not be read again.
+    project::from_text(app, &project.path, &text)?;
     output::write(&project.path, text.as_bytes(), mode, Existing::Replace)
 }
 
@@ -399,6 +425,7 @@ fn report(
     app: &App,
     items: &[Item],
     import: &Import,
+    declared: &[&Declared],
     stored: &[String],
     is_dry_run: bool,
 ) -> Result<(), CommandError> {
@@ -424,11 +451,23 @@ fn report(
             "dry_run": is_dry_run,
             "items": listed,
             "referenced": referenced,
+            "declared": declared.iter().map(|known| &known.name).collect::<Vec<_>>(),
             "imported": stored,
         }));
     }
+    if !declared.is_empty() {
+        let verb = if is_dry_run {
+            "would declare"
+        } else {
+            "declared"
+        };
+        let names: Vec<&str> = declared.iter().map(|known| known.name.as_str()).collect();
+        app.ui.say(&format!("{verb} {}", names.join(", ")));
+    }
     if is_dry_run {
         app.ui.say("nothing was written (--dry-run)");
+    } else if items.is_empty() {
+        app.ui.say("next: strongroom check");
     } else {
         app.ui.say(&format!(
             "imported {} and read them back; the file was not changed",
