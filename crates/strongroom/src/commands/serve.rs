@@ -62,7 +62,7 @@ pub(crate) struct ServeArgs {
     /// What to serve
     #[arg(long, value_enum, default_value = "store")]
     storage: StorageKind,
-    /// Do not make a store that is not there, but wait for a client's `operator init` to make it with shares
+    /// Do not make a store that is not there: `operator init` of a client makes it, with shares
     #[arg(long)]
     await_init: bool,
     /// Settings of the server [default: server.toml beside config.toml, if it is there]
@@ -224,13 +224,21 @@ async fn start(
     let is_there = !matches!(StoreFile::open(&path), Err(OpenStoreError::Missing { .. }));
     if !is_there && args.await_init {
         let node = Node::new(Box::new(FileKeeper::new(path)), clock, rng, settings);
-        announce(app, url, "not initialised: bao operator init (or vault) makes it, with unseal shares")?;
+        announce(
+            app,
+            url,
+            "not initialised: bao operator init (or vault) makes it",
+        )?;
         return Ok(Arc::new(node));
     }
     let is_shared = is_there && opens_by_shares_only(&path)?;
     let node = Node::new(Box::new(FileKeeper::new(path)), clock, rng, settings);
     if is_shared {
-        announce(app, url, "sealed: bao operator unseal (or vault) takes the shares")?;
+        announce(
+            app,
+            url,
+            "sealed: bao operator unseal (or vault) takes the shares",
+        )?;
         return Ok(Arc::new(node));
     }
     let session = session::open_or_create(app)?;
