@@ -39,9 +39,10 @@ const FERNET_KEY_VARIABLE: &str = "SECRETS_ENCRYPTION_KEY";
 
 /// Import from a file: .env, JSON or YAML of many tools, their manifests, a Fernet folder
 ///
-/// What a file is is told by its content and name, and said. Shows what would be imported, values masked; then writes them to the store and reads every
-/// one back. Placeholders and plain settings are not stored. What the manifest does not declare
-/// yet is added to it; without a manifest one is written. The file itself is not changed.
+/// What a file is is told by its content and its name, and said. Shows what would be imported,
+/// values masked; then writes them to the store and reads every one back. Placeholders and plain
+/// settings are not stored. What the manifest does not declare yet is added to it; without a
+/// manifest one is written. The file itself is not changed.
 #[derive(Args)]
 #[command(after_help = "Examples:
   strongroom import .env.production --profile production
