@@ -227,14 +227,47 @@ fn a_hundred_megabytes_are_refused_unread() {
     std::fs::remove_file(case.in_project(".env")).unwrap();
 }
 
+/// Names and no values: they become declarations, and what is declared already is left alone.
+#[test]
+fn a_manifest_of_another_tool_becomes_declarations() {
+    let case = Case::with_manifest("[secrets.API_KEY]\nclass = \"user_prompt\"\n");
+    case.write(
+        "secretspec.toml",
+        "[project]\nname = \"shop\"\nrevision = \"1.0\"\n\n[profiles.default]\n\
+         DATABASE_URL = { description = \"where the data is\", required = true }\n\
+         API_KEY = { description = \"of the vendor\", required = false }\n",
+    );
+    let dry = case
+        .sr("import secretspec.toml --dry-run --json")
+        .ok()
+        .json();
+    assert_eq!(dry["declared"], serde_json::json!(["DATABASE_URL"]));
+    case.sr("import secretspec.toml --yes")
+        .ok()
+        .says("declared DATABASE_URL");
+    let manifest = String::from_utf8(case.read("strongroom.toml")).unwrap();
+    assert!(manifest.contains("where the data is"), "{manifest}");
+    assert_eq!(manifest.matches("[secrets.API_KEY]").count(), 1);
+    let again = case.sr("import secretspec.toml --yes --json").ok().json();
+    assert_eq!(again["declared"], serde_json::json!([]));
+    case.sr("check").code(5);
+}
+
 #[test]
 fn a_file_that_is_not_there_or_unknown_is_told() {
     let case = Case::with_manifest("");
     case.sr("import nothing.env")
         .code(3)
         .says("nothing.env cannot be read");
+    case.write("values.txt", "nothing that anybody writes\n");
+    case.sr("import values.txt").code(2).says("--from says it");
+    case.sr("import values.txt --from nonsense")
+        .code(2)
+        .says("known: dotenv");
     case.write("values.txt", "A=1\n");
-    case.sr("import values.txt").code(2).says("--from env");
+    case.sr("import values.txt --dry-run")
+        .ok()
+        .says("read values.txt as dotenv");
     case.sr("import values.txt --from env --dry-run").ok();
     case.sr("import . ").code(2).says("SECRETS_ENCRYPTION_KEY");
 }
