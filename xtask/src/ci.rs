@@ -215,8 +215,9 @@ fn cargo(root: &Path, args: &[&str]) -> Result<Done, Failure> {
     shell::run(shell::cargo(root).args(args)).map(|()| Done::Passed)
 }
 
-/// The size of the shipped binary, symbols stripped.
-const BINARY_BYTES_MAX: u64 = 25_000_000;
+/// The size of the shipped binary, symbols stripped: docs/adr/0009. The goal is less, and stands in
+/// docs/benchmarks.md.
+const BINARY_BYTES_MAX: u64 = 50_000_000;
 const BUDGET: Duration = Duration::from_secs(25 * 60);
 
 /// The steps, in order: what fails fast first, what reuses a build after it.
