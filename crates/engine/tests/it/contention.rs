@@ -1,9 +1,20 @@
 //! Many threads at once on the same things.
 
+use std::sync::Arc;
+use std::sync::Barrier;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
+use strongroom_core::port::BatchItem;
+use strongroom_core::port::BoxFuture;
+use strongroom_core::port::Changed;
+use strongroom_core::port::Durability;
+use strongroom_core::port::Record;
+use strongroom_core::port::RecordId;
+use strongroom_core::port::Storage;
+use strongroom_core::port::StorageError;
 use strongroom_engine::Error;
+use strongroom_store::memory::MemoryStorage;
 
 use crate::support::World;
 
@@ -103,4 +114,81 @@ fn listing_beside_writers_is_never_damage() {
             assert!(world.get("busy/none").unwrap_err().code() == "secret.not_found");
         }
     });
+}
+
+/// Lets the two commits after the first `skipped` go only when both have been planned.
+struct Together {
+    inner: MemoryStorage,
+    skipped: u64,
+    commits: AtomicU64,
+    both: Barrier,
+}
+
+impl Storage for Together {
+    fn get(&self, id: RecordId) -> BoxFuture<'_, Result<Option<Record>, StorageError>> {
+        self.inner.get(id)
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        ids: &'a [RecordId],
+    ) -> BoxFuture<'a, Result<Vec<Option<Record>>, StorageError>> {
+        self.inner.get_many(ids)
+    }
+
+    fn list(
+        &self,
+        parent: RecordId,
+        after: Option<RecordId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Record>, StorageError>> {
+        self.inner.list(parent, after, limit)
+    }
+
+    fn due(&self, before: i64, limit: usize) -> BoxFuture<'_, Result<Vec<Record>, StorageError>> {
+        self.inner.due(before, limit)
+    }
+
+    fn commit(
+        &self,
+        batch: Vec<BatchItem>,
+        durability: Durability,
+    ) -> BoxFuture<'_, Result<u64, StorageError>> {
+        let number = self.commits.fetch_add(1, Ordering::SeqCst);
+        if (self.skipped..self.skipped + 2).contains(&number) {
+            self.both.wait();
+        }
+        self.inner.commit(batch, durability)
+    }
+
+    fn watch(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<Changed>, StorageError>> {
+        self.inner.watch(after, limit)
+    }
+
+    fn revision(&self) -> BoxFuture<'_, Result<u64, StorageError>> {
+        self.inner.revision()
+    }
+}
+
+/// Each removal was planned while the other's secret was still there.
+#[test]
+fn a_folder_that_two_empty_at_once_is_gone() {
+    // The root folder and two writes come first.
+    let storage = Arc::new(Together {
+        inner: MemoryStorage::new(),
+        skipped: 3,
+        commits: AtomicU64::new(0),
+        both: Barrier::new(2),
+    });
+    let world = World::over(storage);
+    world.set("a/one", "value");
+    world.set("a/two", "value");
+    std::thread::scope(|scope| {
+        for at in ["a/one", "a/two"] {
+            let world = &world;
+            scope.spawn(move || world.remove(at).unwrap());
+        }
+    });
+    assert_eq!(world.list(""), Vec::<String>::new());
+    world.assert_sound();
 }
