@@ -9,6 +9,7 @@ use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Variables;
 
 use crate::connection;
@@ -18,7 +19,15 @@ use crate::connection;
 ///
 /// # Errors
 /// When none resolve in time, with the reason and what to do.
-pub async fn credentials_resolve(
+pub fn credentials_resolve<'a>(
+    region: Option<&'a str>,
+    profile: Option<&'a str>,
+    variables: &'a Variables,
+) -> BoxFuture<'a, Result<String, BackendError>> {
+    Box::pin(resolve(region, profile, variables))
+}
+
+async fn resolve(
     region: Option<&str>,
     profile: Option<&str>,
     variables: &Variables,

@@ -55,7 +55,15 @@ impl AwsBackend {
     /// # Errors
     /// Of kind `Misconfigured` at an unknown option, without a region, or with an endpoint that
     /// cannot be used.
-    pub async fn open(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {
+    pub fn open<'a>(
+        uri: &'a BackendUri,
+        variables: &'a Variables,
+    ) -> BoxFuture<'a, Result<Self, BackendError>> {
+        // Boxed here, so that the futures of the library are compiled with this crate.
+        Box::pin(Self::connect(uri, variables))
+    }
+
+    async fn connect(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {
         let settings = Settings::parse(uri, OPTIONS_SECRETS)?;
         let connection = Connection::open(Service::Secrets, &settings, variables).await?;
         let mut config = Builder::from(&connection.config).retry_classifier(TooManyRequests);

@@ -27,6 +27,7 @@ use azure_security_keyvault_secrets::SecretClientOptions;
 use strongroom_core::flat::FlatNames;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Variables;
 use strongroom_core::uri::BackendUri;
 use strongroom_core::uri::Template;
@@ -62,7 +63,15 @@ impl AzureBackend {
     ///
     /// # Errors
     /// When the address makes no sense or the credentials are not complete.
-    pub async fn open(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {
+    pub fn open<'a>(
+        uri: &'a BackendUri,
+        variables: &'a Variables,
+    ) -> BoxFuture<'a, Result<Self, BackendError>> {
+        // Boxed here, so that the futures of the library are compiled with this crate.
+        Box::pin(Self::connect(uri, variables))
+    }
+
+    async fn connect(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {
         let settings = Settings::load(uri, variables)?;
         let name = match settings.prefix.as_str() {
             "" => format!("azure:{}", settings.vault),

@@ -24,6 +24,7 @@ use google_cloud_secretmanager_v1::client::SecretManagerService;
 use strongroom_core::flat::FlatNames;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Variables;
 use strongroom_core::uri::BackendUri;
 use strongroom_core::uri::Template;
@@ -60,7 +61,15 @@ impl GcpBackend {
     ///
     /// # Errors
     /// When the address makes no sense or there are no credentials.
-    pub async fn open(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {
+    pub fn open<'a>(
+        uri: &'a BackendUri,
+        variables: &'a Variables,
+    ) -> BoxFuture<'a, Result<Self, BackendError>> {
+        // Boxed here, so that the futures of the library are compiled with this crate.
+        Box::pin(Self::connect(uri, variables))
+    }
+
+    async fn connect(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {
         let settings = Settings::load(uri, variables)?;
         let name = match settings.prefix.as_str() {
             "" => format!("gcp:{}", settings.project),

@@ -22,6 +22,7 @@ use kube::Api;
 use kube::Client;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Variables;
 use strongroom_core::uri::BackendUri;
 
@@ -51,7 +52,15 @@ impl KubernetesBackend {
     ///
     /// # Errors
     /// When the address or the kubeconfig makes no sense.
-    pub async fn open(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {
+    pub fn open<'a>(
+        uri: &'a BackendUri,
+        variables: &'a Variables,
+    ) -> BoxFuture<'a, Result<Self, BackendError>> {
+        // Boxed here, so that the futures of the library are compiled with this crate.
+        Box::pin(Self::connect(uri, variables))
+    }
+
+    async fn connect(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {
         let settings = Settings::load(uri, variables).await?;
         let Settings {
             config,

@@ -62,11 +62,15 @@ impl VaultBackend {
     ///
     /// # Errors
     /// When a setting makes no sense, or a file cannot be read.
-    #[expect(
-        clippy::unused_async,
-        reason = "all backends of servers are opened alike"
-    )]
-    pub async fn open(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {
+    pub fn open<'a>(
+        uri: &'a BackendUri,
+        variables: &'a Variables,
+    ) -> BoxFuture<'a, Result<Self, BackendError>> {
+        // All backends of servers are opened alike.
+        Box::pin(std::future::ready(Self::connect(uri, variables)))
+    }
+
+    fn connect(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {
         let settings = Arc::new(Settings::read(uri, variables)?);
         Ok(Self {
             session: Session::new(Client::new(Arc::clone(&settings))?),

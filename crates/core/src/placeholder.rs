@@ -158,11 +158,22 @@ fn url_reason(
     if lower.ends_with("...") || lower.ends_with('…') {
         return Some("ends in '...'");
     }
-    let letters = words::letters(lower);
-    PHRASES
-        .iter()
-        .find(|(phrase, _)| letters.contains(phrase))
-        .map(|(_, reason)| *reason)
+    phrase_in(&words::letters(lower))
+}
+
+/// The first phrase, in the order of the list, that stands in a text of letters.
+fn phrase_in(letters: &str) -> Option<&'static str> {
+    let bytes = letters.as_bytes();
+    let found = (0..bytes.len()).flat_map(|at| {
+        let rest = &bytes[at..];
+        let begins = move |(_, (phrase, _)): &(usize, &(&str, &str))| {
+            rest.starts_with(phrase.as_bytes())
+        };
+        PHRASES.iter().enumerate().filter(begins)
+    });
+    found
+        .min_by_key(|(position, _)| *position)
+        .map(|(_, (_, reason))| *reason)
 }
 
 /// What a value itself says: phrases, brackets, dots.
@@ -171,7 +182,7 @@ fn says_so(lower: &str, is_document: bool) -> Option<&'static str> {
         return Some("says that it is not set yet");
     }
     let letters = words::letters(lower);
-    if let Some((_, reason)) = PHRASES.iter().find(|(phrase, _)| letters.contains(phrase)) {
+    if let Some(reason) = phrase_in(&letters) {
         return Some(reason);
     }
     if words::split(lower).any(|word| word == "your" || words::your_something(word)) {

@@ -25,9 +25,9 @@ mod tasks;
 mod tls;
 mod vault;
 
-use std::future::Future;
 use std::sync::Arc;
 
+use strongroom_core::port::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -58,11 +58,21 @@ pub enum RunError {
 ///
 /// # Errors
 /// When certificates cannot be used.
-pub async fn run(
+pub fn run<'a>(
     node: Arc<Node>,
     listener: TcpListener,
     tls: Option<TlsFiles>,
-    stop: impl Future<Output = ()>,
+    stop: BoxFuture<'a, ()>,
+) -> BoxFuture<'a, Result<(), RunError>> {
+    // Boxed here, so that the server's futures are compiled with this crate.
+    Box::pin(serve(node, listener, tls, stop))
+}
+
+async fn serve(
+    node: Arc<Node>,
+    listener: TcpListener,
+    tls: Option<TlsFiles>,
+    stop: BoxFuture<'_, ()>,
 ) -> Result<(), RunError> {
     let tls = tls.map(tls::Tls::load).transpose()?.map(Arc::new);
     let (stopping, stopped) = watch::channel(false);

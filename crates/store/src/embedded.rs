@@ -38,6 +38,9 @@ use writer::Writer;
 /// Newest format this program reads and writes.
 pub const FORMAT: u32 = 1;
 
+/// A log longer than this is emptied when there is time: a cold start reads it through.
+const LOG_BYTES_AT_REST: u64 = 128 * 1024;
+
 /// Who writes, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writes {
@@ -382,6 +385,19 @@ impl EmbeddedStorage {
     pub fn seals(&self) -> Result<u64, StorageError> {
         self.shared
             .with_connection(|connection| sqlite::read_seals(connection))
+    }
+
+    /// Folds a long log back into the store, so that the next process starts sooner. For the end
+    /// of a command, when nobody waits; does nothing while others use the store.
+    pub fn shorten_log(&self) {
+        let log = with_suffix(&self.shared.path, "-wal");
+        let is_long = std::fs::metadata(log).is_ok_and(|log| log.len() > LOG_BYTES_AT_REST);
+        if is_long {
+            let _ = self.shared.with_connection(|connection| {
+                sqlite::empty_log(connection);
+                Ok(())
+            });
+        }
     }
 
     /// What SQLite itself finds wrong with the file; empty when it is sound.

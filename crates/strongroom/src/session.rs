@@ -54,8 +54,10 @@ impl Session {
         self.has_written.set(true);
     }
 
-    /// What is due after a command: the daily copy, and a new data key after very many seals.
+    /// What is due after a command: a short log, the daily copy, and a new data key after very
+    /// many seals.
     pub(crate) fn finish(&self, app: &App) {
+        self.storage.shorten_log();
         if !self.has_written.get() {
             return;
         }

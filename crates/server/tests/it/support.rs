@@ -61,7 +61,7 @@ impl Running {
             let stopped = async {
                 let _ = stopped.await;
             };
-            strongroom_server::run(Arc::new(node), listener, tls, stopped)
+            strongroom_server::run(Arc::new(node), listener, tls, Box::pin(stopped))
                 .await
                 .unwrap();
         });

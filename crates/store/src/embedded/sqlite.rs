@@ -106,6 +106,14 @@ pub(super) fn fold_log(connection: &Connection) {
     let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
 }
 
+/// Folds the whole log back and empties it, if nobody else is at work. Failing is harmless: the
+/// log stays.
+pub(super) fn empty_log(connection: &Connection) {
+    let _ = connection.busy_timeout(Duration::ZERO);
+    let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    let _ = connection.busy_timeout(BUSY_WAIT);
+}
+
 pub(super) fn create_schema(connection: &Connection, header: &Header) -> Result<(), StorageError> {
     let create = || -> rusqlite::Result<()> {
         connection.pragma_update(None, "journal_mode", "WAL")?;

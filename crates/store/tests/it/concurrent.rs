@@ -170,3 +170,38 @@ fn a_version_that_is_dropped_while_it_is_read_is_no_damage() {
         }
     });
 }
+
+/// The log of one instance is emptied while others write, read, and while nobody does.
+#[test]
+fn a_log_is_shortened_without_losing_anything() {
+    let place = Place::new();
+    let storage = place.open(Writes::Inline);
+    let other = place.open(Writes::Inline);
+    let log = || {
+        let log = storage.path().with_extension("db-wal");
+        std::fs::metadata(log).unwrap().len()
+    };
+    let big = [7; 1024];
+    for number in 0..60 {
+        commit(&storage, vec![put(id(number), &big)]).unwrap();
+    }
+    assert!(log() > 128 * 1024, "the test writes too little: {}", log());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 60..120 {
+                commit(&other, vec![put(id(number), &big)]).unwrap();
+            }
+        });
+        for _ in 0..20 {
+            storage.shorten_log();
+        }
+    });
+    storage.shorten_log();
+    assert!(log() <= 128 * 1024, "the log still has {} bytes", log());
+    drop((storage, other));
+    let storage = place.open(Writes::Inline);
+    for number in 0..120 {
+        let record = pollster::block_on(storage.get(id(number))).unwrap();
+        assert_eq!(record.unwrap().value, big, "{number}");
+    }
+}

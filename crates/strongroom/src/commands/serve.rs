@@ -181,7 +181,7 @@ async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), Comma
         _ => None,
     };
     let stop = signals()?;
-    strongroom_server::run(node, listener, tls, stop)
+    strongroom_server::run(node, listener, tls, Box::pin(stop))
         .await
         .map_err(|error| CommandError::failed(error.to_string()))
 }
