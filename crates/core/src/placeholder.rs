@@ -97,11 +97,9 @@ pub fn placeholder_reason(name: &str, value: &str, project: Option<&str>) -> Opt
     if let Some(reason) = typed_run(&lower) {
         return Some(reason);
     }
+    let plain = plain_words(name, &lower, project)?;
     // Settings such as `TOKEN_TYPE=bearer` rightly hold plain words.
-    if names::is_setting_name(name) {
-        return None;
-    }
-    plain_words(name, &lower, project)
+    (!names::is_setting_name(name)).then_some(plain)
 }
 
 /// The value without white space and one pair of quotes around it.
@@ -163,17 +161,17 @@ fn url_reason(
 
 /// The first phrase, in the order of the list, that stands in a text of letters.
 fn phrase_in(letters: &str) -> Option<&'static str> {
-    let bytes = letters.as_bytes();
-    let found = (0..bytes.len()).flat_map(|at| {
-        let rest = &bytes[at..];
-        let begins = move |(_, (phrase, _)): &(usize, &(&str, &str))| {
-            rest.starts_with(phrase.as_bytes())
+    let mut first: Option<usize> = None;
+    for at in 0..letters.len() {
+        let rest = &letters.as_bytes()[at..];
+        let earlier = &PHRASES[..first.unwrap_or(PHRASES.len())];
+        // Every value of a start comes through here: the first letter settles most of it.
+        let begins = |(phrase, _): &(&str, &str)| {
+            phrase.as_bytes()[0] == rest[0] && rest.starts_with(phrase.as_bytes())
         };
-        PHRASES.iter().enumerate().filter(begins)
-    });
-    found
-        .min_by_key(|(position, _)| *position)
-        .map(|(_, (_, reason))| *reason)
+        first = earlier.iter().position(begins).or(first);
+    }
+    first.map(|position| PHRASES[position].1)
 }
 
 /// What a value itself says: phrases, brackets, dots.
@@ -206,6 +204,9 @@ fn says_so(lower: &str, is_document: bool) -> Option<&'static str> {
 
 /// `<…>`, `${…}`, `{{…}}` and `%…%`, around words.
 fn template(lower: &str) -> bool {
+    if !lower.contains(['<', '[', '{', '%', '_']) {
+        return false;
+    }
     let is_name = |inner: &str| {
         let wordy = |c: char| c.is_alphabetic() || " _-./:".contains(c) || c.is_ascii_digit();
         inner.chars().filter(|c| c.is_alphabetic()).count() >= 2 && inner.chars().all(wordy)
@@ -268,22 +269,26 @@ fn typed_run(lower: &str) -> Option<&'static str> {
 
 /// Nothing but words that everybody knows, typed runs, and the words of its own name.
 fn plain_words(name: &str, lower: &str, project: Option<&str>) -> Option<&'static str> {
-    let own = names::words_of(name);
     if words::same_letters(lower, name) {
         return Some("repeats its own name");
     }
     if project.is_some_and(|project| words::same_letters(lower, project)) {
         return Some("is the project's name");
     }
+    // Most values end here: no dictionary explains them.
+    let leet = words::without_leet(lower);
+    if words::is_unexplained(lower) && leet.as_deref().is_none_or(|it| words::is_unexplained(it)) {
+        return None;
+    }
+    let own = names::words_of(name);
     let project = project.map(names::words_of).unwrap_or_default();
     let known = words::Known {
         own: &own,
         project: &project,
     };
-    let plain = known.weakness(lower).or_else(|| {
-        let leet = words::without_leet(lower)?;
-        known.weakness(&leet)
-    })?;
+    let plain = known
+        .weakness(lower)
+        .or_else(|| known.weakness(leet.as_deref()?))?;
     Some(match plain {
         Weakness::Typed => "is typed along the keyboard or counts up",
         Weakness::OwnName => "repeats its own name",

@@ -252,7 +252,7 @@ impl Check {
             let message = "the name has characters other than letters, digits, '_', '-' and '.'";
             self.add(key, "manifest.bad_name", message, None);
         }
-        let path = self.path(&format!("{key}.path"), raw.path.as_deref().unwrap_or(&name));
+        let path = self.path(key, "path", raw.path.as_deref().unwrap_or(&name));
         let class = raw.class.unwrap_or(match raw.generator {
             Some(_) => Class::PerInstallGenerated,
             None => Class::UserPrompt,
@@ -263,7 +263,7 @@ impl Check {
             .fallback
             .iter()
             .flatten()
-            .filter_map(|text| self.path(&format!("{key}.fallback"), text.trim_start_matches('/')))
+            .filter_map(|text| self.path(key, "fallback", text.trim_start_matches('/')))
             .collect();
         let required = self.by_profile(key, "required", raw.required.as_ref(), profiles);
         let default = self
@@ -299,12 +299,13 @@ impl Check {
         (self.problems.len() == problems_before).then_some(declaration)
     }
 
-    fn path(&mut self, key: &str, text: &str) -> Option<SecretPath> {
+    fn path(&mut self, key: &str, field: &str, text: &str) -> Option<SecretPath> {
         match text.parse() {
             Ok(path) => Some(path),
             Err(error) => {
                 let error: crate::path::ParsePathError = error;
-                self.add(key, "manifest.bad_path", error.to_string(), None);
+                let key = format!("{key}.{field}");
+                self.add(&key, "manifest.bad_path", error.to_string(), None);
                 None
             }
         }
@@ -316,8 +317,9 @@ impl Check {
         text: Option<&str>,
         patterns: &mut PatternSet,
     ) -> Option<Arc<Pattern>> {
+        let text = text?;
         let key = format!("{key}.format");
-        match patterns.pattern(text?) {
+        match patterns.pattern(text) {
             Ok(pattern) => {
                 for lint in pattern.lint() {
                     self.notice(&key, "manifest.format_lint", lint.message.to_string());
@@ -359,21 +361,23 @@ impl Check {
     }
 
     fn delivery(&mut self, key: &str, name: &str, target: Option<&Target>) -> Delivery {
+        let Some(target) = target else {
+            return Delivery::Env(name.to_owned());
+        };
         let key = format!("{key}.target");
         match target {
-            None => Delivery::Env(name.to_owned()),
-            Some(Target::Stdin) => Delivery::Stdin,
-            Some(Target::None) => Delivery::None,
-            Some(Target::Env { name: variable }) => {
+            Target::Stdin => Delivery::Stdin,
+            Target::None => Delivery::None,
+            Target::Env { name: variable } => {
                 let variable = variable.clone().unwrap_or_else(|| name.to_owned());
                 self.variable(&key, &variable);
                 Delivery::Env(variable)
             }
-            Some(Target::File {
+            Target::File {
                 name: file,
                 env,
                 mode,
-            }) => {
+            } => {
                 let file = file.clone().unwrap_or_else(|| name.to_owned());
                 if !is_segment(&file) {
                     let message = "the file's name is not one path segment";

@@ -67,6 +67,8 @@ const KEYBOARD_ZIGZAGS: [&str; 3] = [
     "1q2w3e4r5t6y7u8i9o0p",
     "zaq12wsxcde3",
 ];
+/// Longest number that says nothing: a year, a port.
+const SHORT_NUMBER: usize = 4;
 /// Longest word in the vocabulary or in a name that is tried.
 const WORD_CHARS_MAX: usize = 24;
 
@@ -143,6 +145,30 @@ pub(super) enum Weakness {
     Project,
 }
 
+/// True when a lower-case value holds a part that no words whatever explain: a letter on its own
+/// between digits, or many digits.
+pub(super) fn is_unexplained(lower: &str) -> bool {
+    split(lower).any(|word| {
+        let is_strange = pieces(word).any(|(piece, is_number)| match is_number {
+            true => piece.len() > SHORT_NUMBER && !is_typed(piece),
+            false => piece.len() == 1,
+        });
+        is_strange && !is_typed(word) && !VENDOR_PREFIXES.contains(&word)
+    })
+}
+
+/// The runs of digits and of letters that a word is made of, and which they are.
+fn pieces(word: &str) -> impl Iterator<Item = (&str, bool)> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        let is_number = rest.chars().next()?.is_numeric();
+        let other = |c: char| c.is_numeric() != is_number;
+        let (piece, after) = rest.split_at(rest.find(other).unwrap_or(rest.len()));
+        rest = after;
+        Some((piece, is_number))
+    })
+}
+
 /// Words known besides the vocabulary.
 pub(super) struct Known<'a> {
     /// Of the secret's name.
@@ -174,18 +200,11 @@ impl Known<'_> {
             return Some(Some(Weakness::Typed));
         }
         let mut found: Option<Weakness> = None;
-        let mut rest = word;
-        while let Some(first) = rest.chars().next() {
-            let digits = first.is_numeric();
-            let end = rest
-                .find(|c: char| c.is_numeric() != digits)
-                .unwrap_or(rest.len());
-            let (piece, after) = rest.split_at(end);
-            rest = after;
+        for (piece, is_number) in pieces(word) {
             if is_typed(piece) {
                 found = found.max(Some(Weakness::Typed));
-            } else if digits {
-                if piece.len() > 4 {
+            } else if is_number {
+                if piece.len() > SHORT_NUMBER {
                     return None;
                 }
             } else {
