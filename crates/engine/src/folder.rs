@@ -385,7 +385,7 @@ pub(crate) async fn verify_missing(
     path: &SecretPath,
 ) -> Result<(), Error> {
     let id = record::id_of(barrier, Kind::Secret, path.as_str());
-    verify_bucket(storage, barrier, path.folder(), id.0[0]).await
+    verify_bucket(storage, barrier, path.folder(), id).await
 }
 
 async fn verify_absent(
@@ -397,17 +397,18 @@ async fn verify_absent(
         return Err(missing_root());
     }
     let id = record::id_of(barrier, Kind::Folder, folder);
-    verify_bucket(storage, barrier, parent_of(folder), id.0[0]).await
+    verify_bucket(storage, barrier, parent_of(folder), id).await
 }
 
-/// Checks one bucket of the nearest folder that exists.
+/// Nothing was found under the id of a child: checks its bucket of the nearest folder that
+/// exists. The child must not be in it either, which a damaged index would make so.
 async fn verify_bucket(
     storage: &dyn Storage,
     barrier: &Barrier,
     folder: &str,
-    bucket: u8,
+    absent: RecordId,
 ) -> Result<(), Error> {
-    let (mut folder, mut bucket) = (folder, bucket);
+    let (mut folder, mut absent) = (folder, absent);
     for _ in 0..READS_MAX {
         let (id, record) = loop {
             let id = record::id_of(barrier, Kind::Folder, folder);
@@ -415,16 +416,18 @@ async fn verify_bucket(
                 Some(record) => break (id, record),
                 None if folder.is_empty() => return Err(missing_root()),
                 None => {
-                    bucket = id.0[0];
+                    absent = id;
                     folder = parent_of(folder);
                 }
             }
         };
         let known = Children::open(barrier, id, &record.value);
         let known = known.ok_or_else(|| unreadable(folder))?;
-        let expected = known.bucket(bucket);
-        let found = read_bucket(storage, barrier, id, bucket).await?;
-        if found == Some(expected) {
+        let expected = known.bucket(absent.0[0]);
+        let (found, is_listed) = read_bucket(storage, barrier, id, absent).await?;
+        // It may have been made since it was asked for.
+        let is_there = is_listed && storage.get(absent).await?.is_some();
+        if found == Some(expected) && (is_there || !is_listed) {
             return Ok(());
         }
         if is_unchanged(storage, &record).await? {
@@ -436,13 +439,17 @@ async fn verify_bucket(
     })
 }
 
+/// The bucket that a child's id falls into, as its records are, and whether the child is in it;
+/// no bucket when one of them does not open.
 async fn read_bucket(
     storage: &dyn Storage,
     barrier: &Barrier,
     folder: RecordId,
-    bucket: u8,
-) -> Result<Option<Bucket>, StorageError> {
+    child: RecordId,
+) -> Result<(Option<Bucket>, bool), StorageError> {
+    let bucket = child.0[0];
     let mut children = Children::default();
+    let mut is_listed = false;
     // The greatest id of the bucket before: pages come in id order.
     let mut after = bucket.checked_sub(1).map(|before| {
         let mut id = [0xff; 16];
@@ -455,15 +462,16 @@ async fn read_bucket(
         after = page.last().map(|record| record.id);
         for record in page {
             if record.id.0[0] != bucket {
-                return Ok(Some(children.bucket(bucket)));
+                return Ok((Some(children.bucket(bucket)), is_listed));
             }
+            is_listed |= record.id == child;
             let Some(summary) = record::open_summary(barrier, &record) else {
-                return Ok(None);
+                return Ok((None, is_listed));
             };
             children.apply(&delta_of(barrier, &record, summary.is_folder));
         }
         if is_last {
-            return Ok(Some(children.bucket(bucket)));
+            return Ok((Some(children.bucket(bucket)), is_listed));
         }
     }
 }

@@ -36,7 +36,7 @@ use writer::Group;
 use writer::Writer;
 
 /// Newest format this program reads and writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A log longer than this is emptied when there is time: a cold start reads it through.
 const LOG_BYTES_AT_REST: u64 = 128 * 1024;
@@ -156,7 +156,7 @@ impl StoreFile {
         if !guard::has_magic(&path)? {
             return Err(damaged(&path, "it does not begin as a store does"));
         }
-        let connection =
+        let mut connection =
             sqlite::connect(&path, Mode::Existing).map_err(|error| open_error(&path, error))?;
         let meta = sqlite::read_meta(&connection).map_err(|error| open_error(&path, error))?;
         if meta.format > FORMAT {
@@ -167,6 +167,9 @@ impl StoreFile {
         }
         let header = sqlite::decode_header(&meta.header)
             .ok_or_else(|| damaged(&path, "its header cannot be read"))?;
+        if meta.format < FORMAT {
+            sqlite::upgrade(&mut connection).map_err(|error| open_error(&path, error))?;
+        }
         Ok(Self {
             path,
             connection,

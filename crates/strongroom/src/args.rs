@@ -29,6 +29,41 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// The same with `run` alone: an application waits for it to start, and describing all the other
+/// commands takes longer than looking at its arguments.
+#[derive(Parser)]
+#[command(name = "strongroom", disable_help_subcommand = true)]
+struct RunAlone {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: OnlyRun,
+}
+
+#[derive(Subcommand)]
+enum OnlyRun {
+    Run(commands::run::RunArgs),
+}
+
+impl Cli {
+    /// The command line of this process.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help that was asked for.
+    pub(crate) fn of_process() -> Result<Self, clap::Error> {
+        // Everything but a sound `run` is the business of the whole description.
+        let is_run = std::env::args_os().any(|argument| argument == "run");
+        if let Some(Ok(alone)) = is_run.then(RunAlone::try_parse) {
+            let OnlyRun::Run(args) = alone.command;
+            return Ok(Self {
+                global: alone.global,
+                command: Command::Run(args),
+            });
+        }
+        Self::try_parse()
+    }
+}
+
 /// Flags that every command takes; each has one environment variable.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Global options")]

@@ -26,8 +26,6 @@ mod usage;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::app::App;
 use crate::args::Cli;
 use crate::args::Command;
@@ -38,7 +36,7 @@ fn main() -> ExitCode {
     let limits = hardening::harden();
     std::panic::set_hook(Box::new(report_panic));
     let environment = Environment::of_process();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::of_process() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(usage::report(&error, &environment)),
     };

@@ -35,21 +35,38 @@ const APPLICATION_ID: i32 = 0x5352_4d53;
 pub(super) const SQL_GET: &str =
     "SELECT id, parent, name, value, due_at, revision FROM record WHERE id = ?1";
 
-const SCHEMA: &str = "
-CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
+/// Rows have numbers of their own: with the id as the key of the table, whole rows would stand
+/// inside its tree, and every search would read the large ones that it passes.
+const SCHEMA_RECORD: &str = "
 CREATE TABLE record (
-    id BLOB PRIMARY KEY,
+    row INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
     parent BLOB NOT NULL,
     name BLOB NOT NULL,
     value BLOB NOT NULL,
     due_at INTEGER,
     revision INTEGER NOT NULL
-) WITHOUT ROWID, STRICT;
+) STRICT;
 CREATE INDEX record_parent ON record (parent, id);
 CREATE INDEX record_due ON record (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX record_revision ON record (revision);
+";
+const SCHEMA_REST: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE deleted (id BLOB PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 CREATE INDEX deleted_revision ON deleted (revision);
+";
+/// Format 1 had the id as the key of the table.
+const SET_FORMAT_1_ASIDE: &str = "
+DROP INDEX record_parent;
+DROP INDEX record_due;
+DROP INDEX record_revision;
+ALTER TABLE record RENAME TO record_1;
+";
+const TAKE_FROM_FORMAT_1: &str = "
+INSERT INTO record (id, parent, name, value, due_at, revision)
+    SELECT id, parent, name, value, due_at, revision FROM record_1 ORDER BY revision;
+DROP TABLE record_1;
 ";
 
 /// What a file is opened for.
@@ -119,7 +136,8 @@ pub(super) fn create_schema(connection: &Connection, header: &Header) -> Result<
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         connection.pragma_update(None, "user_version", FORMAT)?;
-        connection.execute_batch(SCHEMA)?;
+        connection.execute_batch(SCHEMA_RECORD)?;
+        connection.execute_batch(SCHEMA_REST)?;
         let mut insert = connection.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
         insert.execute(params!["header", encode_header(header)])?;
         insert.execute(params!["revision", number(0)])?;
@@ -127,6 +145,24 @@ pub(super) fn create_schema(connection: &Connection, header: &Header) -> Result<
         Ok(())
     };
     create().map_err(|error| failed(&error))
+}
+
+/// Brings a store of an earlier format to this one, or leaves it as it is.
+pub(super) fn upgrade(connection: &mut Connection) -> Result<(), StorageError> {
+    let mut upgrade = || -> rusqlite::Result<()> {
+        let transaction =
+            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        // Another process may have been first.
+        if found == 1 {
+            transaction.execute_batch(SET_FORMAT_1_ASIDE)?;
+            transaction.execute_batch(SCHEMA_RECORD)?;
+            transaction.execute_batch(TAKE_FROM_FORMAT_1)?;
+            transaction.pragma_update(None, "user_version", FORMAT)?;
+        }
+        transaction.commit()
+    };
+    upgrade().map_err(|error| failed(&error))
 }
 
 /// Closes a new store so that all of it lies in the main file.

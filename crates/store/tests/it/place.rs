@@ -264,6 +264,45 @@ fn a_newer_format_is_refused_and_left_alone() {
     assert_eq!(place.snapshot(), before);
 }
 
+/// The layout of format 1, in which the id was the key of the table.
+const TO_FORMAT_1: &str = "
+    CREATE TABLE first (
+        id BLOB PRIMARY KEY, parent BLOB NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL,
+        due_at INTEGER, revision INTEGER NOT NULL
+    ) WITHOUT ROWID, STRICT;
+    INSERT INTO first SELECT id, parent, name, value, due_at, revision FROM record;
+    DROP TABLE record;
+    ALTER TABLE first RENAME TO record;
+    CREATE INDEX record_parent ON record (parent, id);
+    CREATE INDEX record_due ON record (due_at) WHERE due_at IS NOT NULL;
+    CREATE INDEX record_revision ON record (revision);
+    PRAGMA user_version = 1;
+";
+
+#[test]
+fn a_store_of_the_first_format_is_brought_up_with_everything_in_it() {
+    let place = Place::new();
+    let storage = place.open(Writes::Inline);
+    for number in 0..50 {
+        write(&storage, number, &[number as u8; 3000]);
+    }
+    drop(storage);
+    sql(&place, TO_FORMAT_1);
+    for _ in 0..2 {
+        let storage = place.open(Writes::Inline);
+        for number in 0..50 {
+            let found = read(&storage, number).unwrap();
+            assert_eq!(found, [number as u8; 3000], "{number}");
+        }
+        assert_eq!(storage.integrity().unwrap(), Vec::<String>::new());
+    }
+    let connection = rusqlite::Connection::open(place.store()).unwrap();
+    let format: u32 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(format, FORMAT);
+}
+
 #[test]
 fn what_is_no_store_is_refused_and_left_alone() {
     let some: Vec<u8> = b"not a database, but long enough to look at. ".repeat(200);
