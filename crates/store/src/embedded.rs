@@ -39,7 +39,7 @@ use writer::Writer;
 pub const FORMAT: u32 = 2;
 
 /// A log longer than this is emptied when there is time: a cold start reads it through.
-const LOG_BYTES_AT_REST: u64 = 128 * 1024;
+const LOG_BYTES_AT_REST: u64 = 256 * 1024;
 
 /// Who writes, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
