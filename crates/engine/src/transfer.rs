@@ -4,6 +4,7 @@
 //! what has to survive a crash is in [`crate::migrate`].
 
 pub mod backup;
+pub mod carry;
 mod fit;
 pub mod names;
 
@@ -16,6 +17,8 @@ use strongroom_core::port::Backend;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::Details;
 use strongroom_core::port::Item;
+use strongroom_core::version::STAGE_CURRENT;
+use strongroom_core::version::STAGE_PREVIOUS;
 use strongroom_core::version::VersionState;
 
 pub use fit::Loss;
@@ -110,6 +113,27 @@ pub fn history(details: &Details, current: Option<&str>) -> Vec<String> {
         .collect();
     ids.extend(current.map(str::to_owned));
     ids
+}
+
+/// A version's stages beside those that every backend gives by itself; without an id, those of
+/// the current version.
+#[must_use]
+pub fn special_stages(details: Option<&Details>, version: Option<&str>) -> Vec<String> {
+    let versions = details.map_or(&[][..], |details| details.versions.as_slice());
+    let of = match version {
+        Some(id) => versions.iter().find(|known| known.id == id),
+        None => versions
+            .iter()
+            .find(|known| known.stages.iter().any(|stage| stage == STAGE_CURRENT)),
+    };
+    let stages = of.map_or(&[][..], |known| known.stages.as_slice());
+    let special = stages.iter().filter(|stage| is_special(stage));
+    special.cloned().collect()
+}
+
+/// True for a stage that somebody gave, false for those that come by themselves.
+fn is_special(stage: &str) -> bool {
+    stage != STAGE_CURRENT && stage != STAGE_PREVIOUS
 }
 
 /// Addresses that more than one secret would go to.

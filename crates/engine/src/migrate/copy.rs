@@ -16,8 +16,6 @@ use strongroom_core::port::Item;
 use strongroom_core::port::NewValue;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
-use strongroom_core::version::STAGE_CURRENT;
-use strongroom_core::version::STAGE_PREVIOUS;
 
 use super::MigrateError;
 use super::journal::Before;
@@ -429,7 +427,7 @@ impl Writer<'_> {
         ));
         let is_last = version.is_none();
         if can.stages {
-            value.stages = stages(job.details.as_ref(), version);
+            value.stages = transfer::special_stages(job.details.as_ref(), version);
         }
         if is_last {
             value.annotation = self.annotation(job.details.as_ref(), can.description, can.tags);
@@ -478,20 +476,6 @@ fn next_todo(entry: &Entry) -> Option<Todo> {
 fn is_before(entry: &Entry, found: &Item) -> bool {
     let before = entry.before.as_ref();
     before.is_some_and(|before| before.payload.value.ct_eq(&found.payload.value))
-}
-
-/// A version's stages beside those that every backend gives by itself.
-fn stages(details: Option<&Details>, version: Option<&str>) -> Vec<String> {
-    let versions = details.map_or(&[][..], |details| details.versions.as_slice());
-    let of = match version {
-        Some(id) => versions.iter().find(|known| known.id == id),
-        None => versions
-            .iter()
-            .find(|known| known.stages.iter().any(|stage| stage == STAGE_CURRENT)),
-    };
-    let is_special = |stage: &&String| *stage != STAGE_CURRENT && *stage != STAGE_PREVIOUS;
-    let stages = of.map_or(&[][..], |known| known.stages.as_slice());
-    stages.iter().filter(is_special).cloned().collect()
 }
 
 async fn write_group(

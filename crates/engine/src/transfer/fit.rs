@@ -4,8 +4,6 @@ use strongroom_core::port::Capabilities;
 use strongroom_core::port::Details;
 use strongroom_core::port::Item;
 use strongroom_core::secret::Shape;
-use strongroom_core::version::STAGE_CURRENT;
-use strongroom_core::version::STAGE_PREVIOUS;
 
 /// Something about a secret that its target cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,11 +57,8 @@ pub fn losses(
     if with_history && earlier && !target.versions {
         lost.push(Loss::Versions);
     }
-    let is_special = |stage: &String| stage != STAGE_CURRENT && stage != STAGE_PREVIOUS;
-    let has_special = details
-        .versions
-        .iter()
-        .any(|version| version.stages.iter().any(is_special));
+    let mut stages = details.versions.iter().flat_map(|version| &version.stages);
+    let has_special = stages.any(|stage| super::is_special(stage));
     if has_special && !(target.stages && with_history) {
         lost.push(Loss::Stages);
     }

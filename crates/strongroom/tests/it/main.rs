@@ -23,5 +23,6 @@ mod keys;
 mod migrate;
 mod peers;
 mod remote;
+mod remote_verbs;
 mod run;
 mod values;
