@@ -44,6 +44,8 @@ pub struct Capabilities {
     pub write: bool,
     /// Earlier versions are kept and can be read.
     pub versions: bool,
+    /// How many versions of a secret are kept, if the backend itself bounds them.
+    pub versions_max: Option<usize>,
     /// Versions carry stages (movable labels).
     pub stages: bool,
     /// Names can be listed.
@@ -58,6 +60,8 @@ pub struct Capabilities {
     pub description: bool,
     /// Tags are kept.
     pub tags: bool,
+    /// A time of expiry is kept.
+    pub expiry: bool,
     /// Any bytes are kept as they are; otherwise only UTF-8 text.
     pub binary: bool,
     /// The backend can rotate a secret itself.
@@ -111,13 +115,15 @@ pub struct Annotation {
     pub description: Option<String>,
     /// Tags to set, or (with `None`) to take away; others are left.
     pub tags: BTreeMap<String, Option<String>>,
+    /// A new time of expiry, or none at all; `None` leaves the one that is there.
+    pub expires_at: Option<Option<Timestamp>>,
 }
 
 impl Annotation {
     /// True when there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.description.is_none() && self.tags.is_empty()
+        self.description.is_none() && self.tags.is_empty() && self.expires_at.is_none()
     }
 }
 

@@ -10,12 +10,14 @@ use strongroom_core::port::Annotation;
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::Capabilities;
 use strongroom_core::port::Details;
 use strongroom_core::port::Expected;
 use strongroom_core::port::Item;
 use strongroom_core::port::NewValue;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
+use strongroom_core::time::Timestamp;
 
 use super::MigrateError;
 use super::journal::Before;
@@ -176,6 +178,7 @@ struct Job {
     at: usize,
     entry: Entry,
     payload: Option<Payload>,
+    expires_at: Option<Timestamp>,
     details: Option<Details>,
     failure: Option<BackendError>,
 }
@@ -208,6 +211,7 @@ impl Writer<'_> {
                 at,
                 entry,
                 payload: None,
+                expires_at: None,
                 details: None,
                 failure: None,
             };
@@ -236,6 +240,7 @@ impl Writer<'_> {
             at,
             entry,
             payload,
+            expires_at: item.expires_at,
             details: seen.details,
             failure: None,
         }
@@ -264,6 +269,8 @@ impl Writer<'_> {
                 version: found.version.clone(),
                 description: found_details.as_ref().and_then(|it| it.description.clone()),
                 tags: found_details.map(|it| it.tags).unwrap_or_default(),
+                stages: found.stages.clone(),
+                expires_at: found.expires_at,
             });
         }
         let versions = match details {
@@ -430,7 +437,7 @@ impl Writer<'_> {
             value.stages = transfer::special_stages(job.details.as_ref(), version);
         }
         if is_last {
-            value.annotation = self.annotation(job.details.as_ref(), can.description, can.tags);
+            value.annotation = self.annotation(job, can);
         }
         match self.target.write(&entry.to, &value).await {
             Ok(stored) => Ok(stored.version),
@@ -448,17 +455,16 @@ impl Writer<'_> {
         }
     }
 
-    fn annotation(
-        &self,
-        details: Option<&Details>,
-        has_description: bool,
-        has_tags: bool,
-    ) -> Annotation {
+    fn annotation(&self, job: &Job, can: Capabilities) -> Annotation {
+        let details = job.details.as_ref();
         let mut annotation = Annotation::default();
-        if has_description {
+        if can.expiry {
+            annotation.expires_at = job.expires_at.map(Some);
+        }
+        if can.description {
             annotation.description = details.and_then(|details| details.description.clone());
         }
-        if has_tags {
+        if can.tags {
             let own = details.map(|details| details.tags.clone());
             let tags = own.unwrap_or_default().into_iter();
             let tags = tags.chain(self.journal.header.tags.clone());

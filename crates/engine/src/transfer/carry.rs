@@ -114,6 +114,9 @@ impl Copy<'_> {
             let tags = self.details.tags.clone().into_iter();
             annotation.tags = tags.map(|(key, value)| (key, Some(value))).collect();
         }
+        if self.can.expiry {
+            annotation.expires_at = item.expires_at.map(Some);
+        }
         self.write(item, None, annotation).await?;
         let found = self.backend.read(self.to, &VersionRef::Current).await?;
         match found {

@@ -93,6 +93,7 @@ fn tag_elsewhere(
     let annotation = Annotation {
         description: patch.description.clone(),
         tags: patch.tags.clone(),
+        expires_at: patch.expires_at,
     };
     if !annotation.is_empty() {
         wait(elsewhere.backend.annotate(&elsewhere.address, &annotation))?;
@@ -128,7 +129,10 @@ fn require_what_is_kept(patch: &MetadataPatch, elsewhere: &Elsewhere) -> Result<
             "descriptions",
         ),
         (patch.owner.is_some(), "an owner"),
-        (patch.expires_at.is_some(), "a time of expiry"),
+        (
+            patch.expires_at.is_some() && !can.expiry,
+            "a time of expiry",
+        ),
         (patch.rotate_every.is_some(), "an interval of rotation"),
         (patch.max_versions.is_some(), "a number of versions to keep"),
     ];
