@@ -7,13 +7,13 @@ use strongroom_core::port::Removal;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::secret::Shape;
+use strongroom_fakes::azure::CLIENT_SECRET;
+use strongroom_fakes::wait;
 
-use crate::fake::CLIENT_SECRET;
 use crate::world::World;
 use crate::world::open;
 use crate::world::read;
 use crate::world::value;
-use crate::world::wait;
 
 #[test]
 fn declared_secrets_lie_below_the_prefix() {

@@ -6,17 +6,17 @@ use axum::serve::Listener;
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::VersionRef;
+use strongroom_fakes::azure::CLIENT_SECRET;
+use strongroom_fakes::tls::Authority;
+use strongroom_fakes::tls::TlsListener;
+use strongroom_fakes::wait;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::fake::CLIENT_SECRET;
-use crate::tls::Authority;
-use crate::tls::TlsListener;
 use crate::world::open;
 use crate::world::value;
-use crate::world::wait;
 
 const HALF: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
                       content-length: 500\r\n\r\n{\"value\":\"canary-11";

@@ -5,16 +5,16 @@ use std::time::Duration;
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::VersionRef;
+use strongroom_fakes::google::Fake;
+use strongroom_fakes::wait;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 
-use crate::fake::Fake;
 use crate::world::open;
 use crate::world::read;
 use crate::world::value;
-use crate::world::wait;
 
 const HALF: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
                       content-length: 500\r\n\r\n{\"payload\":{\"data\":\"Y2FuYXJ5LTEx";
