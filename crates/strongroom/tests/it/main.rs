@@ -26,3 +26,4 @@ mod remote;
 mod remote_verbs;
 mod run;
 mod values;
+mod vendors;

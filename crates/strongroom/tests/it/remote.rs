@@ -34,7 +34,7 @@ fn works_like_the_store(case: &Case) {
 }
 
 /// A `.env` file goes there and comes back.
-fn takes_a_env_file(case: &Case, to: &str) {
+pub(crate) fn takes_a_env_file(case: &Case, to: &str) {
     let values = guide(case);
     let before = case.read(".env");
     let line = format!("migrate --from dotenv:.env --to {to} --map map.toml --yes");
