@@ -62,14 +62,10 @@ pub async fn copy(
         .into_iter()
         .map(|planned| (planned.wish.to.clone(), planned))
         .collect();
-    let is_pending = |entry: &Entry| {
-        matches!(
-            entry.state,
-            State::Planned | State::Writing | State::Failed(_)
-        )
-    };
-    let pending: Vec<usize> = (0..journal.entries.len())
-        .filter(|at| journal.entries.get(*at).is_some_and(is_pending))
+    let entries = journal.entries.iter().enumerate();
+    let pending: Vec<usize> = entries
+        .filter(|(_, entry)| !entry.is_copied())
+        .map(|(at, _)| at)
         .collect();
     let total = journal.entries.len();
     let mut done = total - pending.len();

@@ -213,6 +213,15 @@ impl Entry {
         }
     }
 
+    /// True when nothing more is done with it by copying.
+    #[must_use]
+    pub fn is_copied(&self) -> bool {
+        !matches!(
+            self.state,
+            State::Planned | State::Writing | State::Failed(_)
+        )
+    }
+
     /// True when the target may hold something that this migration wrote.
     #[must_use]
     pub fn may_have_written(&self) -> bool {
