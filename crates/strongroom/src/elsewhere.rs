@@ -1,20 +1,27 @@
 //! One secret in another manager than the store: where a chain keeps it, and what can be done.
 //!
 //! Commands about one secret work where `set` writes it: in the first writable backend of the
-//! chain. Where that is the store they go to the engine, which knows more; else they come here.
+//! chain, which is that of `STRONGROOM_CHAIN` where there is no manifest. Where that is the store
+//! they go to the engine, which knows more; else they come here.
 
 use serde_json::Value;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::Backend;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::Details;
+use strongroom_core::port::Lookup;
 use strongroom_core::port::VersionDetails;
 use strongroom_core::port::VersionRef;
 use strongroom_core::version::STAGE_CURRENT;
 use strongroom_core::version::STAGE_PREVIOUS;
 use strongroom_core::version::VersionState;
+use strongroom_engine::transfer::names::variable_of_path;
 
 use crate::app::App;
+use crate::chain;
+use crate::chain::Entry;
+use crate::chain::Opener;
+use crate::detect;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project::Place;
@@ -26,12 +33,16 @@ pub(crate) struct Elsewhere {
     pub(crate) backend: Box<dyn Backend>,
     /// The backend's own name for it.
     pub(crate) address: String,
+    /// What the backend is asked for on its behalf.
+    pub(crate) lookup: Lookup,
     /// What a person calls it.
     pub(crate) name: String,
     /// Its place, as if it were in the store.
     pub(crate) path: SecretPath,
     /// The chain has the store, too, behind this backend.
     is_before_the_store: bool,
+    /// Without one the address says more than the lookup.
+    pub(crate) has_project: bool,
 }
 
 /// What a backend knows of a secret that is there.
@@ -86,29 +97,78 @@ pub(crate) fn find(
     name: &str,
     is_wanted: impl Fn(Capabilities) -> bool,
 ) -> Result<Option<Elsewhere>, CommandError> {
-    let Some(project) = project.filter(|_| !name.starts_with('/')) else {
-        return Ok(None);
-    };
-    if place.declaration.is_none() && project.uses_store() {
+    if name.starts_with('/') {
         return Ok(None);
     }
-    let Some(backend) = project.first_but_the_store(app, is_wanted)? else {
+    let (found, lookup, is_before_the_store) = match project {
+        Some(project) if place.declaration.is_none() && project.uses_store() => return Ok(None),
+        Some(project) => (
+            project.first_but_the_store(app, is_wanted)?,
+            project.lookup_of(place),
+            project.uses_store(),
+        ),
+        None => (first(app, is_wanted)?, bare_lookup(place)?, false),
+    };
+    let Some(backend) = found else {
         return Ok(None);
     };
-    let lookup = project.lookup_of(place);
     let address = backend.address(&lookup);
+    let address = match (project, address.strip_prefix(NO_PROJECT)) {
+        (None, Some(bare)) => bare.to_owned(),
+        _ => address,
+    };
     let name = match place.declaration {
         Some(declaration) => declaration.name.clone(),
-        None => lookup.path,
+        None => lookup.path.clone(),
     };
     Ok(Some(Elsewhere {
         backend,
         address,
+        lookup,
         name,
         path: place.path.clone(),
-        is_before_the_store: project.uses_store(),
+        is_before_the_store,
+        has_project: project.is_some(),
     }))
 }
+
+/// The first backend that can do something of the chain that holds without a manifest: the one
+/// in `STRONGROOM_CHAIN`. `None` where there is none, or the store comes before it.
+pub(crate) fn first(
+    app: &App,
+    is_wanted: impl Fn(Capabilities) -> bool,
+) -> Result<Option<Box<dyn Backend>>, CommandError> {
+    let entries = detect::of_variable(&app.environment.for_backends());
+    let opener = Opener {
+        app,
+        session: None,
+        folder: String::new(),
+        base: chain::base_of(None),
+    };
+    for text in entries.unwrap_or_default() {
+        let entry = Entry::parse(&text)?;
+        if entry.scheme() == "store" || entry.migrates {
+            return Ok(None);
+        }
+        let backend = opener.open(&entry)?;
+        if is_wanted(backend.capabilities()) {
+            return Ok(Some(backend));
+        }
+    }
+    Ok(None)
+}
+
+/// Without a project a path is all that is known of a secret.
+fn bare_lookup(place: &Place<'_>) -> Result<Lookup, CommandError> {
+    Ok(Lookup {
+        name: variable_of_path(place.path.as_str()),
+        path: place.path.to_string(),
+        place: format!("{NO_PROJECT}{}", place.path).parse()?,
+    })
+}
+
+/// What stands before a path in a place where there is no project; in no address of a manager.
+const NO_PROJECT: &str = "project/profile/";
 
 impl Elsewhere {
     /// `API_KEY in vault:secret/shop`.
@@ -143,8 +203,10 @@ impl Elsewhere {
 
     pub(crate) fn not_found(&self) -> CommandError {
         let message = format!("{} is not in {}", self.address, self.backend.describe());
-        CommandError::new(Kind::NotFound, "secret.not_found", message)
-            .hint("strongroom list shows what is there")
+        CommandError::new(Kind::NotFound, "secret.not_found", message).hint(format!(
+            "strongroom set {} writes it; strongroom list shows what is there",
+            self.name
+        ))
     }
 
     /// The error for what the backend cannot do, with what to do instead.

@@ -123,11 +123,11 @@ pub(crate) fn from_text(app: &App, path: &Path, text: &str) -> Result<Project, C
         Manifest::parse(&sources).map_err(|problems| manifest_error(&problems))?;
     let (wanted, profile_from) = wanted_profile(app, &manifest);
     let profile = profile(&manifest, &wanted)?.clone();
-    let written = profile.chain.clone();
+    let (written, is_strict) = (profile.chain.clone(), profile.is_strict);
     let variables = app.environment.for_backends();
-    let chain = LazyCell::new(
-        Box::new(move || Chain::of(&variables, written)) as Box<dyn FnOnce() -> Chain>
-    );
+    let chain =
+        LazyCell::new(Box::new(move || Chain::of(&variables, written, is_strict))
+            as Box<dyn FnOnce() -> Chain>);
     Ok(Project {
         manifest,
         chain,

@@ -8,6 +8,7 @@ use strongroom_core::port::Capabilities;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
+use strongroom_engine::Error as EngineError;
 use strongroom_engine::resolve;
 use strongroom_engine::resolve::Generate;
 use strongroom_engine::resolve::Request;
@@ -65,7 +66,7 @@ pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
             let may = |can: Capabilities| can.versions || can.list && !has_version;
             match elsewhere::find(app, project.as_ref(), &place, &args.name, may)? {
                 Some(elsewhere) => by_address(args, &elsewhere)?,
-                None => from_store(app, &place, args.version.as_deref())?,
+                None => from_store(app, args, &place)?,
             }
         }
     };
@@ -106,11 +107,18 @@ pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
     }
 }
 
-fn from_store(app: &App, place: &Place<'_>, version: Option<&str>) -> Result<Found, CommandError> {
+fn from_store(app: &App, args: &GetArgs, place: &Place<'_>) -> Result<Found, CommandError> {
+    let (name, version) = (&args.name, args.version.as_deref());
     let number = history::number_of(version, &place.path)?;
     let session = session::open(app)?;
     let read = session.engine.read(&session.context, &place.path, number);
-    let secret = crate::runtime::wait(read)?;
+    let secret = crate::runtime::wait(read).map_err(|error| {
+        let is_missing = matches!(error, EngineError::NotFound { .. }) && number.is_none();
+        match (CommandError::from(error), is_missing) {
+            (error, true) => error.hint(format!("strongroom set {name} writes it")),
+            (error, false) => error,
+        }
+    })?;
     Ok(Found {
         value: secret.payload.value,
         source: "store".into(),

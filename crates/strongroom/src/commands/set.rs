@@ -21,7 +21,6 @@ use crate::error::Kind;
 use crate::input::ValueSource;
 use crate::project;
 use crate::project::Place;
-use crate::project::Project;
 use crate::session;
 
 /// Set a secret: by prompt, from standard input, or from a file
@@ -89,8 +88,8 @@ pub(crate) fn run(app: &App, args: &SetArgs) -> Result<(), CommandError> {
             .hint(format!("strongroom rm {} removes a value", args.name)));
     }
     check_value(args, &place, &value)?;
-    if let (Some(project), Some(elsewhere)) = (&project, &elsewhere) {
-        return set_elsewhere(app, args, project, elsewhere, &place, value);
+    if let Some(elsewhere) = &elsewhere {
+        return set_elsewhere(app, args, elsewhere, &place, value);
     }
     let payload = payload_of(args, value)?;
     let session = session::open_or_create(app)?;
@@ -164,7 +163,6 @@ fn check_value(args: &SetArgs, place: &Place<'_>, value: &SecretValue) -> Result
 fn set_elsewhere(
     app: &App,
     args: &SetArgs,
-    project: &Project,
     elsewhere: &Elsewhere,
     place: &Place<'_>,
     value: SecretValue,
@@ -172,12 +170,12 @@ fn set_elsewhere(
     let backend = elsewhere.backend.as_ref();
     let can = backend.capabilities();
     let target = backend.describe();
-    let stored = if args.needs_more_than_a_value() || can.versions {
+    let is_by_address = can.versions || !elsewhere.has_project;
+    let stored = if args.needs_more_than_a_value() || is_by_address {
         let new = new_value(args, place, value, backend)?;
         crate::runtime::wait(backend.write(&elsewhere.address, &new))?
     } else {
-        let lookup = project.lookup_of(place);
-        crate::runtime::wait(backend.set(&lookup, &value))?;
+        crate::runtime::wait(backend.set(&elsewhere.lookup, &value))?;
         Stored {
             version: None,
             is_new: true,

@@ -24,6 +24,7 @@ mod migrate;
 mod peers;
 mod remote;
 mod remote_verbs;
+mod requirement_003;
 mod run;
 mod values;
 mod vendors;
