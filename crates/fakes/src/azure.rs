@@ -61,6 +61,8 @@ struct SecretVersion {
     content_type: Value,
     tags: Value,
     is_enabled: bool,
+    /// In seconds.
+    expires: Option<i64>,
     created: u64,
     updated: u64,
 }
@@ -136,6 +138,13 @@ impl Fake {
         let mut inner = self.lock();
         let secret = inner.live.get_mut(name).unwrap();
         secret.versions.last_mut().unwrap().is_enabled = false;
+    }
+
+    /// Has the newest version expire at a second.
+    pub fn expire(&self, name: &str, at: i64) {
+        let mut inner = self.lock();
+        let secret = inner.live.get_mut(name).unwrap();
+        secret.versions.last_mut().unwrap().expires = Some(at);
     }
 
     /// The names of all live secrets.

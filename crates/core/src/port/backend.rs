@@ -7,6 +7,7 @@
 //! kind [`BackendErrorKind::Unsupported`], which is what the methods here do unless overridden.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::BoxFuture;
 use crate::path::SecretPath;
@@ -94,6 +95,16 @@ pub struct Item {
     pub created: Option<Timestamp>,
     /// When it stops being valid.
     pub expires_at: Option<Timestamp>,
+}
+
+impl From<Item> for Fetched {
+    fn from(item: Item) -> Self {
+        Self {
+            value: item.payload.value,
+            version: item.version,
+            expires_at: item.expires_at,
+        }
+    }
 }
 
 /// What must be there for a write to happen.
@@ -232,14 +243,28 @@ pub trait Backend: Send + Sync {
     fn get_many<'a>(
         &'a self,
         lookups: &'a [Lookup],
-    ) -> BoxFuture<'a, Vec<Result<Option<Fetched>, BackendError>>>;
+    ) -> BoxFuture<'a, Vec<Result<Option<Fetched>, BackendError>>> {
+        Box::pin(async move {
+            let addresses: Vec<String> =
+                lookups.iter().map(|lookup| self.address(lookup)).collect();
+            let found = self.read_many(&addresses).await.into_iter();
+            found
+                .map(|found| found.map(|item| item.map(Fetched::from)))
+                .collect()
+        })
+    }
 
     /// Writes one declared secret.
     fn set<'a>(
         &'a self,
         lookup: &'a Lookup,
         value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>>;
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(async move {
+            let value = NewValue::new(Payload::detect(value.clone()));
+            self.write(&self.address(lookup), &value).await.map(drop)
+        })
+    }
 
     /// The names it holds, sorted.
     fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>>;
@@ -353,6 +378,29 @@ pub trait Backend: Send + Sync {
         BackendError::new(BackendErrorKind::Unsupported, backend, message)
     }
 }
+
+/// The addresses on all pages below a prefix, sorted, each once.
+///
+/// # Errors
+/// As [`Backend::page`].
+pub async fn every_address(
+    backend: &dyn Backend,
+    prefix: &str,
+) -> Result<Vec<String>, BackendError> {
+    let mut addresses = BTreeSet::new();
+    let mut after = None;
+    loop {
+        let page = backend.page(prefix, after.as_deref(), PAGE_MAX).await?;
+        addresses.extend(page.addresses);
+        after = page.next;
+        if after.is_none() {
+            return Ok(addresses.into_iter().collect());
+        }
+    }
+}
+
+/// Addresses asked for at once when all are wanted.
+const PAGE_MAX: usize = 1_000;
 
 /// How a backend failed, for code that branches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
