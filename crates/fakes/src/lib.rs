@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use tokio::runtime::Runtime;
 
 pub mod azure;
+pub mod faults;
 pub mod google;
 pub mod kubernetes;
 pub mod tls;
