@@ -92,12 +92,18 @@ impl Connection {
             settings.timeout,
         )
         .await;
-        let Some(region) = config.region().map(ToString::to_string) else {
+        let region = config.region().map(ToString::to_string);
+        let Some(region) = region.filter(|region| !region.is_empty()) else {
             return Err(wrong("no AWS region is set".into()).with_hint(format!(
                 "write it in the address, e.g. `{}:eu-central-1/`, or set AWS_REGION",
                 settings.address.split(':').next().unwrap_or("aws")
             )));
         };
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if !region.chars().all(is_plain) {
+            return Err(wrong("what is set as AWS region is none".into())
+                .with_hint("a region is called e.g. eu-central-1; see AWS_REGION"));
+        }
         let endpoint = endpoint(service, settings, variables);
         let known = endpoint.as_deref().or(config.endpoint_url());
         let host = match known {

@@ -147,6 +147,7 @@ impl Backend for AwsBackend {
             binary: true,
             rotate: true,
             value_bytes_max: Some(write::VALUE_BYTES_MAX),
+            ..Capabilities::default()
         }
     }
 

@@ -1,7 +1,5 @@
 //! The port.
 
-use std::collections::BTreeSet;
-
 use strongroom_core::port::Annotation;
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendError;
@@ -9,7 +7,6 @@ use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::Details;
-use strongroom_core::port::Fetched;
 use strongroom_core::port::Item;
 use strongroom_core::port::Lookup;
 use strongroom_core::port::NewValue;
@@ -17,14 +14,10 @@ use strongroom_core::port::Page;
 use strongroom_core::port::Removal;
 use strongroom_core::port::Stored;
 use strongroom_core::port::VersionRef;
-use strongroom_core::secret::Payload;
-use strongroom_core::secret::SecretValue;
+use strongroom_core::port::every_address;
 
 use crate::GcpBackend;
 use crate::VALUE_BYTES_MAX;
-
-/// Addresses asked for at once when everything is listed.
-const PAGE_LIMIT: usize = 1_000;
 
 impl Backend for GcpBackend {
     fn scheme(&self) -> &'static str {
@@ -49,52 +42,11 @@ impl Backend for GcpBackend {
         }
     }
 
-    fn get_many<'a>(
-        &'a self,
-        lookups: &'a [Lookup],
-    ) -> BoxFuture<'a, Vec<Result<Option<Fetched>, BackendError>>> {
-        Box::pin(async move {
-            let addresses: Vec<String> =
-                lookups.iter().map(|lookup| self.address(lookup)).collect();
-            let fetched = |item: Item| Fetched {
-                value: item.payload.value,
-                version: item.version,
-                expires_at: None,
-            };
-            let found = self.read_all(&addresses).await.into_iter();
-            found
-                .map(|found| found.map(|item| item.map(fetched)))
-                .collect()
-        })
-    }
-
-    fn set<'a>(
-        &'a self,
-        lookup: &'a Lookup,
-        value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
-        Box::pin(async move {
-            let value = NewValue::new(Payload::detect(value.clone()));
-            let written = self.put(&self.address(lookup), &value).await;
-            written.map(drop)
-        })
-    }
-
     fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {
         Box::pin(async move {
-            let prefix = match self.prefix.as_str() {
-                "" => String::new(),
-                prefix => format!("{prefix}/"),
-            };
-            let mut names = BTreeSet::new();
-            let mut after = None;
-            loop {
-                let page = self.page_of(&prefix, after.as_deref(), PAGE_LIMIT).await?;
-                names.extend(page.addresses);
-                after = page.next;
-                if after.is_none() {
-                    return Ok(names.into_iter().collect());
-                }
+            match self.prefix.as_str() {
+                "" => every_address(self, "").await,
+                prefix => every_address(self, &format!("{prefix}/")).await,
             }
         })
     }

@@ -62,6 +62,7 @@ pub(crate) fn with_labels_only(annotation: &Annotation) -> Annotation {
         tags: tags
             .map(|(tag, value)| (tag.clone(), value.clone()))
             .collect(),
+        expires_at: annotation.expires_at,
     }
 }
 

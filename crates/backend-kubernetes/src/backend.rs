@@ -20,7 +20,6 @@ use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::Details;
-use strongroom_core::port::Fetched;
 use strongroom_core::port::Item;
 use strongroom_core::port::Lookup;
 use strongroom_core::port::NewValue;
@@ -28,6 +27,7 @@ use strongroom_core::port::Page;
 use strongroom_core::port::Removal;
 use strongroom_core::port::Stored;
 use strongroom_core::port::VersionRef;
+use strongroom_core::port::every_address;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Timestamp;
@@ -43,9 +43,6 @@ use crate::layout::Place;
 
 /// Objects that are read at the same time.
 const REQUESTS_MAX: usize = 16;
-/// Addresses asked for at once when everything is listed.
-const PAGE_LIMIT: usize = 1_000;
-
 impl Backend for KubernetesBackend {
     fn scheme(&self) -> &'static str {
         "k8s"
@@ -69,51 +66,8 @@ impl Backend for KubernetesBackend {
         }
     }
 
-    fn get_many<'a>(
-        &'a self,
-        lookups: &'a [Lookup],
-    ) -> BoxFuture<'a, Vec<Result<Option<Fetched>, BackendError>>> {
-        Box::pin(async move {
-            let addresses: Vec<String> =
-                lookups.iter().map(|lookup| self.address(lookup)).collect();
-            let found = self.read_all(&addresses).await;
-            let fetched = |item: Item| Fetched {
-                value: item.payload.value,
-                version: item.version,
-                expires_at: None,
-            };
-            found
-                .into_iter()
-                .map(|found| found.map(|item| item.map(fetched)))
-                .collect()
-        })
-    }
-
-    fn set<'a>(
-        &'a self,
-        lookup: &'a Lookup,
-        value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
-        Box::pin(async move {
-            let value = NewValue::new(Payload::detect(value.clone()));
-            let written = self.put(&self.address(lookup), &value).await;
-            written.map(drop)
-        })
-    }
-
     fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {
-        Box::pin(async move {
-            let mut names = BTreeSet::new();
-            let mut after = None;
-            loop {
-                let page = self.page_of("", after.as_deref(), PAGE_LIMIT).await?;
-                names.extend(page.addresses);
-                after = page.next;
-                if after.is_none() {
-                    return Ok(names.into_iter().collect());
-                }
-            }
-        })
+        Box::pin(every_address(self, ""))
     }
 
     fn address(&self, lookup: &Lookup) -> String {

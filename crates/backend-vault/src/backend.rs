@@ -12,7 +12,6 @@ use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::Details;
-use strongroom_core::port::Fetched;
 use strongroom_core::port::Item;
 use strongroom_core::port::Lookup;
 use strongroom_core::port::NewValue;
@@ -22,7 +21,6 @@ use strongroom_core::port::Stored;
 use strongroom_core::port::Variables;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
-use strongroom_core::secret::SecretValue;
 use strongroom_core::uri::BackendUri;
 use tokio::time::Instant;
 
@@ -231,37 +229,6 @@ impl Backend for VaultBackend {
 
     fn capabilities(&self) -> Capabilities {
         self.engine().capabilities(self.has_field())
-    }
-
-    fn get_many<'a>(
-        &'a self,
-        lookups: &'a [Lookup],
-    ) -> BoxFuture<'a, Vec<Result<Option<Fetched>, BackendError>>> {
-        Box::pin(async move {
-            let addresses = lookups.iter().map(|lookup| self.address(lookup)).collect();
-            let found = self.read_all(addresses).await;
-            let fetched = |item: Item| Fetched {
-                value: item.payload.value,
-                version: item.version,
-                expires_at: item.expires_at,
-            };
-            found
-                .into_iter()
-                .map(|found| found.map(|item| item.map(fetched)))
-                .collect()
-        })
-    }
-
-    fn set<'a>(
-        &'a self,
-        lookup: &'a Lookup,
-        value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
-        Box::pin(async move {
-            let value = NewValue::new(Payload::detect(value.clone()));
-            let address = self.address(lookup);
-            self.write_one(&address, &value).await.map(drop)
-        })
     }
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {

@@ -26,6 +26,7 @@ pub use backend::Removal;
 pub use backend::Stored;
 pub use backend::VersionDetails;
 pub use backend::VersionRef;
+pub use backend::every_address;
 pub use variables::Variables;
 
 /// A future that a port returns: boxed, so that ports stay usable as trait objects.

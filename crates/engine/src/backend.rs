@@ -1,5 +1,6 @@
 //! The store as a backend of a chain.
 
+use strongroom_core::metadata::VERSIONS_KEPT_DEFAULT;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::Annotation;
 use strongroom_core::port::Backend;
@@ -71,13 +72,15 @@ pub fn store_capabilities() -> Capabilities {
     Capabilities {
         write: true,
         versions: true,
-        stages: false,
+        versions_max: Some(VERSIONS_KEPT_DEFAULT as usize),
+        stages: true,
         list: true,
         delete: true,
         restore: true,
         cas: true,
         description: true,
         tags: true,
+        expiry: true,
         binary: true,
         rotate: false,
         value_bytes_max: Some(VALUE_BYTES_MAX),
@@ -120,6 +123,7 @@ fn patch_of(annotation: &Annotation) -> MetadataPatch {
     MetadataPatch {
         description: annotation.description.clone(),
         tags: annotation.tags.clone(),
+        expires_at: annotation.expires_at,
         ..MetadataPatch::default()
     }
 }
@@ -135,11 +139,21 @@ fn if_there<T>(result: Result<T, Error>) -> Result<Option<T>, BackendError> {
 
 impl StoreBackend {
     /// The version a reference means; `None` when there is none such.
-    fn number_of(&self, version: &VersionRef) -> Result<Option<Option<u64>>, BackendError> {
+    async fn number_of(
+        &self,
+        path: &SecretPath,
+        version: &VersionRef,
+    ) -> Result<Option<Option<u64>>, BackendError> {
         match version {
             VersionRef::Current => Ok(Some(None)),
             VersionRef::Id(id) => Ok(id.parse().ok().map(Some)),
-            VersionRef::Stage(_) => Err(self.unsupported("read a version by its stage")),
+            VersionRef::Stage(stage) => {
+                let described = if_there(self.engine.describe(path).await)?;
+                let versions = described.map(|described| described.versions);
+                let mut versions = versions.unwrap_or_default().into_iter();
+                let found = versions.find(|version| version.stages.contains(stage));
+                Ok(found.map(|version| Some(version.number)))
+            }
         }
     }
 
@@ -271,7 +285,7 @@ impl Backend for StoreBackend {
     ) -> BoxFuture<'a, Result<Option<Item>, BackendError>> {
         Box::pin(async move {
             let path = path_of(address)?;
-            let Some(number) = self.number_of(version)? else {
+            let Some(number) = self.number_of(&path, version).await? else {
                 return Ok(None);
             };
             let read = self.engine.read(&self.context, &path, number).await;
@@ -316,6 +330,7 @@ impl Backend for StoreBackend {
             let mut options = WriteOptions::new(self.provenance.clone());
             options.cas = self.cas_of(&path, &value.expected).await?;
             options.metadata = patch_of(&value.annotation);
+            options.stages.clone_from(&value.stages);
             let written = self
                 .engine
                 .write(&self.context, &path, &value.payload, &options)

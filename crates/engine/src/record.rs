@@ -248,7 +248,7 @@ pub(crate) fn encode<T: Serialize>(form: &T, value: Option<&SecretValue>) -> Zer
     encode_as(FORMAT, form, value)
 }
 
-fn encode_as<T: Serialize>(
+pub(crate) fn encode_as<T: Serialize>(
     format: u8,
     form: &T,
     value: Option<&SecretValue>,
@@ -269,8 +269,15 @@ fn encode_as<T: Serialize>(
 }
 
 pub(crate) fn decode<'a, T: Deserialize<'a>>(plain: &'a [u8]) -> Option<(T, &'a [u8])> {
-    let (format, body) = plain.split_first()?;
-    if *format != FORMAT {
+    decode_as(FORMAT, plain)
+}
+
+pub(crate) fn decode_as<'a, T: Deserialize<'a>>(
+    format: u8,
+    plain: &'a [u8],
+) -> Option<(T, &'a [u8])> {
+    let (found, body) = plain.split_first()?;
+    if *found != format {
         return None;
     }
     postcard::take_from_bytes(body).ok()

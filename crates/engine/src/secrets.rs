@@ -1,7 +1,9 @@
 //! Secrets: read, write, list, and everything that happens to versions.
 
+mod choice;
 mod patch;
 mod reseal;
+mod stages;
 mod versions;
 mod write;
 
@@ -32,10 +34,10 @@ use crate::record;
 use crate::record::Head;
 use crate::record::Kind;
 
+pub use choice::Versions;
 pub use patch::MetadataPatch;
 pub use versions::NewVersion;
 pub use versions::Snapshot;
-pub use write::Versions;
 pub use write::WriteOptions;
 pub use write::Written;
 

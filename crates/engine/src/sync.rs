@@ -142,7 +142,14 @@ async fn write(target: &dyn Backend, planned: &Planned) -> Result<(), BackendErr
         value.annotation = Annotation {
             description: details.description.clone().filter(|_| can.description),
             tags: tags.filter(|_| can.tags).collect(),
+            expires_at: None,
         };
+    }
+    if can.expiry {
+        value.annotation.expires_at = item.expires_at.map(Some);
+    }
+    if can.stages {
+        value.stages = transfer::special_stages(planned.details.as_ref(), None);
     }
     target.write(&planned.wish.to, &value).await?;
     let back = std::slice::from_ref(&planned.wish.to);

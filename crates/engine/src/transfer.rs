@@ -4,6 +4,7 @@
 //! what has to survive a crash is in [`crate::migrate`].
 
 pub mod backup;
+pub mod carry;
 mod fit;
 pub mod names;
 
@@ -16,6 +17,9 @@ use strongroom_core::port::Backend;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::Details;
 use strongroom_core::port::Item;
+use strongroom_core::port::VersionDetails;
+use strongroom_core::version::STAGE_CURRENT;
+use strongroom_core::version::STAGE_PREVIOUS;
 use strongroom_core::version::VersionState;
 
 pub use fit::Loss;
@@ -97,19 +101,49 @@ pub async fn details_all(
         .await
 }
 
-/// The versions that can be read, oldest first and the current one last.
+/// The versions that can be read, oldest first; the current one is last, and the one that was
+/// current before it the last but one.
 #[must_use]
 pub fn history(details: &Details, current: Option<&str>) -> Vec<String> {
     let live = details
         .versions
         .iter()
         .filter(|version| version.state == VersionState::Live);
-    let mut ids: Vec<String> = live
-        .map(|version| version.id.clone())
-        .filter(|id| Some(id.as_str()) != current)
-        .collect();
+    let (previous, earlier): (Vec<&VersionDetails>, Vec<&VersionDetails>) = live
+        .filter(|version| Some(version.id.as_str()) != current)
+        .partition(|version| version.stages.iter().any(|stage| stage == STAGE_PREVIOUS));
+    // The one that was current before comes right before the current one, so that it has that
+    // stage in the target, too: a version that waits to be current may be newer.
+    let ids = earlier.into_iter().chain(previous);
+    let mut ids: Vec<String> = ids.map(|version| version.id.clone()).collect();
     ids.extend(current.map(str::to_owned));
     ids
+}
+
+/// A version's stages beside those that every backend gives by itself; without an id, those of
+/// the current version, which is the last where no stage says which it is.
+#[must_use]
+pub fn special_stages(details: Option<&Details>, version: Option<&str>) -> Vec<String> {
+    let versions = details.map_or(&[][..], |details| details.versions.as_slice());
+    let of = match version {
+        Some(id) => versions.iter().find(|known| known.id == id),
+        None => versions
+            .iter()
+            .find(|known| known.stages.iter().any(|stage| stage == STAGE_CURRENT))
+            .or(versions.last()),
+    };
+    special(of.map_or(&[][..], |known| known.stages.as_slice()))
+}
+
+/// Those stages that a write has to give.
+pub(crate) fn special(stages: &[String]) -> Vec<String> {
+    let special = stages.iter().filter(|stage| is_special(stage));
+    special.cloned().collect()
+}
+
+/// True for a stage that somebody gave, false for those that come by themselves.
+fn is_special(stage: &str) -> bool {
+    stage != STAGE_CURRENT && stage != STAGE_PREVIOUS
 }
 
 /// Addresses that more than one secret would go to.

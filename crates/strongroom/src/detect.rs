@@ -10,6 +10,10 @@ const VARIABLE: &str = "STRONGROOM_CHAIN";
 /// Variables that name an AWS region.
 const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 
+/// Why it is the store in a strict profile.
+const FOR_WANT_OF_ANYTHING: &str = "the default: neither AWS_REGION nor VAULT_ADDR is set; set \
+                                    one, or write a chain into the profile";
+
 /// The entries of a chain, and why they are these.
 #[derive(Clone, Debug)]
 pub(crate) struct Chain {
@@ -19,11 +23,13 @@ pub(crate) struct Chain {
     pub(crate) not_taken: Vec<(String, String)>,
     /// Somebody wrote it down; otherwise it was found.
     pub(crate) is_explicit: bool,
+    /// It is the store for want of anything else, in a profile where that is hardly meant.
+    is_doubtful: bool,
 }
 
 impl Chain {
     /// The chain of a profile: the environment's, the manifest's, or one that is detected.
-    pub(crate) fn of(variables: &Variables, written: Option<Vec<String>>) -> Self {
+    pub(crate) fn of(variables: &Variables, written: Option<Vec<String>>, is_strict: bool) -> Self {
         let explicit = |entries: Vec<String>, why: &str| {
             let not_taken = not_named(variables, &entries);
             Self {
@@ -31,22 +37,21 @@ impl Chain {
                 why: why.to_owned(),
                 not_taken,
                 is_explicit: true,
+                is_doubtful: false,
             }
         };
-        if let Some(text) = variables.text(VARIABLE) {
-            let entries = text.split(',').map(str::trim);
-            let entries = entries.filter(|entry| !entry.is_empty());
-            return explicit(entries.map(str::to_owned).collect(), VARIABLE);
+        if let Some(entries) = of_variable(variables) {
+            return explicit(entries, VARIABLE);
         }
         match written {
             Some(chain) => explicit(chain, "the manifest"),
-            None => Self::detected(variables),
+            None => Self::detected(variables, is_strict),
         }
     }
 
     /// AWS where a region is set and credentials resolve, Vault where its address is set, else
     /// the store.
-    fn detected(variables: &Variables) -> Self {
+    fn detected(variables: &Variables, is_strict: bool) -> Self {
         let mut not_taken = Vec::new();
         let mut pass = |name: &str, why: String| not_taken.push((name.to_owned(), why));
         let mut taken: Option<(String, String)> = None;
@@ -81,12 +86,20 @@ impl Chain {
                 ),
             }
         }
-        let (first, why) = taken.unwrap_or_else(|| ("store".to_owned(), "the default".to_owned()));
+        let is_doubtful = is_strict && taken.is_none() && not_taken.is_empty();
+        let (first, why) = taken.unwrap_or_else(|| {
+            let why = match is_doubtful {
+                true => FOR_WANT_OF_ANYTHING,
+                false => "the default",
+            };
+            ("store".to_owned(), why.to_owned())
+        });
         Self {
             entries: vec![first, "env".to_owned()],
             why,
             not_taken,
             is_explicit: false,
+            is_doubtful,
         }
     }
 
@@ -96,9 +109,11 @@ impl Chain {
         entries.map(|entry| chain::Entry::parse(entry)).collect()
     }
 
-    /// True when the environment points to something beside the default.
+    /// True when the environment points to something beside the default, or should.
     pub(crate) fn is_remarkable(&self) -> bool {
-        !self.not_taken.is_empty() || self.entries.first().is_some_and(|entry| entry != "store")
+        self.is_doubtful
+            || !self.not_taken.is_empty()
+            || self.entries.first().is_some_and(|entry| entry != "store")
     }
 
     /// `aws:us-east-1 → env (AWS_REGION is set and AWS credentials resolve)`
@@ -109,6 +124,13 @@ impl Chain {
         }
         line
     }
+}
+
+/// The entries that a variable sets; they hold without a manifest, too.
+pub(crate) fn of_variable(variables: &Variables) -> Option<Vec<String>> {
+    let entries = variables.text(VARIABLE)?.split(',').map(str::trim);
+    let entries = entries.filter(|entry| !entry.is_empty());
+    Some(entries.map(str::to_owned).collect())
 }
 
 /// The variable that Vault's address was found in.

@@ -8,6 +8,7 @@ mod child;
 mod commands;
 mod config;
 mod detect;
+mod elsewhere;
 mod env;
 mod error;
 mod hardening;

@@ -123,11 +123,11 @@ pub(crate) fn from_text(app: &App, path: &Path, text: &str) -> Result<Project, C
         Manifest::parse(&sources).map_err(|problems| manifest_error(&problems))?;
     let (wanted, profile_from) = wanted_profile(app, &manifest);
     let profile = profile(&manifest, &wanted)?.clone();
-    let written = profile.chain.clone();
+    let (written, is_strict) = (profile.chain.clone(), profile.is_strict);
     let variables = app.environment.for_backends();
-    let chain = LazyCell::new(
-        Box::new(move || Chain::of(&variables, written)) as Box<dyn FnOnce() -> Chain>
-    );
+    let chain =
+        LazyCell::new(Box::new(move || Chain::of(&variables, written, is_strict))
+            as Box<dyn FnOnce() -> Chain>);
     Ok(Project {
         manifest,
         chain,
@@ -244,18 +244,24 @@ impl Project {
         ))
     }
 
-    /// True when `set` writes to the store: it is the first of the chain that can be written.
-    pub(crate) fn writes_to_store(&self, app: &App) -> Result<bool, CommandError> {
+    /// The first backend of the chain, from the front, that can do something; `None` where the
+    /// store comes before it, or none can.
+    pub(crate) fn first_but_the_store(
+        &self,
+        app: &App,
+        is_wanted: impl Fn(Capabilities) -> bool,
+    ) -> Result<Option<Box<dyn Backend>>, CommandError> {
         let opener = self.opener(app, None);
         for entry in self.chain.parsed()? {
             if entry.scheme() == "store" || entry.migrates {
-                return Ok(true);
+                return Ok(None);
             }
-            if opener.open(&entry)?.capabilities().write {
-                return Ok(false);
+            let backend = opener.open(&entry)?;
+            if is_wanted(backend.capabilities()) {
+                return Ok(Some(backend));
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// What a backend is asked for on behalf of a place, declared or not.

@@ -26,6 +26,7 @@ use strongroom_core::port::Stored;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Timestamp;
 
 /// Makes a module with one test for each case of the contract.
 #[macro_export]
@@ -44,6 +45,8 @@ macro_rules! backend_contract {
             what_a_write_expects_is_kept
             earlier_versions_can_be_read
             stages_name_versions
+            stages_move_with_a_write
+            a_time_of_expiry_is_kept
             pages_hold_every_address_once
             descriptions_and_tags_are_kept
             a_removed_secret_is_gone
@@ -338,6 +341,75 @@ pub async fn stages_name_versions(backend: &dyn Backend, at: &dyn Fn(&str, &str)
         b"first"
     );
     assert_eq!(read(backend, &address, by("NO-SUCH-STAGE")).await, None);
+}
+
+/// A stage that a write gives is taken from the version that had it, and from no other; a version
+/// with a stage of its own is one of those that are kept.
+pub async fn stages_move_with_a_write(backend: &dyn Backend, at: &dyn Fn(&str, &str) -> String) {
+    let capabilities = backend.capabilities();
+    if !capabilities.write || !capabilities.stages {
+        return;
+    }
+    let address = at("moves", "m");
+    let staged = |value: &str, stages: &[&str]| NewValue {
+        stages: stages.iter().map(|stage| (*stage).to_owned()).collect(),
+        ..text(value)
+    };
+    let by = |stage: &str| VersionRef::Stage(stage.to_owned());
+    let first = staged("first", &["BLUE", "GREEN"]);
+    let first = backend.write(&address, &first).await.unwrap();
+    let mut second = staged("second", &["GREEN"]);
+    if let (true, Some(version)) = (capabilities.cas, first.version) {
+        // moto forgets the stages of what an unconditional write replaces; AWS does not.
+        second.expected = Expected::Version(version);
+    }
+    backend.write(&address, &second).await.unwrap();
+    assert_eq!(read(backend, &address, by("BLUE")).await.unwrap(), b"first");
+    assert_eq!(
+        read(backend, &address, by("GREEN")).await.unwrap(),
+        b"second"
+    );
+    let details = backend.details(&address).await.unwrap().unwrap();
+    let mut stages: Vec<&str> = details
+        .versions
+        .iter()
+        .flat_map(|version| version.stages.iter().map(String::as_str))
+        .collect();
+    stages.sort_unstable();
+    assert_eq!(stages, ["AWSCURRENT", "AWSPREVIOUS", "BLUE", "GREEN"]);
+    let kept = capabilities.versions_max.unwrap_or_default();
+    for number in 0..kept {
+        put(backend, &address, &format!("later {number}")).await;
+    }
+    assert_eq!(read(backend, &address, by("BLUE")).await.unwrap(), b"first");
+}
+
+/// With the value, and changed afterwards.
+pub async fn a_time_of_expiry_is_kept(backend: &dyn Backend, at: &dyn Fn(&str, &str) -> String) {
+    let capabilities = backend.capabilities();
+    if !capabilities.write || !capabilities.expiry {
+        return;
+    }
+    let address = at("expiry", "e");
+    let times = [4_000_000_000_000_000, 5_000_000_000_000_000].map(Timestamp::from_micros);
+    let found = async || {
+        let item = backend.read(&address, &VersionRef::Current).await.unwrap();
+        item.unwrap().expires_at
+    };
+    let mut value = text("value");
+    value.annotation.expires_at = Some(Some(times[0]));
+    backend.write(&address, &value).await.unwrap();
+    assert_eq!(found().await, Some(times[0]));
+    put(backend, &address, "another value").await;
+    assert_eq!(found().await, Some(times[0]));
+    for wanted in [Some(times[1]), None] {
+        let annotation = Annotation {
+            expires_at: Some(wanted),
+            ..Annotation::default()
+        };
+        backend.annotate(&address, &annotation).await.unwrap();
+        assert_eq!(found().await, wanted);
+    }
 }
 
 /// Pages smaller than what is there, by prefix.

@@ -1,6 +1,7 @@
 //! Fakes and contract suites for tests. A dev-dependency only.
 
 pub mod backend_contract;
+pub mod backend_faults;
 pub mod canary;
 pub mod clock;
 pub mod fault;

@@ -77,7 +77,8 @@ fn edges(manifest: &Manifest, package: &Package, members: &[&str]) -> Vec<Proble
         let name = dependency.name.as_str();
         let is_dev = dependency.kind.as_deref() == Some("dev");
         if members.contains(&name) {
-            let for_tests = name == TESTKIT || TEST_EDGES.contains(&(package.name.as_str(), name));
+            let for_tests =
+                FOR_TESTS.contains(&name) || TEST_EDGES.contains(&(package.name.as_str(), name));
             let is_allowed = allowed.contains(&name) || (is_dev && for_tests);
             if !is_allowed {
                 let message = format!("`{}` may not depend on `{name}`", package.name);
@@ -148,6 +149,9 @@ const LOCK_PACKAGES_MAX: usize = 700;
 const DEPENDENCY_TABLES: &[&str] = &["dependencies", "dev-dependencies", "build-dependencies"];
 const PACKAGE_KEYS: &[&str] = &["version", "edition", "rust-version", "license"];
 const TESTKIT: &str = "strongroom-testkit";
+const FAKES: &str = "strongroom-fakes";
+/// Any crate may have these as dev-dependencies, and none otherwise.
+const FOR_TESTS: &[&str] = &[TESTKIT, FAKES];
 /// Tests look at the engine and the embedded store together: damage below has to be told above.
 const TEST_EDGES: &[(&str, &str)] = &[
     ("strongroom-engine", "strongroom-store"),
@@ -162,9 +166,10 @@ const KNOWS_TOKIO: &[&str] = &[
     "strongroom-backend-gcp",
     "strongroom-backend-kubernetes",
     "strongroom-backend-vault",
+    FAKES,
 ];
 
-/// Which crate of ours may depend on which. Only dev-dependencies may be on the testkit.
+/// Which crate of ours may depend on which. Only dev-dependencies may be on what is for tests.
 const MAP: &[(&str, &[&str])] = &[
     (
         "strongroom",
@@ -229,6 +234,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("strongroom-crypto", &["strongroom-core"]),
     ("strongroom-core", &[]),
     (TESTKIT, &["strongroom-core", "strongroom-crypto"]),
+    (FAKES, &[]),
     ("xtask", &[]),
 ];
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use aws_sdk_secretsmanager::primitives::Blob;
 use aws_sdk_secretsmanager::types::Tag;
 use strongroom_core::port::Annotation;
@@ -148,11 +149,7 @@ impl AwsBackend {
                 .with_hint("read it again, and write with the version that was read")
         };
         let known = self.describe_one(address).await?.ok_or_else(conflict)?;
-        let is_current = known
-            .version_ids_to_stages()
-            .and_then(|versions| versions.get(expected))
-            .is_some_and(|stages| stages.iter().any(|stage| stage == STAGE_CURRENT));
-        if !is_current {
+        if holder_of(&known, STAGE_CURRENT) != Some(expected) {
             return Err(conflict());
         }
         let stages = Some(vec![STAGE_OURS.to_owned()]);
@@ -176,7 +173,9 @@ impl AwsBackend {
             return Err(failure.error);
         }
         for stage in &value.stages {
-            self.move_stage(address, stage, None, Some(new)).await?;
+            // AWS wants to be told from where a stage is moved.
+            let holder = holder_of(&known, stage);
+            self.move_stage(address, stage, holder, Some(new)).await?;
         }
         self.annotate_all(address, &value.annotation).await?;
         Ok(version)
@@ -398,6 +397,13 @@ impl AwsBackend {
         }
         Ok(())
     }
+}
+
+/// The version that has a stage.
+fn holder_of<'d>(known: &'d DescribeSecretOutput, stage: &str) -> Option<&'d str> {
+    let versions = known.version_ids_to_stages().into_iter().flatten();
+    let mut holders = versions.filter(|(_, stages)| stages.iter().any(|it| it == stage));
+    holders.next().map(|(version, _)| version.as_str())
 }
 
 /// A payload as AWS takes it: text, or bytes.

@@ -96,6 +96,7 @@ fn a_write_carries_description_tags_stages_and_token() {
     let annotation = Annotation {
         description: Some("signs sessions".into()),
         tags: [("team".to_owned(), Some("pay".to_owned()))].into(),
+        ..Annotation::default()
     };
     let value = NewValue {
         token: Some("0123456789abcdef0123456789abcdef".into()),
@@ -119,6 +120,7 @@ fn a_write_carries_description_tags_stages_and_token() {
             annotation: Annotation {
                 description: Some("signs more".into()),
                 tags: [("team".to_owned(), None)].into(),
+                ..Annotation::default()
             },
             ..text("second")
         };

@@ -7,13 +7,14 @@ use strongroom_core::port::Removal;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::secret::Shape;
+use strongroom_core::time::Timestamp;
+use strongroom_fakes::azure::CLIENT_SECRET;
+use strongroom_fakes::wait;
 
-use crate::fake::CLIENT_SECRET;
 use crate::world::World;
 use crate::world::open;
 use crate::world::read;
 use crate::world::value;
-use crate::world::wait;
 
 #[test]
 fn declared_secrets_lie_below_the_prefix() {
@@ -41,6 +42,27 @@ fn declared_secrets_lie_below_the_prefix() {
         assert_eq!(found, [true, false]);
         let named = world.backend("", "&name=x-{name}").await;
         assert_eq!(named.address(&lookup), "x-JWT");
+    });
+}
+
+#[test]
+fn a_declared_secret_says_when_it_expires() {
+    const SECOND: i64 = 1_900_000_000;
+    wait(async {
+        let world = World::start().await;
+        let backend = world.backend("app", "").await;
+        let lookup = Lookup {
+            name: "KEY".into(),
+            path: "key".into(),
+            place: "app/prod/key".parse().unwrap(),
+        };
+        let value = SecretValue::copy_from(b"one");
+        backend.set(&lookup, &value).await.unwrap();
+        world.fake.expire("app--key", SECOND);
+        let mut found = backend.get_many(std::slice::from_ref(&lookup)).await;
+        let found = found.pop().unwrap().unwrap().unwrap();
+        let expiry = Timestamp::from_micros(SECOND * 1_000_000);
+        assert_eq!(found.expires_at, Some(expiry));
     });
 }
 

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use strongroom_core::port::Backend;
 use strongroom_core::port::VersionRef;
+use strongroom_fakes::wait;
 use tokio::process::Command;
 
 use crate::world::World;
 use crate::world::read;
 use crate::world::value;
-use crate::world::wait;
 
 #[test]
 fn the_python_client_and_we_agree() {

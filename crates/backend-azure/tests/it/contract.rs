@@ -1,9 +1,9 @@
 //! The contract of every backend.
 
+use strongroom_fakes::wait;
 use strongroom_testkit::backend_contract;
 
 use crate::world::World;
-use crate::world::wait;
 
 backend_contract!(
     contract,

@@ -5,7 +5,5 @@
 mod behaviour;
 mod clients;
 mod contract;
-mod fake;
 mod faults;
-mod tls;
 mod world;

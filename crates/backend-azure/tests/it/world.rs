@@ -1,8 +1,6 @@
-//! What tests share: a runtime, a vault, a backend.
+//! What tests share: a vault, a backend.
 
-use std::future::Future;
 use std::path::Path;
-use std::sync::LazyLock;
 
 use strongroom_backend_azure::AzureBackend;
 use strongroom_core::port::Backend;
@@ -12,19 +10,10 @@ use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::uri::BackendUri;
+use strongroom_fakes::azure::CLIENT_SECRET;
+use strongroom_fakes::azure::Fake;
+use strongroom_fakes::tls::Authority;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
-
-use crate::fake::CLIENT_SECRET;
-use crate::fake::Fake;
-use crate::tls::Authority;
-
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-
-/// Runs a future to its end.
-pub(crate) fn wait<F: Future>(future: F) -> F::Output {
-    RUNTIME.block_on(future)
-}
 
 /// A fake vault and the authority that vouches for it.
 pub(crate) struct World {

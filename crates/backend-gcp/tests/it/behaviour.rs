@@ -6,12 +6,12 @@ use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::Lookup;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
+use strongroom_fakes::google::Fake;
+use strongroom_fakes::wait;
 
-use crate::fake::Fake;
 use crate::world::open;
 use crate::world::read;
 use crate::world::value;
-use crate::world::wait;
 
 #[test]
 fn declared_secrets_lie_below_the_prefix() {

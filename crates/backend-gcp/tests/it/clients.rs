@@ -5,13 +5,13 @@ use std::path::Path;
 use strongroom_core::port::Backend;
 use strongroom_core::port::VersionRef;
 use strongroom_core::version::VersionState;
+use strongroom_fakes::google::Fake;
+use strongroom_fakes::wait;
 use tokio::process::Command;
 
-use crate::fake::Fake;
 use crate::world::open;
 use crate::world::read;
 use crate::world::value;
-use crate::world::wait;
 
 #[test]
 fn the_python_client_and_we_agree() {

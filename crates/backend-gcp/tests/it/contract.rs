@@ -1,10 +1,10 @@
 //! The contract of every backend.
 
+use strongroom_fakes::google::Fake;
+use strongroom_fakes::wait;
 use strongroom_testkit::backend_contract;
 
-use crate::fake::Fake;
 use crate::world::open;
-use crate::world::wait;
 
 backend_contract!(
     contract,

@@ -1,7 +1,4 @@
-//! What tests share: a runtime, a server, a backend.
-
-use std::future::Future;
-use std::sync::LazyLock;
+//! What tests share: a server, a backend.
 
 use strongroom_backend_gcp::GcpBackend;
 use strongroom_core::port::Backend;
@@ -11,14 +8,6 @@ use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::uri::BackendUri;
-use tokio::runtime::Runtime;
-
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-
-/// Runs a future to its end.
-pub(crate) fn wait<F: Future>(future: F) -> F::Output {
-    RUNTIME.block_on(future)
-}
 
 /// A backend for a server at a port of this machine.
 pub(crate) async fn open(path: &str, port: u16, options: &str) -> GcpBackend {

@@ -10,13 +10,13 @@ use strongroom_core::port::Lookup;
 use strongroom_core::port::NewValue;
 use strongroom_core::port::Removal;
 use strongroom_core::secret::SecretValue;
+use strongroom_fakes::wait;
 
 use crate::world::World;
 use crate::world::kubeconfig;
 use crate::world::open;
 use crate::world::read;
 use crate::world::value;
-use crate::world::wait;
 
 #[test]
 fn writers_of_other_keys_are_not_undone() {

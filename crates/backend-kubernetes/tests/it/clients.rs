@@ -7,13 +7,13 @@ use std::process::Stdio;
 
 use strongroom_core::port::Backend;
 use strongroom_core::secret::SecretValue;
+use strongroom_fakes::wait;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::world::World;
 use crate::world::read;
 use crate::world::value;
-use crate::world::wait;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

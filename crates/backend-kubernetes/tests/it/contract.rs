@@ -1,9 +1,9 @@
 //! The contract of every backend, with and without one object for everything.
 
+use strongroom_fakes::wait;
 use strongroom_testkit::backend_contract;
 
 use crate::world::World;
-use crate::world::wait;
 
 fn make(line: &str) -> (Box<strongroom_backend_kubernetes::KubernetesBackend>, World) {
     wait(async {

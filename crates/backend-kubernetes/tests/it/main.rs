@@ -5,9 +5,5 @@
 mod behaviour;
 mod clients;
 mod contract;
-mod fake;
 mod faults;
-/// The same as the key vault's.
-#[path = "../../../backend-azure/tests/it/tls.rs"]
-mod tls;
 mod world;

@@ -1,8 +1,6 @@
-//! What tests share: a runtime, a server, a kubeconfig, a backend.
+//! What tests share: a server, a kubeconfig, a backend.
 
-use std::future::Future;
 use std::path::PathBuf;
-use std::sync::LazyLock;
 
 use strongroom_backend_kubernetes::KubernetesBackend;
 use strongroom_core::port::Backend;
@@ -13,21 +11,12 @@ use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::uri::BackendUri;
+use strongroom_fakes::kubernetes::Fake;
+use strongroom_fakes::tls::Authority;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
-
-use crate::fake::Fake;
-use crate::tls::Authority;
-
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 /// The token that the fake knows.
 pub(crate) const TOKEN: &str = "canary-bearer-6f20";
-
-/// Runs a future to its end.
-pub(crate) fn wait<F: Future>(future: F) -> F::Output {
-    RUNTIME.block_on(future)
-}
 
 /// A fake server and a kubeconfig for it.
 pub(crate) struct World {

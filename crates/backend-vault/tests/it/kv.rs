@@ -226,6 +226,7 @@ fn metadata_of_others_stays_and_old_policies_do() {
                 ("description".to_owned(), Some("a tag".to_owned())),
             ]
             .into(),
+            ..Annotation::default()
         };
         backend.write("a", &new).await.unwrap();
         let policy = r#"
@@ -241,6 +242,7 @@ fn metadata_of_others_stays_and_old_policies_do() {
                 ("team".to_owned(), None),
             ]
             .into(),
+            ..Annotation::default()
         };
         without_patch.annotate("a", &annotation).await.unwrap();
         let details = backend.details("a").await.unwrap().unwrap();

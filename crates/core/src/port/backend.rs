@@ -7,6 +7,7 @@
 //! kind [`BackendErrorKind::Unsupported`], which is what the methods here do unless overridden.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::BoxFuture;
 use crate::path::SecretPath;
@@ -44,6 +45,8 @@ pub struct Capabilities {
     pub write: bool,
     /// Earlier versions are kept and can be read.
     pub versions: bool,
+    /// How many versions of a secret are kept, if the backend itself bounds them.
+    pub versions_max: Option<usize>,
     /// Versions carry stages (movable labels).
     pub stages: bool,
     /// Names can be listed.
@@ -58,6 +61,8 @@ pub struct Capabilities {
     pub description: bool,
     /// Tags are kept.
     pub tags: bool,
+    /// A time of expiry is kept.
+    pub expiry: bool,
     /// Any bytes are kept as they are; otherwise only UTF-8 text.
     pub binary: bool,
     /// The backend can rotate a secret itself.
@@ -92,6 +97,16 @@ pub struct Item {
     pub expires_at: Option<Timestamp>,
 }
 
+impl From<Item> for Fetched {
+    fn from(item: Item) -> Self {
+        Self {
+            value: item.payload.value,
+            version: item.version,
+            expires_at: item.expires_at,
+        }
+    }
+}
+
 /// What must be there for a write to happen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Expected {
@@ -111,13 +126,15 @@ pub struct Annotation {
     pub description: Option<String>,
     /// Tags to set, or (with `None`) to take away; others are left.
     pub tags: BTreeMap<String, Option<String>>,
+    /// A new time of expiry, or none at all; `None` leaves the one that is there.
+    pub expires_at: Option<Option<Timestamp>>,
 }
 
 impl Annotation {
     /// True when there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.description.is_none() && self.tags.is_empty()
+        self.description.is_none() && self.tags.is_empty() && self.expires_at.is_none()
     }
 }
 
@@ -226,14 +243,28 @@ pub trait Backend: Send + Sync {
     fn get_many<'a>(
         &'a self,
         lookups: &'a [Lookup],
-    ) -> BoxFuture<'a, Vec<Result<Option<Fetched>, BackendError>>>;
+    ) -> BoxFuture<'a, Vec<Result<Option<Fetched>, BackendError>>> {
+        Box::pin(async move {
+            let addresses: Vec<String> =
+                lookups.iter().map(|lookup| self.address(lookup)).collect();
+            let found = self.read_many(&addresses).await.into_iter();
+            found
+                .map(|found| found.map(|item| item.map(Fetched::from)))
+                .collect()
+        })
+    }
 
     /// Writes one declared secret.
     fn set<'a>(
         &'a self,
         lookup: &'a Lookup,
         value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>>;
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(async move {
+            let value = NewValue::new(Payload::detect(value.clone()));
+            self.write(&self.address(lookup), &value).await.map(drop)
+        })
+    }
 
     /// The names it holds, sorted.
     fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>>;
@@ -347,6 +378,29 @@ pub trait Backend: Send + Sync {
         BackendError::new(BackendErrorKind::Unsupported, backend, message)
     }
 }
+
+/// The addresses on all pages below a prefix, sorted, each once.
+///
+/// # Errors
+/// As [`Backend::page`].
+pub async fn every_address(
+    backend: &dyn Backend,
+    prefix: &str,
+) -> Result<Vec<String>, BackendError> {
+    let mut addresses = BTreeSet::new();
+    let mut after = None;
+    loop {
+        let page = backend.page(prefix, after.as_deref(), PAGE_MAX).await?;
+        addresses.extend(page.addresses);
+        after = page.next;
+        if after.is_none() {
+            return Ok(addresses.into_iter().collect());
+        }
+    }
+}
+
+/// Addresses asked for at once when all are wanted.
+const PAGE_MAX: usize = 1_000;
 
 /// How a backend failed, for code that branches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

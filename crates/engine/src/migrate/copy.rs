@@ -10,14 +10,14 @@ use strongroom_core::port::Annotation;
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::Capabilities;
 use strongroom_core::port::Details;
 use strongroom_core::port::Expected;
 use strongroom_core::port::Item;
 use strongroom_core::port::NewValue;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
-use strongroom_core::version::STAGE_CURRENT;
-use strongroom_core::version::STAGE_PREVIOUS;
+use strongroom_core::time::Timestamp;
 
 use super::MigrateError;
 use super::journal::Before;
@@ -62,14 +62,10 @@ pub async fn copy(
         .into_iter()
         .map(|planned| (planned.wish.to.clone(), planned))
         .collect();
-    let is_pending = |entry: &Entry| {
-        matches!(
-            entry.state,
-            State::Planned | State::Writing | State::Failed(_)
-        )
-    };
-    let pending: Vec<usize> = (0..journal.entries.len())
-        .filter(|at| journal.entries.get(*at).is_some_and(is_pending))
+    let entries = journal.entries.iter().enumerate();
+    let pending: Vec<usize> = entries
+        .filter(|(_, entry)| !entry.is_copied())
+        .map(|(at, _)| at)
         .collect();
     let total = journal.entries.len();
     let mut done = total - pending.len();
@@ -178,6 +174,7 @@ struct Job {
     at: usize,
     entry: Entry,
     payload: Option<Payload>,
+    expires_at: Option<Timestamp>,
     details: Option<Details>,
     failure: Option<BackendError>,
 }
@@ -210,6 +207,7 @@ impl Writer<'_> {
                 at,
                 entry,
                 payload: None,
+                expires_at: None,
                 details: None,
                 failure: None,
             };
@@ -238,6 +236,7 @@ impl Writer<'_> {
             at,
             entry,
             payload,
+            expires_at: item.expires_at,
             details: seen.details,
             failure: None,
         }
@@ -266,6 +265,8 @@ impl Writer<'_> {
                 version: found.version.clone(),
                 description: found_details.as_ref().and_then(|it| it.description.clone()),
                 tags: found_details.map(|it| it.tags).unwrap_or_default(),
+                stages: found.stages.clone(),
+                expires_at: found.expires_at,
             });
         }
         let versions = match details {
@@ -429,10 +430,10 @@ impl Writer<'_> {
         ));
         let is_last = version.is_none();
         if can.stages {
-            value.stages = stages(job.details.as_ref(), version);
+            value.stages = transfer::special_stages(job.details.as_ref(), version);
         }
         if is_last {
-            value.annotation = self.annotation(job.details.as_ref(), can.description, can.tags);
+            value.annotation = self.annotation(job, can);
         }
         match self.target.write(&entry.to, &value).await {
             Ok(stored) => Ok(stored.version),
@@ -450,17 +451,16 @@ impl Writer<'_> {
         }
     }
 
-    fn annotation(
-        &self,
-        details: Option<&Details>,
-        has_description: bool,
-        has_tags: bool,
-    ) -> Annotation {
+    fn annotation(&self, job: &Job, can: Capabilities) -> Annotation {
+        let details = job.details.as_ref();
         let mut annotation = Annotation::default();
-        if has_description {
+        if can.expiry {
+            annotation.expires_at = job.expires_at.map(Some);
+        }
+        if can.description {
             annotation.description = details.and_then(|details| details.description.clone());
         }
-        if has_tags {
+        if can.tags {
             let own = details.map(|details| details.tags.clone());
             let tags = own.unwrap_or_default().into_iter();
             let tags = tags.chain(self.journal.header.tags.clone());
@@ -478,20 +478,6 @@ fn next_todo(entry: &Entry) -> Option<Todo> {
 fn is_before(entry: &Entry, found: &Item) -> bool {
     let before = entry.before.as_ref();
     before.is_some_and(|before| before.payload.value.ct_eq(&found.payload.value))
-}
-
-/// A version's stages beside those that every backend gives by itself.
-fn stages(details: Option<&Details>, version: Option<&str>) -> Vec<String> {
-    let versions = details.map_or(&[][..], |details| details.versions.as_slice());
-    let of = match version {
-        Some(id) => versions.iter().find(|known| known.id == id),
-        None => versions
-            .iter()
-            .find(|known| known.stages.iter().any(|stage| stage == STAGE_CURRENT)),
-    };
-    let is_special = |stage: &&String| *stage != STAGE_CURRENT && *stage != STAGE_PREVIOUS;
-    let stages = of.map_or(&[][..], |known| known.stages.as_slice());
-    stages.iter().filter(is_special).cloned().collect()
 }
 
 async fn write_group(

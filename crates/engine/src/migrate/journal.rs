@@ -26,6 +26,8 @@ use crate::secrets::Engine;
 
 /// The kind of the journal's records: see `record::Kind` for the others.
 const KIND: u8 = 74;
+/// Of an entry: the first one knew no stages and no expiry.
+const ENTRY_FORMAT: u8 = 2;
 /// Bytes of an id, as hexadecimal digits.
 const ID_BYTES: usize = 8;
 
@@ -155,6 +157,10 @@ pub struct Before {
     pub description: Option<String>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// The version's stages.
+    pub stages: Vec<String>,
+    /// When it was to expire.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A version that is to be written.
@@ -207,6 +213,15 @@ impl Entry {
         }
     }
 
+    /// True when nothing more is done with it by copying.
+    #[must_use]
+    pub fn is_copied(&self) -> bool {
+        !matches!(
+            self.state,
+            State::Planned | State::Writing | State::Failed(_)
+        )
+    }
+
     /// True when the target may hold something that this migration wrote.
     #[must_use]
     pub fn may_have_written(&self) -> bool {
@@ -220,7 +235,8 @@ struct StoredHeader {
     header: Header,
 }
 
-/// An entry as it is stored; the value that was there before stands behind it.
+/// An entry as it is stored; the value that was there before stands behind it. This is its first
+/// format; the second has `More` between the two.
 #[derive(Serialize, Deserialize)]
 struct StoredEntry {
     number: u32,
@@ -242,6 +258,13 @@ struct StoredBefore {
     version: Option<String>,
     description: Option<String>,
     tags: BTreeMap<String, String>,
+}
+
+/// What the first format of an entry did not know of the value that was there before.
+#[derive(Default, Serialize, Deserialize)]
+struct More {
+    stages: Vec<String>,
+    expires_at: Option<Timestamp>,
 }
 
 /// A migration's journal, and the right to write to it until another process takes it over.
@@ -503,8 +526,13 @@ impl Journal {
             last: entry.last.clone(),
             made: entry.made.clone(),
         };
+        let more = entry.before.as_ref().map(|before| More {
+            stages: before.stages.clone(),
+            expires_at: before.expires_at,
+        });
         let value = entry.before.as_ref().map(|before| &before.payload.value);
-        let plain = record::encode(&stored, value);
+        let form = (stored, more.unwrap_or_default());
+        let plain = record::encode_as(ENTRY_FORMAT, &form, value);
         let put = Change::Put {
             parent: entries_parent(barrier, &self.header.id),
             name: Vec::new(),
@@ -571,7 +599,14 @@ fn open_header(barrier: &Barrier, stored: &Record) -> Option<Header> {
 
 fn open_entry(barrier: &Barrier, stored: &Record) -> Option<(u32, Entry)> {
     let plain = barrier.open(stored.id, Field::Value, &stored.value).ok()?;
-    let (stored, rest): (StoredEntry, &[u8]) = record::decode(&plain)?;
+    let (stored, more, rest): (StoredEntry, More, &[u8]) =
+        match record::decode_as(ENTRY_FORMAT, &plain) {
+            Some(((stored, more), rest)) => (stored, more, rest),
+            None => {
+                let (stored, rest) = record::decode(&plain)?;
+                (stored, More::default(), rest)
+            }
+        };
     let before = stored.before.map(|before| Before {
         payload: Payload {
             value: SecretValue::copy_from(rest),
@@ -580,6 +615,8 @@ fn open_entry(barrier: &Barrier, stored: &Record) -> Option<(u32, Entry)> {
         version: before.version,
         description: before.description,
         tags: before.tags,
+        stages: more.stages,
+        expires_at: more.expires_at,
     });
     let entry = Entry {
         from: stored.from,
@@ -636,4 +673,51 @@ pub(crate) async fn open_all(engine: &Engine) -> Result<(Vec<RecordId>, u64), St
         }
     }
     Ok((ids, closed))
+}
+
+#[cfg(test)]
+mod tests {
+    use strongroom_crypto::SystemRng;
+    use strongroom_crypto::keyring::Keyring;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_of_the_first_format_opens() {
+        let keyring = Keyring::generate(&SystemRng, Timestamp::from_micros(0));
+        let barrier = Barrier::new([1; 16], &keyring);
+        let value = SecretValue::copy_from(b"before");
+        let stored = StoredEntry {
+            number: 7,
+            from: "a".into(),
+            to: "b".into(),
+            state: State::Writing,
+            is_cleaned: false,
+            fingerprint: None,
+            before: Some(StoredBefore {
+                shape: Shape::Text,
+                version: Some("3".into()),
+                description: None,
+                tags: BTreeMap::new(),
+            }),
+            todo: Vec::new(),
+            done: 0,
+            last: None,
+            made: Vec::new(),
+        };
+        let id = entry_id(&barrier, "id", 7);
+        let record = Record {
+            id,
+            parent: entries_parent(&barrier, "id"),
+            revision: 1,
+            name: Vec::new(),
+            value: barrier.seal(id, Field::Value, &record::encode(&stored, Some(&value))),
+            due_at: None,
+        };
+        let (number, entry) = open_entry(&barrier, &record).unwrap();
+        assert_eq!((number, entry.to.as_str()), (7, "b"));
+        let before = entry.before.unwrap();
+        assert!(before.payload.value.ct_eq(&value));
+        assert_eq!((before.stages, before.expires_at), (Vec::new(), None));
+    }
 }

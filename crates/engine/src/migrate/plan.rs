@@ -60,6 +60,12 @@ impl Step {
         }
     }
 
+    /// True when nothing is to be written, and nothing is in the way.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Self::Unchanged | Self::Skip(_))
+    }
+
     /// Why, where there is something to say.
     #[must_use]
     pub fn remark(&self) -> Option<&str> {

@@ -135,7 +135,10 @@ async fn write_back(
 ) -> Result<(), BackendError> {
     annotate_back(journal, target, entry, before).await?;
     // Last, since a value that is back says that all of it is.
-    let value = NewValue::new(before.payload.clone());
+    let mut value = NewValue::new(before.payload.clone());
+    if target.capabilities().stages {
+        value.stages = transfer::special(&before.stages);
+    }
     target.write(&entry.to, &value).await.map(|_| ())
 }
 
@@ -146,7 +149,7 @@ async fn annotate_back(
     before: &Before,
 ) -> Result<(), BackendError> {
     let can = target.capabilities();
-    if !(can.description || can.tags) {
+    if !(can.description || can.tags || can.expiry) {
         return Ok(());
     }
     let details = target.details(&entry.to).await?.unwrap_or_default();
@@ -162,6 +165,9 @@ async fn annotate_back(
         let own = before.tags.iter();
         tags.extend(own.map(|(key, value)| (key.clone(), Some(value.clone()))));
         annotation.tags = tags;
+    }
+    if can.expiry {
+        annotation.expires_at = Some(before.expires_at);
     }
     if annotation.is_empty() {
         return Ok(());

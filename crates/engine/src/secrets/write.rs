@@ -1,7 +1,5 @@
 //! Every change of a secret: one storage transaction each, its audit record within.
 
-use std::collections::BTreeSet;
-
 use strongroom_core::audit::Action;
 use strongroom_core::audit::Outcome;
 use strongroom_core::metadata::Metadata;
@@ -25,6 +23,9 @@ use super::Engine;
 use super::MetadataPatch;
 use super::Trail;
 use super::VALUE_BYTES_MAX;
+use super::choice::Versions;
+use super::choice::set_state;
+use super::stages;
 use crate::context::OpContext;
 use crate::error::Error;
 use crate::folder;
@@ -45,6 +46,9 @@ pub struct WriteOptions {
     pub provenance: Provenance,
     /// Metadata to change with it.
     pub metadata: MetadataPatch,
+    /// Stages that the version gets beside the current one, taken from the versions that have
+    /// them.
+    pub stages: Vec<String>,
 }
 
 impl WriteOptions {
@@ -56,6 +60,7 @@ impl WriteOptions {
             force: false,
             provenance,
             metadata: MetadataPatch::default(),
+            stages: Vec::new(),
         }
     }
 }
@@ -67,27 +72,6 @@ pub struct Written {
     pub version: u64,
     /// False when the value was the current one already.
     pub is_new: bool,
-}
-
-/// Versions to delete, undelete or destroy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Versions {
-    /// The newest.
-    Newest,
-    /// These.
-    Some(BTreeSet<u64>),
-    /// All there are.
-    All,
-}
-
-impl Versions {
-    fn contains(&self, number: u64, newest: u64) -> bool {
-        match self {
-            Self::Newest => number == newest,
-            Self::Some(numbers) => numbers.contains(&number),
-            Self::All => true,
-        }
-    }
 }
 
 /// The records a change is made of, without its folders.
@@ -140,6 +124,7 @@ impl Engine {
                 limit,
             });
         }
+        stages::check(&options.stages)?;
         for _ in 0..ATTEMPTS_MAX {
             let (found, folder) = self.find_with_folder(path).await?;
             check_cas(path, options.cas, found.as_ref().map(|(_, head)| head))?;
@@ -150,6 +135,7 @@ impl Engine {
             let is_changed = options.metadata.apply(&mut head.metadata)?;
             let is_new = options.force || !self.is_current(&head, payload);
             let current = head.newest().map_or(0, |version| version.number);
+            let is_changed = is_changed | (!is_new && stages::give(&mut head, &options.stages)?);
             if !is_new && !is_changed {
                 return Ok(Written {
                     version: current,
@@ -161,6 +147,8 @@ impl Engine {
                 ..Draft::default()
             };
             if is_new {
+                // Its stages are given before any version goes, so that they say which stay.
+                let kept = std::mem::replace(&mut head.metadata.max_versions, u32::MAX);
                 self.push_version(
                     &mut head,
                     payload,
@@ -168,6 +156,9 @@ impl Engine {
                     context.now,
                     &mut draft,
                 );
+                stages::give(&mut head, &options.stages)?;
+                self.drop_oldest(&mut head, kept, &mut draft);
+                head.metadata.max_versions = kept;
             }
             head.metadata.updated = context.now;
             let version = head.newest().map_or(0, |version| version.number);
@@ -611,11 +602,12 @@ impl Engine {
         self.drop_oldest(head, head.metadata.max_versions, draft);
     }
 
-    /// Drops the oldest versions, so that at most `kept` are left, and at least one.
+    /// Drops the oldest versions, so that at most `kept` are left, and at least one. Those with a
+    /// stage of their own go last.
     pub(super) fn drop_oldest(&self, head: &mut Head, kept: u32, draft: &mut Draft) {
         let kept = usize::try_from(kept).unwrap_or(usize::MAX).max(1);
         while head.versions.len() > kept {
-            let oldest = head.versions.remove(0);
+            let oldest = head.versions.remove(stages::first_without(head));
             draft
                 .items
                 .push(self.drop_version(&head.path, oldest.number));
@@ -666,23 +658,4 @@ pub(super) fn check_cas(
         }),
         _ => Ok(()),
     }
-}
-
-fn set_state(
-    head: &mut Head,
-    versions: &Versions,
-    next: impl Fn(VersionState) -> Option<VersionState>,
-) -> Vec<u64> {
-    let newest = head.newest().map_or(0, |version| version.number);
-    let mut changed = Vec::new();
-    for version in &mut head.versions {
-        if !versions.contains(version.number, newest) {
-            continue;
-        }
-        if let Some(state) = next(version.state) {
-            version.state = state;
-            changed.push(version.number);
-        }
-    }
-    changed
 }

@@ -4,8 +4,6 @@ use strongroom_core::port::Capabilities;
 use strongroom_core::port::Details;
 use strongroom_core::port::Item;
 use strongroom_core::secret::Shape;
-use strongroom_core::version::STAGE_CURRENT;
-use strongroom_core::version::STAGE_PREVIOUS;
 
 /// Something about a secret that its target cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +14,8 @@ pub enum Loss {
     Tags,
     /// Its earlier versions.
     Versions,
+    /// The oldest of its versions: the target keeps fewer.
+    OldestVersions,
     /// Stages beside current and previous.
     Stages,
     /// When it expires.
@@ -30,6 +30,7 @@ impl Loss {
             Self::Description => "description",
             Self::Tags => "tags",
             Self::Versions => "earlier versions",
+            Self::OldestVersions => "oldest versions",
             Self::Stages => "stages",
             Self::Expiry => "expiry",
         }
@@ -45,7 +46,7 @@ pub fn losses(
     with_history: bool,
 ) -> Vec<Loss> {
     let mut lost = Vec::new();
-    if item.expires_at.is_some() {
+    if item.expires_at.is_some() && !target.expiry {
         lost.push(Loss::Expiry);
     }
     let Some(details) = details else { return lost };
@@ -55,19 +56,30 @@ pub fn losses(
     if !details.tags.is_empty() && !target.tags {
         lost.push(Loss::Tags);
     }
-    let earlier = super::history(details, item.version.as_deref()).len() > 1;
-    if with_history && earlier && !target.versions {
+    let versions = super::history(details, item.version.as_deref()).len();
+    if with_history && versions > 1 && !target.versions {
         lost.push(Loss::Versions);
     }
-    let is_special = |stage: &String| stage != STAGE_CURRENT && stage != STAGE_PREVIOUS;
-    let has_special = details
-        .versions
-        .iter()
-        .any(|version| version.stages.iter().any(is_special));
-    if has_special && !(target.stages && with_history) {
+    let is_over = target.versions_max.is_some_and(|kept| versions > kept);
+    if with_history && target.versions && is_over {
+        lost.push(Loss::OldestVersions);
+    }
+    if !target.stages && has_special(details) || !with_history && has_earlier_special(details) {
         lost.push(Loss::Stages);
     }
     lost
+}
+
+fn has_special(details: &Details) -> bool {
+    let mut stages = details.versions.iter().flat_map(|version| &version.stages);
+    stages.any(|stage| super::is_special(stage))
+}
+
+/// Versions that stay behind have stages of their own.
+fn has_earlier_special(details: &Details) -> bool {
+    let current = super::special_stages(Some(details), None);
+    let mut stages = details.versions.iter().flat_map(|version| &version.stages);
+    stages.any(|stage| super::is_special(stage) && !current.contains(stage))
 }
 
 /// Why a target takes no such value at all.

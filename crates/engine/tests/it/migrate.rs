@@ -6,6 +6,10 @@ use std::sync::Arc;
 use strongroom_core::port::Backend;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Timestamp;
+use strongroom_core::version::STAGE_CURRENT;
+use strongroom_core::version::STAGE_PENDING;
+use strongroom_core::version::STAGE_PREVIOUS;
 use strongroom_crypto::SystemRng;
 use strongroom_crypto::barrier::Barrier;
 use strongroom_engine::Engine;
@@ -22,6 +26,12 @@ use strongroom_engine::migrate::State;
 use strongroom_engine::migrate::Step;
 use strongroom_engine::migrate::Wish;
 use strongroom_engine::secrets::Versions;
+use strongroom_engine::transfer::Loss;
+use strongroom_engine::transfer::backup::Backup;
+use strongroom_engine::transfer::backup::BackupBackend;
+use strongroom_engine::transfer::backup::Contents;
+use strongroom_engine::transfer::backup::Saved;
+use strongroom_engine::transfer::backup::SavedVersion;
 use strongroom_store::memory::MemoryStorage;
 use strongroom_testkit::fault::Fault;
 use strongroom_testkit::fault::FaultyStorage;
@@ -30,6 +40,8 @@ use crate::support::NOW;
 use crate::support::World;
 use crate::support::context;
 use crate::support::some;
+
+const EXPIRY: Timestamp = Timestamp::from_micros(4_000_000_000_000_000);
 
 const OPTIONS: Options = Options {
     overwrite: true,
@@ -339,5 +351,107 @@ fn journals_are_sealed_anew_and_verified_with_the_store() {
         let report = journals.engine.verify().await.unwrap();
         assert_eq!(report.problems, []);
         assert!(Journal::list(&journals.engine).await.unwrap().is_empty());
+    });
+}
+
+/// What AWS may hold: a version that waits to be current is newer than the current one.
+fn staged() -> BackupBackend {
+    let version = |id: &str, stages: &[&str]| SavedVersion {
+        id: Some(id.into()),
+        stages: stages.iter().map(|stage| (*stage).to_owned()).collect(),
+        created: Some(NOW),
+        payload: crate::support::text(id),
+    };
+    let saved = Saved {
+        address: "app/staged".into(),
+        description: None,
+        tags: BTreeMap::new(),
+        expires_at: Some(EXPIRY),
+        versions: vec![
+            version("stable", &["STABLE"]),
+            version("previous", &[STAGE_PREVIOUS]),
+            version("pending", &[STAGE_PENDING]),
+            version("current", &[STAGE_CURRENT, "LIVE"]),
+        ],
+    };
+    let contents = Contents {
+        created: NOW,
+        from: "aws".into(),
+        secrets: 1,
+        versions: 4,
+    };
+    let saved = vec![saved];
+    BackupBackend::new("of a test".into(), Backup { contents, saved })
+}
+
+#[test]
+fn stages_and_expiry_go_along_and_are_no_loss() {
+    let (source, target, journals) = (staged(), World::new(), World::new());
+    pollster::block_on(async {
+        let store = backend(&target);
+        let planned = plan(&source, &store).await;
+        assert_eq!(planned[0].losses, []);
+        assert_eq!(planned[0].versions, 4);
+        let mut journal = begin(&journals, &planned).await.unwrap();
+        migrate::copy(&mut journal, &source, &store, planned, &|_, _| {})
+            .await
+            .unwrap();
+        let value = async |stage: &str| {
+            let reference = VersionRef::Stage(stage.into());
+            let item = store.read("new/staged", &reference).await.unwrap();
+            let value = item.unwrap().payload.value;
+            value.expose_secret_text().unwrap().to_owned()
+        };
+        for (stage, wanted) in [
+            ("STABLE", "stable"),
+            (STAGE_PREVIOUS, "previous"),
+            (STAGE_PENDING, "pending"),
+            (STAGE_CURRENT, "current"),
+            ("LIVE", "current"),
+        ] {
+            assert_eq!(value(stage).await, wanted, "{stage}");
+        }
+        let current = VersionRef::Current;
+        let item = store.read("new/staged", &current).await.unwrap().unwrap();
+        assert_eq!(item.expires_at, Some(EXPIRY));
+    });
+    // More versions than the store keeps are told beforehand.
+    let many = World::new();
+    for number in 0..12 {
+        many.try_set("app/many", &number.to_string(), |options| {
+            options.metadata.max_versions = Some(20);
+        })
+        .unwrap();
+    }
+    let planned = pollster::block_on(plan(&backend(&many), &backend(&target)));
+    assert_eq!(planned[0].losses, [Loss::OldestVersions]);
+}
+
+#[test]
+fn a_rollback_puts_stages_and_expiry_back() {
+    let (source, target, journals) = (staged(), World::new(), World::new());
+    target
+        .try_set("new/staged", "before", |options| {
+            options.stages = vec!["LIVE".into()];
+        })
+        .unwrap();
+    pollster::block_on(async {
+        let store = backend(&target);
+        let planned = plan(&source, &store).await;
+        let mut journal = begin(&journals, &planned).await.unwrap();
+        let id = journal.header.id.clone();
+        migrate::copy(&mut journal, &source, &store, planned, &|_, _| {})
+            .await
+            .unwrap();
+        let live = VersionRef::Stage("LIVE".into());
+        let read = async || store.read("new/staged", &live).await.unwrap().unwrap();
+        assert_eq!(read().await.expires_at, Some(EXPIRY));
+        let mut journal = Journal::load(&journals.engine, &id).await.unwrap();
+        migrate::undo(&mut journal, &store, &|_, _| {})
+            .await
+            .unwrap();
+        let item = read().await;
+        assert_eq!(item.payload.value.expose_secret_text(), Some("before"));
+        assert_eq!(item.expires_at, None);
     });
 }

@@ -82,7 +82,8 @@ pub(crate) struct BackupArgs {
 /// Write the secrets of a backup into a backend, on this machine or another
 ///
 /// All of the file is opened and checked before anything is written. What is there already and
-/// equal is left. Like a migration, a restore is written down: `migrate rollback` undoes it.
+/// equal is left. Like a migration, a restore is written down: interrupted at any point, the same
+/// command goes on from there and writes nothing twice; `migrate rollback` undoes it.
 #[derive(Args)]
 #[command(after_help = "Examples:
   strongroom restore shop.backup --dry-run
@@ -290,17 +291,7 @@ pub(crate) fn restore(app: &App, args: &RestoreArgs) -> Result<(), CommandError>
         };
         Ok(Wish { from, to })
     });
-    let wishes = wishes.collect::<Result<Vec<_>, CommandError>>()?;
-    let options = Options {
-        overwrite: args.overwrite,
-        with_history: !args.current_only,
-    };
-    let planned = {
-        let meter = Meter::new(&app.ui, "comparing");
-        let progress = |done, total| meter.step(done, total);
-        let (from, to) = (source.backend.as_ref(), target.backend.as_ref());
-        wait(migrate::plan(from, to, wishes.clone(), options, &progress))?
-    };
+    let mut wishes = wishes.collect::<Result<Vec<_>, CommandError>>()?;
     let work = Work {
         app,
         project: project.as_ref(),
@@ -308,6 +299,35 @@ pub(crate) fn restore(app: &App, args: &RestoreArgs) -> Result<(), CommandError>
         source,
         target,
     };
+    let interrupted = work.interrupted()?;
+    let resumed = match (interrupted, args.dry_run) {
+        (Some(journal), true) => {
+            let left = work.left_of(&journal);
+            let (id, count) = (&journal.header.id, plural(left.len(), "secret"));
+            app.ui.say(&format!(
+                "restore {id} was interrupted; it would go on with {count} first"
+            ));
+            wishes.retain(|wish| !left.contains(&wish.to));
+            None
+        }
+        (Some(journal), false) => Some(work.go_on_restoring(journal)?),
+        (None, _) => None,
+    };
+    let options = Options {
+        overwrite: args.overwrite,
+        with_history: !args.current_only,
+    };
+    let planned = {
+        let meter = Meter::new(&app.ui, "comparing");
+        let progress = |done, total| meter.step(done, total);
+        let (from, to) = (work.source.backend.as_ref(), work.target.backend.as_ref());
+        wait(migrate::plan(from, to, wishes.clone(), options, &progress))?
+    };
+    if let Some(journal) = resumed
+        && planned.iter().all(|planned| planned.step.is_nothing())
+    {
+        return work.restored(&journal);
+    }
     work.carry_out(planned, &Mapping::of(wishes), options, false, args.dry_run)
 }
 

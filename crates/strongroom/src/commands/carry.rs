@@ -1,9 +1,17 @@
 use clap::Args;
 use serde_json::json;
+use strongroom_core::path::SecretPath;
+use strongroom_core::port::Removal;
+use strongroom_engine::transfer::carry;
+use strongroom_engine::transfer::carry::Carried;
 
 use crate::app::App;
+use crate::elsewhere;
+use crate::elsewhere::Elsewhere;
 use crate::error::CommandError;
+use crate::error::Kind;
 use crate::project;
+use crate::runtime::wait;
 use crate::session;
 
 /// Move a secret with its versions, without showing a value
@@ -34,10 +42,23 @@ pub(crate) fn cp(app: &App, args: &CpArgs) -> Result<(), CommandError> {
 
 fn carry(app: &App, from: &str, to: &str, is_move: bool) -> Result<(), CommandError> {
     let project = project::load_if_there(app)?;
-    let from = project::place(project.as_ref(), from)?.path;
-    let to = project::place(project.as_ref(), to)?.path;
+    let (from_name, to_name) = (from, to);
+    let from = project::place(project.as_ref(), from)?;
+    let to = project::place(project.as_ref(), to)?;
+    let find = |place, name| elsewhere::find(app, project.as_ref(), place, name, |can| can.write);
+    match (find(&from, from_name)?, find(&to, to_name)?) {
+        (None, None) => {}
+        (Some(from), Some(to)) => return carry_elsewhere(app, &from, &to, is_move),
+        (Some(there), None) | (None, Some(there)) => {
+            let backend = there.backend.describe();
+            let message = format!("one of them is in the store, {} in {backend}", there.name);
+            return Err(CommandError::usage(message)
+                .hint("strongroom migrate --from URI --to URI moves from one to the other"));
+        }
+    }
+    let (from, to) = (from.path, to.path);
     let session = session::open(app)?;
-    crate::runtime::wait(async {
+    wait(async {
         if is_move {
             session.engine.rename(&session.context, &from, &to).await
         } else {
@@ -46,6 +67,56 @@ fn carry(app: &App, from: &str, to: &str, is_move: bool) -> Result<(), CommandEr
     })?;
     session.note_write();
     session.finish(app);
+    let described = (format!("/{from}"), format!("/{to}"));
+    report(app, is_move, (&from, &to), (&described.0, &described.1))
+}
+
+fn carry_elsewhere(
+    app: &App,
+    from: &Elsewhere,
+    to: &Elsewhere,
+    is_move: bool,
+) -> Result<(), CommandError> {
+    let backend = from.backend.as_ref();
+    // Read before the backend is asked what it can do: a server's abilities depend on what is
+    // mounted there.
+    from.require()?;
+    let can = backend.capabilities();
+    if is_move && !can.delete {
+        let instead = "strongroom cp copies; remove the other with the manager's own tools";
+        return Err(from.unsupported("remove", instead));
+    }
+    let carried = wait(carry::copy(backend, &from.address, &to.address))?;
+    let losses = match carried {
+        Carried::Copied { losses } => losses,
+        Carried::NotFound => return Err(from.not_found()),
+        Carried::AlreadyExists => {
+            let message = format!("{} is there already", to.describe());
+            return Err(CommandError::new(Kind::Conflict, "secret.exists", message)
+                .hint("choose another name, or rm it first"));
+        }
+    };
+    for loss in losses {
+        let (to, loss) = (to.describe(), loss.word());
+        app.ui.warn(&format!("warning: not copied to {to}: {loss}"));
+    }
+    if is_move && !wait(backend.remove(&from.address, Removal::Recoverable))? {
+        return Err(from.not_found());
+    }
+    report(
+        app,
+        is_move,
+        (&from.path, &to.path),
+        (&from.name, &to.describe()),
+    )
+}
+
+fn report(
+    app: &App,
+    is_move: bool,
+    (from, to): (&SecretPath, &SecretPath),
+    described: (&str, &str),
+) -> Result<(), CommandError> {
     let done = if is_move { "moved" } else { "copied" };
     if app.ui.is_json {
         return app.ui.print_json(&json!({
@@ -55,6 +126,7 @@ fn carry(app: &App, from: &str, to: &str, is_move: bool) -> Result<(), CommandEr
             "to": to.as_str(),
         }));
     }
-    app.ui.say(&format!("{done} /{from} to /{to}"));
+    app.ui
+        .say(&format!("{done} {} to {}", described.0, described.1));
     Ok(())
 }

@@ -5,6 +5,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 use serde_json::json;
 use strongroom_core::manifest;
+use strongroom_core::port::BackendError;
 use strongroom_crypto::SystemRng;
 use strongroom_engine::resolve;
 use strongroom_engine::resolve::Elsewhere;
@@ -141,7 +142,7 @@ pub(crate) fn refusal(app: &App, project: &Project, resolution: &Resolution<'_>)
         app.ui.warn(text.trim_start());
         return CommandError::reported(kind, "check.failed");
     }
-    let failures = resolution.failures.iter().map(ToString::to_string);
+    let failures = resolution.failures.iter().map(with_fix);
     let errors = resolution
         .problems
         .iter()
@@ -156,6 +157,14 @@ pub(crate) fn refusal(app: &App, project: &Project, resolution: &Resolution<'_>)
     CommandError {
         hints,
         ..CommandError::new(kind, "check.failed", message)
+    }
+}
+
+/// A failure and what to do about it, on one line.
+fn with_fix(failure: &BackendError) -> String {
+    match &failure.hint {
+        Some(hint) => format!("{failure}; {hint}"),
+        None => failure.to_string(),
     }
 }
 
@@ -274,6 +283,9 @@ pub(crate) fn problems(
             tint(Tone::Bad, "error"),
             crate::ui::clean(&failure.to_string())
         ));
+        if let Some(hint) = &failure.hint {
+            add(&format!("      mend it: {}", crate::ui::clean(hint)));
+        }
     }
     for problem in &resolution.problems {
         let tone = if problem.severity == Severity::Error {
@@ -355,7 +367,7 @@ pub(crate) fn report_json(project: &Project, resolution: &Resolution<'_>, is_ok:
                 "severity": "error",
                 "message": failure.to_string(),
                 "looked_in": [],
-                "fix": null,
+                "fix": failure.hint,
             })
         })
         .collect();
@@ -408,7 +420,7 @@ fn annotations(project: &Project, resolution: &Resolution<'_>) -> String {
     for failure in &resolution.failures {
         text.push_str(&format!(
             "::error file={file}::{}\n",
-            escape(&failure.to_string())
+            escape(&with_fix(failure))
         ));
     }
     for problem in &resolution.problems {

@@ -3,18 +3,23 @@ use std::io::IsTerminal;
 
 use clap::Args;
 use data_encoding::BASE64;
-use serde_json::Value;
 use serde_json::json;
+use strongroom_core::port::Capabilities;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
+use strongroom_engine::Error as EngineError;
 use strongroom_engine::resolve;
 use strongroom_engine::resolve::Generate;
 use strongroom_engine::resolve::Request;
 
 use crate::app::App;
 use crate::commands::check;
+use crate::commands::history;
 use crate::commands::migrate::lazy;
+use crate::elsewhere;
+use crate::elsewhere::Elsewhere;
+use crate::elsewhere::version_json;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project;
@@ -53,12 +58,17 @@ struct Found {
 pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
     let project = project::load_if_there(app)?;
     let place = project::place(project.as_ref(), &args.name)?;
-    let found = match (&project, &place.declaration, &args.version) {
-        (Some(project), Some(_), None) => through_chain(app, args, project, &place)?,
-        (Some(project), _, _) if !project.uses_store() && !args.name.starts_with('/') => {
-            by_address(app, args, project, &place)?
+    let is_through_chain = place.declaration.is_some() && args.version.is_none();
+    let found = match &project {
+        Some(project) if is_through_chain => through_chain(app, args, project, &place)?,
+        project => {
+            let has_version = args.version.is_some();
+            let may = |can: Capabilities| can.versions || can.list && !has_version;
+            match elsewhere::find(app, project.as_ref(), &place, &args.name, may)? {
+                Some(elsewhere) => by_address(args, &elsewhere)?,
+                None => from_store(app, args, &place)?,
+            }
         }
-        _ => from_store(app, &place, args.version.as_deref())?,
     };
     let value = match &args.field {
         Some(field) => field_of(&found.value, field, &args.name)?,
@@ -97,22 +107,18 @@ pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
     }
 }
 
-/// Numbers as numbers, as they are in the store.
-fn version_json(version: Option<&str>) -> Value {
-    match version.map(str::parse::<u64>) {
-        Some(Ok(number)) => number.into(),
-        _ => version.into(),
-    }
-}
-
-fn from_store(app: &App, place: &Place<'_>, version: Option<&str>) -> Result<Found, CommandError> {
-    let number = version.map(str::parse).transpose().map_err(|_| {
-        CommandError::usage("--version: versions of the store are numbers")
-            .hint(format!("strongroom history /{}", place.path))
-    })?;
+fn from_store(app: &App, args: &GetArgs, place: &Place<'_>) -> Result<Found, CommandError> {
+    let (name, version) = (&args.name, args.version.as_deref());
+    let number = history::number_of(version, &place.path)?;
     let session = session::open(app)?;
     let read = session.engine.read(&session.context, &place.path, number);
-    let secret = crate::runtime::wait(read)?;
+    let secret = crate::runtime::wait(read).map_err(|error| {
+        let is_missing = matches!(error, EngineError::NotFound { .. }) && number.is_none();
+        match (CommandError::from(error), is_missing) {
+            (error, true) => error.hint(format!("strongroom set {name} writes it")),
+            (error, false) => error,
+        }
+    })?;
     Ok(Found {
         value: secret.payload.value,
         source: "store".into(),
@@ -120,28 +126,17 @@ fn from_store(app: &App, place: &Place<'_>, version: Option<&str>) -> Result<Fou
     })
 }
 
-/// From the first backend of a chain without a store: what is not declared, or a version.
-fn by_address(
-    app: &App,
-    args: &GetArgs,
-    project: &Project,
-    place: &Place<'_>,
-) -> Result<Found, CommandError> {
-    let backend = project.first_with(app, |can| can.list || can.versions)?;
-    let address = backend.address(&project.lookup_of(place));
+/// From another manager: what is not declared, or a version.
+fn by_address(args: &GetArgs, elsewhere: &Elsewhere) -> Result<Found, CommandError> {
+    let backend = elsewhere.backend.as_ref();
     let version = match &args.version {
         Some(id) => VersionRef::Id(id.clone()),
         None => VersionRef::Current,
     };
-    let found = crate::runtime::wait(backend.read(&address, &version))?;
-    let item = found.ok_or_else(|| {
-        let backend = backend.describe();
-        let message = match &args.version {
-            Some(version) => format!("{address} has no version {version} in {backend}"),
-            None => format!("{address} is not in {backend}"),
-        };
-        CommandError::new(Kind::NotFound, "secret.not_found", message)
-            .hint("strongroom list shows what is there")
+    let found = crate::runtime::wait(backend.read(&elsewhere.address, &version))?;
+    let item = found.ok_or_else(|| match &args.version {
+        Some(version) => elsewhere.no_version(version),
+        None => elsewhere.not_found(),
     })?;
     Ok(Found {
         value: item.payload.value,

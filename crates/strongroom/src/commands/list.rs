@@ -3,12 +3,13 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::json;
 use strongroom_core::path::SecretPath;
+use strongroom_core::port::Backend;
 use strongroom_engine::secrets::Entry;
 
 use crate::app::App;
+use crate::elsewhere;
 use crate::error::CommandError;
 use crate::project;
-use crate::project::Project;
 use crate::session;
 use crate::session::day;
 use crate::ui::Tone;
@@ -30,14 +31,11 @@ pub(crate) struct ListArgs {
 }
 
 pub(crate) fn run(app: &App, args: &ListArgs) -> Result<(), CommandError> {
-    if let Some(project) = project::load_if_there(app)?
-        && !project.uses_store()
-        && !args
-            .folder
-            .as_deref()
-            .is_some_and(|folder| folder.starts_with('/'))
+    let folder = args.folder.as_deref().unwrap_or_default();
+    if !folder.starts_with('/')
+        && let Some(backend) = backend_of(app)?
     {
-        return list_elsewhere(app, args, &project);
+        return list_elsewhere(app, args, backend.as_ref());
     }
     let folder = folder_of(app, args.folder.as_deref())?;
     let session = session::open(app)?;
@@ -71,9 +69,16 @@ pub(crate) fn run(app: &App, args: &ListArgs) -> Result<(), CommandError> {
     app.ui.print(&tree(&folder, &entries))
 }
 
-/// The names in the first backend of a chain without a store that lists any.
-fn list_elsewhere(app: &App, args: &ListArgs, project: &Project) -> Result<(), CommandError> {
-    let backend = project.first_with(app, |can| can.list)?;
+/// The first backend that lists any names, of a chain without a store.
+fn backend_of(app: &App) -> Result<Option<Box<dyn Backend>>, CommandError> {
+    match project::load_if_there(app)? {
+        None => elsewhere::first(app, |can| can.list),
+        Some(project) if project.uses_store() => Ok(None),
+        Some(project) => project.first_with(app, |can| can.list).map(Some),
+    }
+}
+
+fn list_elsewhere(app: &App, args: &ListArgs, backend: &dyn Backend) -> Result<(), CommandError> {
     let names = crate::runtime::wait(backend.list())?;
     let prefix = args
         .folder

@@ -7,6 +7,7 @@ mod mapping;
 mod report;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -218,8 +219,9 @@ impl Work<'_> {
         let mut journal = self.write_down(session, &planned, options, cleans)?;
         if !app.ui.is_json {
             app.ui.say(&format!(
-                "migration {} (interrupted? strongroom migrate resume)",
-                journal.header.id
+                "migration {} (interrupted? {})",
+                journal.header.id,
+                line_to_go_on(&journal.header)
             ));
         }
         self.go_on(session, &mut journal, planned)
@@ -272,24 +274,7 @@ impl Work<'_> {
         planned: Vec<Planned>,
     ) -> Result<(), CommandError> {
         if matches!(journal.header.stage, Stage::Copying | Stage::Lazy) {
-            let meter = Meter::new(&self.app.ui, "migrated");
-            let progress = |done, total| meter.step(done, total);
-            let (from, to) = (self.source.backend.as_ref(), self.target.backend.as_ref());
-            wait(migrate::copy(journal, from, to, planned, &progress))
-                .map_err(|error| stopped(error.into(), &journal.header.id))?;
-            drop(meter);
-            let failed = journal
-                .entries
-                .iter()
-                .any(|entry| matches!(entry.state, State::Failed(_)));
-            if failed {
-                session.finish(self.app);
-                return report::incomplete(self.app, journal);
-            }
-            if journal.header.stage == Stage::Copying {
-                journal.header.stage = Stage::Copied;
-                wait(journal.save_header())?;
-            }
+            self.copy(session, journal, planned)?;
         }
         let cleaned = match journal.header.cleans {
             true => clean::clean(self, journal)?,
@@ -301,6 +286,78 @@ impl Work<'_> {
         wait(journal.save_header())?;
         session.finish(self.app);
         report::done(self, journal, &cleaned)
+    }
+
+    /// Copies what is left; an error when a secret failed.
+    fn copy(
+        &self,
+        session: &Session,
+        journal: &mut Journal,
+        planned: Vec<Planned>,
+    ) -> Result<(), CommandError> {
+        let meter = Meter::new(&self.app.ui, "migrated");
+        let progress = |done, total| meter.step(done, total);
+        let (from, to) = (self.source.backend.as_ref(), self.target.backend.as_ref());
+        let copied = wait(migrate::copy(journal, from, to, planned, &progress));
+        copied.map_err(|error| stopped(error.into(), &line_to_go_on(&journal.header)))?;
+        drop(meter);
+        let has_failed = |entry: &Entry| matches!(entry.state, State::Failed(_));
+        if journal.entries.iter().any(has_failed) {
+            session.finish(self.app);
+            return report::incomplete(self.app, journal);
+        }
+        if journal.header.stage == Stage::Copying {
+            journal.header.stage = Stage::Copied;
+            wait(journal.save_header())?;
+        }
+        Ok(())
+    }
+
+    /// The journal of a restore of this file to this target that did not come to its end.
+    pub(crate) fn interrupted(&self) -> Result<Option<Journal>, CommandError> {
+        let Some(session) = self.session else {
+            return Ok(None);
+        };
+        let is_it = |header: &Header| {
+            let is_same = header.from == self.source.uri && header.to == self.target.uri;
+            is_same && matches!(header.stage, Stage::Copying | Stage::Copied)
+        };
+        let known = wait(Journal::list(&session.engine))?;
+        match known.into_iter().find(is_it) {
+            Some(header) => Ok(Some(wait(Journal::load(&session.engine, &header.id))?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The addresses in the target that a journal has yet to write.
+    pub(crate) fn left_of(&self, journal: &Journal) -> BTreeSet<String> {
+        let entries = journal.entries.iter().filter(|entry| !entry.is_copied());
+        entries.map(|entry| entry.to.clone()).collect()
+    }
+
+    /// Brings an interrupted restore to its end.
+    pub(crate) fn go_on_restoring(&self, mut journal: Journal) -> Result<Journal, CommandError> {
+        let session = self.session.ok_or_else(no_store)?;
+        let (id, count) = (&journal.header.id, self.left_of(&journal).len());
+        let (count, target) = (plural(count, "secret"), self.target.backend.describe());
+        self.app.ui.confirm(&format!(
+            "Restore {id} was interrupted. Go on, and write {count} to {target}?"
+        ))?;
+        self.app.ui.say(&format!(
+            "restore {id} was interrupted: going on with {count}"
+        ));
+        wait(journal.take_over())?;
+        session.note_write();
+        self.copy(session, &mut journal, Vec::new())?;
+        journal.header.stage = Stage::Done;
+        wait(journal.save_header())?;
+        session.finish(self.app);
+        Ok(journal)
+    }
+
+    /// Reports a restore that went on and has nothing more to do.
+    pub(crate) fn restored(&self, journal: &Journal) -> Result<(), CommandError> {
+        report::done(self, journal, &clean::Cleaned::default())
     }
 }
 
@@ -317,12 +374,25 @@ fn tags(scheme: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(TAG.to_owned(), from.to_owned())])
 }
 
-/// A migration that a backend's failure has stopped.
-pub(crate) fn stopped(error: CommandError, id: &str) -> CommandError {
+/// A migration that a backend's failure has stopped; `line` goes on with it.
+pub(crate) fn stopped(error: CommandError, line: &str) -> CommandError {
     if error.kind == Kind::Conflict {
         return error;
     }
     error.hint(format!(
-        "what was done is written down; strongroom migrate resume {id} goes on from there"
+        "what was done is written down; {line} goes on from there"
     ))
+}
+
+/// The command that goes on with copying.
+fn line_to_go_on(header: &Header) -> String {
+    match header.from.strip_prefix("backup:") {
+        Some(_) => "the same strongroom restore".into(),
+        None => resume_line(&header.id),
+    }
+}
+
+/// The command that goes on with a migration.
+pub(crate) fn resume_line(id: &str) -> String {
+    format!("strongroom migrate resume {id}")
 }

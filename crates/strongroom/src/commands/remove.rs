@@ -1,14 +1,24 @@
 use clap::Args;
 use serde_json::json;
 use strongroom_core::path::SecretPath;
+use strongroom_core::port::Removal;
 use strongroom_engine::secrets::Versions;
 
 use crate::app::App;
+use crate::commands::check::plural;
+use crate::elsewhere;
+use crate::elsewhere::Elsewhere;
+use crate::elsewhere::version_json;
+use crate::elsewhere::version_text;
 use crate::error::CommandError;
 use crate::project;
+use crate::runtime::wait;
 use crate::session;
 
 /// Delete a secret's current version; `undelete` brings it back
+///
+/// Works where `set` writes: in the store, or in the first writable backend of the chain. Where
+/// nothing brings a secret back, it asks first.
 #[derive(Args)]
 pub(crate) struct RmArgs {
     /// Declared name, or path
@@ -60,13 +70,31 @@ impl Which {
             (false, false) => Versions::Some(self.versions.iter().copied().collect()),
         }
     }
+
+    /// Other managers are asked about whole secrets.
+    fn require_none(&self, elsewhere: &Elsewhere, verb: &str) -> Result<(), CommandError> {
+        if self.versions() == Versions::Newest {
+            return Ok(());
+        }
+        let what = format!("{verb} versions one by one");
+        Err(elsewhere.unsupported(&what, "leave --versions and --all-versions out"))
+    }
+}
+
+/// Where the secret of a command is.
+enum Found {
+    Store(SecretPath),
+    Elsewhere(Elsewhere),
 }
 
 pub(crate) fn rm(app: &App, args: &RmArgs) -> Result<(), CommandError> {
-    let path = path_of(app, &args.name)?;
+    let path = match find(app, &args.name)? {
+        Found::Store(path) => path,
+        Found::Elsewhere(elsewhere) => return rm_elsewhere(app, args, &elsewhere),
+    };
     let session = session::open(app)?;
     let versions = args.which.versions();
-    let changed = crate::runtime::wait(session.engine.delete(&session.context, &path, &versions))?;
+    let changed = wait(session.engine.delete(&session.context, &path, &versions))?;
     session.note_write();
     session.finish(app);
     report(app, "deleted", &path, &changed)?;
@@ -77,29 +105,92 @@ pub(crate) fn rm(app: &App, args: &RmArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
+fn rm_elsewhere(app: &App, args: &RmArgs, elsewhere: &Elsewhere) -> Result<(), CommandError> {
+    let known = elsewhere.require()?;
+    let can = elsewhere.backend.capabilities();
+    require_removal(elsewhere)?;
+    args.which.require_none(elsewhere, "delete")?;
+    if known.details.removed.is_some() {
+        return report_elsewhere(app, "deleted", elsewhere, None);
+    }
+    if !can.restore {
+        let described = elsewhere.describe();
+        app.ui.confirm(&format!(
+            "Remove {described} for good? Nothing brings it back there."
+        ))?;
+    }
+    let removed = elsewhere
+        .backend
+        .remove(&elsewhere.address, Removal::Recoverable);
+    if !wait(removed)? {
+        return Err(elsewhere.not_found());
+    }
+    let current = known.current().map(|version| version.id.clone());
+    let versions: Vec<String> = current.into_iter().collect();
+    report_elsewhere(app, "deleted", elsewhere, Some(&versions))?;
+    if can.restore {
+        app.ui.say(&format!(
+            "strongroom undelete {} brings it back",
+            elsewhere.name
+        ));
+    }
+    Ok(())
+}
+
 pub(crate) fn undelete(app: &App, args: &UndeleteArgs) -> Result<(), CommandError> {
-    let path = path_of(app, &args.name)?;
+    let path = match find(app, &args.name)? {
+        Found::Store(path) => path,
+        Found::Elsewhere(elsewhere) => return undelete_elsewhere(app, args, &elsewhere),
+    };
     let session = session::open(app)?;
     let versions = args.which.versions();
-    let changed =
-        crate::runtime::wait(session.engine.undelete(&session.context, &path, &versions))?;
+    let changed = wait(session.engine.undelete(&session.context, &path, &versions))?;
     session.note_write();
     session.finish(app);
     report(app, "undeleted", &path, &changed)
 }
 
+fn undelete_elsewhere(
+    app: &App,
+    args: &UndeleteArgs,
+    elsewhere: &Elsewhere,
+) -> Result<(), CommandError> {
+    let instead = format!(
+        "what is removed there is gone; strongroom set {} writes it anew",
+        elsewhere.name
+    );
+    // Some backends do not describe what is removed, so that only restoring tells.
+    let known = elsewhere.known()?;
+    if !elsewhere.backend.capabilities().restore {
+        return Err(elsewhere.unsupported("bring back what was removed", instead));
+    }
+    args.which.require_none(elsewhere, "undelete")?;
+    let is_back = wait(elsewhere.backend.restore(&elsewhere.address))?;
+    if !is_back {
+        known.ok_or_else(|| elsewhere.not_found())?;
+        return report_elsewhere(app, "undeleted", elsewhere, None);
+    }
+    let known = elsewhere.known()?;
+    let current = known.and_then(|known| known.current().map(|version| version.id.clone()));
+    let versions: Vec<String> = current.into_iter().collect();
+    report_elsewhere(app, "undeleted", elsewhere, Some(&versions))
+}
+
 pub(crate) fn destroy(app: &App, args: &DestroyArgs) -> Result<(), CommandError> {
-    let path = path_of(app, &args.name)?;
+    let path = match find(app, &args.name)? {
+        Found::Store(path) => path,
+        Found::Elsewhere(elsewhere) => return destroy_elsewhere(app, args, &elsewhere),
+    };
     let session = session::open(app)?;
     // An unknown secret is told before anybody is asked.
-    let known = crate::runtime::wait(session.engine.describe(&path))?;
+    let known = wait(session.engine.describe(&path))?;
     let versions = args.which.versions();
     if versions == Versions::Newest {
         app.ui.confirm(&format!(
             "Destroy /{path} with its {} for good?",
-            crate::commands::check::plural(known.versions.len(), "version")
+            plural(known.versions.len(), "version")
         ))?;
-        crate::runtime::wait(session.engine.remove(&session.context, &path))?;
+        wait(session.engine.remove(&session.context, &path))?;
         session.note_write();
         let all: Vec<u64> = known
             .versions
@@ -110,15 +201,79 @@ pub(crate) fn destroy(app: &App, args: &DestroyArgs) -> Result<(), CommandError>
     }
     app.ui
         .confirm(&format!("Destroy versions of /{path} for good?"))?;
-    let changed = crate::runtime::wait(session.engine.destroy(&session.context, &path, &versions))?;
+    let changed = wait(session.engine.destroy(&session.context, &path, &versions))?;
     session.note_write();
     session.finish(app);
     report(app, "destroyed", &path, &changed)
 }
 
-fn path_of(app: &App, name: &str) -> Result<SecretPath, CommandError> {
+fn destroy_elsewhere(
+    app: &App,
+    args: &DestroyArgs,
+    elsewhere: &Elsewhere,
+) -> Result<(), CommandError> {
+    let known = elsewhere.require()?;
+    require_removal(elsewhere)?;
+    args.which.require_none(elsewhere, "destroy")?;
+    let versions: Vec<String> = known.details.versions.into_iter().map(|it| it.id).collect();
+    let with = match versions.len() {
+        0 => String::new(),
+        count => format!(" with its {}", plural(count, "version")),
+    };
+    let described = elsewhere.describe();
+    app.ui
+        .confirm(&format!("Destroy {described}{with} for good?"))?;
+    let removed = elsewhere.backend.remove(&elsewhere.address, Removal::Final);
+    if !wait(removed)? {
+        return Err(elsewhere.not_found());
+    }
+    report_elsewhere(app, "destroyed", elsewhere, Some(&versions))
+}
+
+fn require_removal(elsewhere: &Elsewhere) -> Result<(), CommandError> {
+    match elsewhere.backend.capabilities().delete {
+        true => Ok(()),
+        false => Err(elsewhere.unsupported("remove", "remove it with the manager's own tools")),
+    }
+}
+
+fn find(app: &App, name: &str) -> Result<Found, CommandError> {
     let project = project::load_if_there(app)?;
-    Ok(project::place(project.as_ref(), name)?.path)
+    let place = project::place(project.as_ref(), name)?;
+    let elsewhere = elsewhere::find(app, project.as_ref(), &place, name, |can| can.write)?;
+    Ok(match elsewhere {
+        Some(elsewhere) => Found::Elsewhere(elsewhere),
+        None => Found::Store(place.path),
+    })
+}
+
+/// `versions` are those that changed; `None` when the secret was in that state already.
+fn report_elsewhere(
+    app: &App,
+    done: &str,
+    elsewhere: &Elsewhere,
+    versions: Option<&[String]>,
+) -> Result<(), CommandError> {
+    if app.ui.is_json {
+        let changed = versions.unwrap_or_default().iter();
+        let changed = changed.map(|version| version_json(Some(version)));
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "path": elsewhere.path.as_str(),
+            "done": done,
+            "secret_versions": changed.collect::<Vec<_>>(),
+        }));
+    }
+    let described = elsewhere.describe();
+    app.ui.say(&match versions {
+        None => format!("{described}: no version to be {done}"),
+        Some([]) => format!("{done} {described}"),
+        Some(versions) => {
+            let versions: Vec<String> = versions.iter().map(|it| version_text(it)).collect();
+            format!("{done} {described}, {}", versions.join(", "))
+        }
+    });
+    Ok(())
 }
 
 fn report(app: &App, done: &str, path: &SecretPath, changed: &[u64]) -> Result<(), CommandError> {

@@ -14,12 +14,13 @@ use strongroom_engine::secrets::MetadataPatch;
 use strongroom_engine::secrets::WriteOptions;
 
 use crate::app::App;
+use crate::elsewhere;
+use crate::elsewhere::Elsewhere;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::input::ValueSource;
 use crate::project;
 use crate::project::Place;
-use crate::project::Project;
 use crate::session;
 
 /// Set a secret: by prompt, from standard input, or from a file
@@ -76,16 +77,10 @@ pub(crate) fn run(app: &App, args: &SetArgs) -> Result<(), CommandError> {
     }
     let project = project::load_if_there(app)?;
     let place = project::place(project.as_ref(), &args.name)?;
-    let is_elsewhere = match &project {
-        Some(project) if !args.name.starts_with('/') => {
-            let is_of_the_store = place.declaration.is_none() && project.uses_store();
-            !is_of_the_store && !project.writes_to_store(app)?
-        }
-        _ => false,
-    };
-    let cas = match is_elsewhere {
-        true => None,
-        false => store_cas(args.cas.as_deref())?,
+    let elsewhere = elsewhere::find(app, project.as_ref(), &place, &args.name, |can| can.write)?;
+    let cas = match elsewhere {
+        Some(_) => None,
+        None => store_cas(args.cas.as_deref())?,
     };
     let value = source.read(app, &args.name, args.exact)?;
     if value.is_empty() {
@@ -93,8 +88,8 @@ pub(crate) fn run(app: &App, args: &SetArgs) -> Result<(), CommandError> {
             .hint(format!("strongroom rm {} removes a value", args.name)));
     }
     check_value(args, &place, &value)?;
-    if let (Some(project), true) = (&project, is_elsewhere) {
-        return set_elsewhere(app, args, project, &place, value);
+    if let Some(elsewhere) = &elsewhere {
+        return set_elsewhere(app, args, elsewhere, &place, value);
     }
     let payload = payload_of(args, value)?;
     let session = session::open_or_create(app)?;
@@ -168,20 +163,19 @@ fn check_value(args: &SetArgs, place: &Place<'_>, value: &SecretValue) -> Result
 fn set_elsewhere(
     app: &App,
     args: &SetArgs,
-    project: &Project,
+    elsewhere: &Elsewhere,
     place: &Place<'_>,
     value: SecretValue,
 ) -> Result<(), CommandError> {
-    let backend = project.first_with(app, |can| can.write)?;
+    let backend = elsewhere.backend.as_ref();
     let can = backend.capabilities();
     let target = backend.describe();
-    let lookup = project.lookup_of(place);
-    let stored = if args.needs_more_than_a_value() || can.versions {
-        let new = new_value(args, place, value, backend.as_ref())?;
-        let address = backend.address(&lookup);
-        crate::runtime::wait(backend.write(&address, &new))?
+    let is_by_address = can.versions || !elsewhere.has_project;
+    let stored = if args.needs_more_than_a_value() || is_by_address {
+        let new = new_value(args, place, value, backend)?;
+        crate::runtime::wait(backend.write(&elsewhere.address, &new))?
     } else {
-        crate::runtime::wait(backend.set(&lookup, &value))?;
+        crate::runtime::wait(backend.set(&elsewhere.lookup, &value))?;
         Stored {
             version: None,
             is_new: true,
@@ -196,11 +190,7 @@ fn set_elsewhere(
             "changed": stored.is_new,
         }));
     }
-    let name = place
-        .declaration
-        .map_or(lookup.path.as_str(), |declaration| {
-            declaration.name.as_str()
-        });
+    let name = &elsewhere.name;
     match (stored.is_new, stored.version) {
         (false, _) => app.ui.say(&format!(
             "{name} has this value already in {target}; nothing was written"

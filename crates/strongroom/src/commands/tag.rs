@@ -1,10 +1,16 @@
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde_json::json;
+use strongroom_core::port::Annotation;
 use strongroom_engine::secrets::MetadataPatch;
 
 use crate::app::App;
+use crate::elsewhere;
+use crate::elsewhere::Elsewhere;
 use crate::error::CommandError;
 use crate::project;
+use crate::runtime::wait;
 use crate::session;
 
 /// Set or remove tags and other facts about a secret
@@ -39,11 +45,15 @@ pub(crate) fn run(app: &App, args: &TagArgs) -> Result<(), CommandError> {
     let project = project::load_if_there(app)?;
     let place = project::place(project.as_ref(), &args.name)?;
     let patch = patch_of(args)?;
+    let elsewhere = elsewhere::find(app, project.as_ref(), &place, &args.name, |can| can.write)?;
+    if let Some(elsewhere) = elsewhere {
+        return tag_elsewhere(app, &patch, &elsewhere);
+    }
     let session = session::open(app)?;
-    crate::runtime::wait(session.engine.tag(&session.context, &place.path, &patch))?;
+    wait(session.engine.tag(&session.context, &place.path, &patch))?;
     session.note_write();
     session.finish(app);
-    let metadata = crate::runtime::wait(session.engine.describe(&place.path))?.metadata;
+    let metadata = wait(session.engine.describe(&place.path))?.metadata;
     if app.ui.is_json {
         return app.ui.print_json(&json!({
             "version": 1,
@@ -56,18 +66,85 @@ pub(crate) fn run(app: &App, args: &TagArgs) -> Result<(), CommandError> {
             "max_versions": metadata.max_versions,
         }));
     }
-    let tags: Vec<String> = metadata
-        .tags
+    app.ui
+        .say(&format!("/{}: {}", place.path, phrase(&metadata.tags)));
+    Ok(())
+}
+
+fn phrase(tags: &BTreeMap<String, String>) -> String {
+    let tags: Vec<String> = tags
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    let tags = if tags.is_empty() {
-        "no tags".to_owned()
-    } else {
-        tags.join(" ")
+    match tags.is_empty() {
+        true => "no tags".to_owned(),
+        false => tags.join(" "),
+    }
+}
+
+fn tag_elsewhere(
+    app: &App,
+    patch: &MetadataPatch,
+    elsewhere: &Elsewhere,
+) -> Result<(), CommandError> {
+    // What a server can do is known once it was asked something.
+    elsewhere.require()?;
+    require_what_is_kept(patch, elsewhere)?;
+    let annotation = Annotation {
+        description: patch.description.clone(),
+        tags: patch.tags.clone(),
+        expires_at: patch.expires_at,
     };
-    app.ui.say(&format!("/{}: {tags}", place.path));
+    if !annotation.is_empty() {
+        wait(elsewhere.backend.annotate(&elsewhere.address, &annotation))?;
+    }
+    let details = elsewhere.require()?.details;
+    if app.ui.is_json {
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "path": elsewhere.path.as_str(),
+            "tags": details.tags,
+            "description": details.description,
+            "owner": null,
+            "expires_at": null,
+            "rotate_every": null,
+            "max_versions": null,
+        }));
+    }
+    app.ui.say(&format!(
+        "{}: {}",
+        elsewhere.describe(),
+        phrase(&details.tags)
+    ));
     Ok(())
+}
+
+/// Refuses what the backend would drop.
+fn require_what_is_kept(patch: &MetadataPatch, elsewhere: &Elsewhere) -> Result<(), CommandError> {
+    let can = elsewhere.backend.capabilities();
+    let asked = [
+        (!patch.tags.is_empty() && !can.tags, "tags"),
+        (
+            patch.description.is_some() && !can.description,
+            "descriptions",
+        ),
+        (patch.owner.is_some(), "an owner"),
+        (
+            patch.expires_at.is_some() && !can.expiry,
+            "a time of expiry",
+        ),
+        (patch.rotate_every.is_some(), "an interval of rotation"),
+        (patch.max_versions.is_some(), "a number of versions to keep"),
+    ];
+    let Some((_, what)) = asked.iter().find(|(is_lost, _)| *is_lost) else {
+        return Ok(());
+    };
+    let instead = match (can.tags, *what) {
+        (_, "a number of versions to keep") => "that is a setting of the manager",
+        (true, "an owner") => "nothing was written; a tag can say it: owner=…",
+        _ => "nothing was written; the declaration in strongroom.toml can say it",
+    };
+    Err(elsewhere.unsupported(&format!("keep {what}"), instead))
 }
 
 fn patch_of(args: &TagArgs) -> Result<MetadataPatch, CommandError> {

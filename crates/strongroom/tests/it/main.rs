@@ -23,5 +23,8 @@ mod keys;
 mod migrate;
 mod peers;
 mod remote;
+mod remote_verbs;
+mod requirement_003;
 mod run;
 mod values;
+mod vendors;

@@ -448,6 +448,99 @@ fn a_backup_comes_back_elsewhere_and_a_changed_one_does_not() {
     other.sr("get binary").code(3);
 }
 
+/// Killed at random moments, over and over: the same command goes on, and no version is there
+/// twice.
+#[test]
+fn a_killed_restore_goes_on_when_it_is_run_again() {
+    const RESTORED: usize = 24;
+    let case = Case::new();
+    let mut values = Vec::new();
+    for number in 0..RESTORED {
+        let at = format!("app/s{number}");
+        for value in ["first", "second", "third"] {
+            values.push(case.canary(value));
+            case.set(&at, values.last().unwrap());
+        }
+    }
+    case.sr("backup app.backup --from store:/app").ok();
+    let restore = "restore app.backup --to store:/again --yes -q";
+    let window = life(&case, restore);
+    case.sr("migrate rollback --yes -q").ok();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut kills = 0;
+    while kills < KILLS {
+        loop {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            if !killed(&case, restore, Duration::from_micros(random % window)) {
+                break;
+            }
+            kills += 1;
+        }
+        let list = case.sr("list /again --json").ok().json();
+        let listed = list["secrets"].as_array().unwrap();
+        assert_eq!(listed.len(), RESTORED);
+        for secret in listed {
+            assert_eq!(secret["secret_version"], 3, "{secret}");
+        }
+        for number in [0, RESTORED / 2, RESTORED - 1] {
+            for version in 1..=3 {
+                let line = format!("get /again/s{number} --version {version}");
+                let found = case.sr(&line).reveals().ok();
+                let wanted = &values[number * 3 + version - 1];
+                assert_eq!(found.stdout, wanted.as_bytes(), "{line}");
+            }
+        }
+        // Run once more it finds all of it unchanged.
+        let again = case.sr("restore app.backup --to store:/again --yes").ok();
+        again.says("nothing to move");
+        case.sr("migrate rollback --yes -q").ok();
+        case.sr("list /again").ok().says("nothing is stored");
+    }
+    case.sr("doctor").ok();
+}
+
+/// What was interrupted is told by a dry run, and finished with what its file has got since.
+#[test]
+fn an_interrupted_restore_is_told_and_finished() {
+    let case = Case::new();
+    for number in 0..40 {
+        case.set(&format!("app/s{number}"), case.canary("value"));
+    }
+    case.sr("backup app.backup --from store:/app").ok();
+    let restore = "restore app.backup --to store:/again --yes -q";
+    let window = life(&case, restore);
+    case.sr("migrate rollback --yes -q").ok();
+    // Somewhere in the middle; where that is too early or too late, a little elsewhere.
+    let parts = (1..64).map(|part| window * part / 64);
+    let is_left_open = |patience| {
+        let was_killed = killed(&case, restore, Duration::from_micros(patience));
+        if !was_killed {
+            case.sr("migrate rollback --yes -q").ok();
+        }
+        was_killed && newest_stage(&case) == "copying"
+    };
+    let mut parts = parts.filter(|patience| is_left_open(*patience));
+    parts.next().expect("a kill while it copies");
+    case.sr("restore app.backup --to store:/again --dry-run")
+        .ok()
+        .says("was interrupted; it would go on with");
+    case.sr("migrate resume")
+        .code(2)
+        .says("strongroom restore")
+        .says("--to store:/again");
+    case.sr("restore app.backup --to store:/again")
+        .code(2)
+        .says("Go on");
+    case.sr("restore app.backup --to store:/again --yes")
+        .ok()
+        .says("was interrupted: going on with")
+        .says("40 secrets in store, each read back and compared");
+    assert_eq!(newest_stage(&case), "done");
+    case.sr("migrate verify").ok().prints("40 of 40");
+}
+
 #[test]
 fn a_backup_can_have_a_passphrase() {
     let case = Case::new();

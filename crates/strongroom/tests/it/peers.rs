@@ -164,16 +164,18 @@ impl Moto {
         exchange(self.port, &request)
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// The variables that lead a case's commands here.
     pub(crate) fn lead(&self, case: &Case) {
         case.env("AWS_REGION", "us-east-1");
         case.env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE");
         case.env("AWS_SECRET_ACCESS_KEY", "of-the-test");
         case.env("AWS_EC2_METADATA_DISABLED", "true");
-        case.env(
-            "AWS_ENDPOINT_URL",
-            format!("http://127.0.0.1:{}", self.port),
-        );
+        case.env("AWS_ENDPOINT_URL", self.address());
     }
 }
 

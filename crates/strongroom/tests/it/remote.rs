@@ -34,7 +34,7 @@ fn works_like_the_store(case: &Case) {
 }
 
 /// A `.env` file goes there and comes back.
-fn takes_a_env_file(case: &Case, to: &str) {
+pub(crate) fn takes_a_env_file(case: &Case, to: &str) {
     let values = guide(case);
     let before = case.read(".env");
     let line = format!("migrate --from dotenv:.env --to {to} --map map.toml --yes");
@@ -168,4 +168,98 @@ fn a_server_that_is_not_there_is_never_not_found() {
     case.sr("migrate --from dotenv:.env --to vault:secret --yes")
         .code(8);
     assert_eq!(case.read(".env"), before);
+}
+
+/// The body of an answer, as JSON.
+fn body(answer: &str) -> serde_json::Value {
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap()
+}
+
+/// A secret with a stage of somebody's own on its oldest version, and one that waits to be current.
+fn staged_secret(moto: &Moto, case: &Case) -> [String; 3] {
+    let values = ["first", "second", "third"].map(|value| case.canary(value));
+    let [first, second, third] = &values;
+    let call = |target: &str, arguments: &str| {
+        body(&moto.call(
+            target,
+            &format!("{{\"SecretId\":\"shop/api/key\",{arguments}}}"),
+        ))
+    };
+    let created = moto.call(
+        "CreateSecret",
+        &format!("{{\"Name\":\"shop/api/key\",\"SecretString\":\"{first}\"}}"),
+    );
+    let oldest = body(&created)["VersionId"].as_str().unwrap().to_owned();
+    call("PutSecretValue", &format!("\"SecretString\":\"{second}\""));
+    call(
+        "PutSecretValue",
+        &format!("\"SecretString\":\"{third}\",\"VersionStages\":[\"AWSPENDING\"]"),
+    );
+    call(
+        "UpdateSecretVersionStage",
+        &format!("\"VersionStage\":\"STABLE\",\"MoveToVersionId\":\"{oldest}\""),
+    );
+    values
+}
+
+/// The stages of a secret's versions in the store, oldest first.
+fn stages(case: &Case, at: &str) -> Vec<String> {
+    let history = case.sr(&format!("history {at} --json")).ok().json();
+    let versions = history["versions"].as_array().unwrap().iter();
+    let stages = versions.map(|version| {
+        let mut stages: Vec<&str> = version["stages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|stage| stage.as_str().unwrap())
+            .collect();
+        stages.sort_unstable();
+        stages.join(" ")
+    });
+    stages.collect()
+}
+
+#[test]
+fn stages_of_aws_survive_in_the_store_in_a_backup_and_back() {
+    const STAGES: [&str; 3] = ["AWSPENDING", "AWSPREVIOUS STABLE", "AWSCURRENT"];
+    let moto = Moto::start();
+    let case = Case::new();
+    moto.lead(&case);
+    let [first, second, third] = staged_secret(&moto, &case);
+    let line = "migrate --from aws:us-east-1/shop --to store:/shop";
+    let plan = case.sr(&format!("{line} --dry-run --json")).ok().json();
+    assert_eq!(plan["items"][0]["lost"], serde_json::json!([]));
+    case.sr(&format!("{line} --yes")).ok();
+    assert_eq!(stages(&case, "/shop/api/key"), STAGES);
+    let value = |number: u32| {
+        let line = format!("get /shop/api/key --version {number}");
+        case.sr(&line).reveals().ok().out()
+    };
+    assert_eq!([value(1), value(2), value(3)], [third, first, second]);
+
+    case.sr("tag /shop/api/key --expires 2031-01-02").ok();
+    case.sr("backup shop.backup --from store:/shop").ok();
+    case.sr("restore shop.backup --to store:/again --yes").ok();
+    assert_eq!(stages(&case, "/again/api/key"), STAGES);
+    let history = case.sr("history /again/api/key --json").ok().json();
+    let expires = history["expires_at"].as_str().unwrap();
+    assert!(expires.starts_with("2031-01-02"), "{expires}");
+
+    let line = "migrate --from store:/again --to aws:us-east-1/again";
+    let plan = case.sr(&format!("{line} --dry-run --json")).ok().json();
+    assert_eq!(plan["items"][0]["lost"], serde_json::json!(["expiry"]));
+    case.sr(&format!("{line} --yes")).ok();
+    let described = body(&moto.call("DescribeSecret", r#"{"SecretId":"again/api/key"}"#));
+    let versions = described["VersionIdsToStages"].as_object().unwrap();
+    let mut stages: Vec<&str> = versions
+        .values()
+        .flat_map(|stages| stages.as_array().unwrap())
+        .map(|stage| stage.as_str().unwrap())
+        .collect();
+    stages.sort_unstable();
+    assert_eq!(
+        stages,
+        ["AWSCURRENT", "AWSPENDING", "AWSPREVIOUS", "STABLE"]
+    );
 }

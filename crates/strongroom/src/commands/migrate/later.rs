@@ -6,11 +6,11 @@ use strongroom_engine::migrate::Drift;
 use strongroom_engine::migrate::Header;
 use strongroom_engine::migrate::Journal;
 use strongroom_engine::migrate::Stage;
-use strongroom_engine::migrate::State;
 
 use super::Work;
 use super::clean;
 use super::report;
+use super::resume_line;
 use super::stopped;
 use crate::app::App;
 use crate::commands::check::plural;
@@ -52,9 +52,12 @@ fn work<'w>(
     header: &Header,
 ) -> Result<Work<'w>, CommandError> {
     if header.from.starts_with("backup:") {
-        let message = "a restore is not resumed: run strongroom restore again";
-        return Err(CommandError::usage(message)
-            .hint("what is there already is found unchanged, and the rest is written"));
+        let file = header.from.trim_start_matches("backup:");
+        let message = "a restore needs its file and key to go on";
+        return Err(CommandError::usage(message).hint(format!(
+            "run the same command again: strongroom restore {file} --to {}",
+            header.to
+        )));
     }
     let source = Side::open(app, project, Some(session), &header.from, None)?;
     let target = Side::open(
@@ -148,7 +151,7 @@ fn undo(
             target.backend.as_ref(),
             &progress,
         ))
-        .map_err(|error| stopped(error.into(), &header.id))?;
+        .map_err(|error| stopped(error.into(), &resume_line(&header.id)))?;
     }
     journal.header.stage = Stage::RolledBack;
     wait(journal.save_header())?;
@@ -240,12 +243,7 @@ pub(super) fn status(app: &App, id: Option<&str>) -> Result<(), CommandError> {
             _ => journal
                 .entries
                 .iter()
-                .filter(|entry| {
-                    matches!(
-                        entry.state,
-                        State::Planned | State::Writing | State::Failed(_)
-                    )
-                })
+                .filter(|entry| !entry.is_copied())
                 .count(),
         };
         rows.push(report::Row::of(&journal, waiting));

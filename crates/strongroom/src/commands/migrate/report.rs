@@ -249,8 +249,8 @@ pub(super) fn incomplete(app: &App, journal: &Journal) -> Result<(), CommandErro
             plural(journal.entries.len(), "secret")
         ));
         app.ui.warn(&format!(
-            "hint: strongroom migrate resume {id} tries them again; strongroom migrate rollback \
-             {id} undoes the others"
+            "hint: {} tries them again; strongroom migrate rollback {id} undoes the others",
+            super::line_to_go_on(&journal.header)
         ));
     }
     Err(CommandError::reported(Kind::Failed, "migrate.incomplete"))

@@ -20,10 +20,17 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::server::TlsStream;
 
 /// Signs for 127.0.0.1.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Authority {
-    pub(crate) fn new() -> Self {
+    /// With a key of its own.
+    pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params
             .distinguished_name
@@ -34,7 +41,7 @@ impl Authority {
     }
 
     /// In PEM form.
-    pub(crate) fn certificate(&self) -> String {
+    pub fn certificate(&self) -> String {
         self.0.pem()
     }
 
@@ -53,13 +60,14 @@ impl Authority {
 }
 
 /// Connections whose handshake is done.
-pub(crate) struct TlsListener {
+pub struct TlsListener {
     port: u16,
     streams: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
 }
 
 impl TlsListener {
-    pub(crate) async fn bind(authority: &Authority) -> Self {
+    /// At a free port of this machine.
+    pub async fn bind(authority: &Authority) -> Self {
         let acceptor = TlsAcceptor::from(Arc::new(authority.server()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -78,7 +86,8 @@ impl TlsListener {
         Self { port, streams }
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
         self.port
     }
 }

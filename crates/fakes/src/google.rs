@@ -25,7 +25,7 @@ const VALUE_BYTES_MAX: usize = 65_536;
 const PROJECTS: &[&str] = &["shop", "1234"];
 
 /// A running server.
-pub(crate) struct Fake {
+pub struct Fake {
     port: u16,
     server: tokio::task::JoinHandle<()>,
     inner: Arc<Mutex<Inner>>,
@@ -58,7 +58,8 @@ struct Version {
 type Answer = Result<Value, (u16, &'static str, String)>;
 
 impl Fake {
-    pub(crate) async fn start() -> Self {
+    /// Serves on a free port of this machine.
+    pub async fn start() -> Self {
         let inner = Arc::new(Mutex::new(Inner::default()));
         let router = Router::new().fallback(answer).with_state(inner.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -75,27 +76,28 @@ impl Fake {
         self.inner.lock().unwrap()
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Answers the next requests with these statuses, the last first.
-    pub(crate) fn fail_next(&self, statuses: &[u16]) {
+    pub fn fail_next(&self, statuses: &[u16]) {
         self.lock().faults = statuses.to_vec();
     }
 
     /// Changes values on the way.
-    pub(crate) fn damage_values(&self) {
+    pub fn damage_values(&self) {
         self.lock().is_damaging = true;
     }
 
     /// Changes the state of a version.
-    pub(crate) fn set_state(&self, name: &str, number: usize, state: &'static str) {
+    pub fn set_state(&self, name: &str, number: usize, state: &'static str) {
         self.lock().secrets.get_mut(name).unwrap().versions[number - 1].state = state;
     }
 
     /// The names of all secrets.
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         self.lock().secrets.keys().cloned().collect()
     }
 }

@@ -112,6 +112,7 @@ fn set(inner: &mut Inner, name: &str, body: &Value) -> Answer {
         content_type: body["contentType"].clone(),
         tags: body["tags"].clone(),
         is_enabled: body["attributes"]["enabled"] != json!(false),
+        expires: body["attributes"]["exp"].as_i64(),
         created: inner.clock,
         updated: inner.clock,
     };
@@ -245,6 +246,9 @@ fn shown(inner: &Inner, name: &str, version: &SecretVersion, with_value: bool) -
             "recoverableDays": 90,
         },
     });
+    if let Some(expires) = version.expires {
+        shown["attributes"]["exp"] = json!(expires);
+    }
     if with_value {
         shown["value"] = json!(version.value);
     }

@@ -24,12 +24,12 @@ use crate::tls::TlsListener;
 mod vault;
 
 /// What the application proves itself with.
-pub(crate) const CLIENT_SECRET: &str = "canary-client-secret-91";
+pub const CLIENT_SECRET: &str = "canary-client-secret-91";
 /// What it gets for it.
-pub(crate) const TOKEN: &str = "canary-access-token-17";
+pub const TOKEN: &str = "canary-access-token-17";
 
 /// A running server.
-pub(crate) struct Fake {
+pub struct Fake {
     port: u16,
     server: tokio::task::JoinHandle<()>,
     inner: Arc<Mutex<Inner>>,
@@ -61,6 +61,8 @@ struct SecretVersion {
     content_type: Value,
     tags: Value,
     is_enabled: bool,
+    /// In seconds.
+    expires: Option<i64>,
     created: u64,
     updated: u64,
 }
@@ -89,7 +91,8 @@ struct Refusal {
 type Answer = Result<Value, Refusal>;
 
 impl Fake {
-    pub(crate) async fn start(authority: &Authority) -> Self {
+    /// Serves on a free port of this machine.
+    pub async fn start(authority: &Authority) -> Self {
         let listener = TlsListener::bind(authority).await;
         let port = listener.port();
         let inner = Arc::new(Mutex::new(Inner {
@@ -110,34 +113,42 @@ impl Fake {
         self.inner.lock().unwrap()
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Answers the next requests with these, the last first.
-    pub(crate) fn fail_next(&self, faults: &[(u16, &'static str)]) {
+    pub fn fail_next(&self, faults: &[(u16, &'static str)]) {
         self.lock().faults = faults.to_vec();
     }
 
     /// Refuses to purge.
-    pub(crate) fn protect_from_purge(&self) {
+    pub fn protect_from_purge(&self) {
         self.lock().is_purge_protected = true;
     }
 
     /// Sends those who list to another host.
-    pub(crate) fn lead_elsewhere(&self) {
+    pub fn lead_elsewhere(&self) {
         self.lock().leads_elsewhere = true;
     }
 
     /// Disables the newest version.
-    pub(crate) fn disable(&self, name: &str) {
+    pub fn disable(&self, name: &str) {
         let mut inner = self.lock();
         let secret = inner.live.get_mut(name).unwrap();
         secret.versions.last_mut().unwrap().is_enabled = false;
     }
 
+    /// Has the newest version expire at a second.
+    pub fn expire(&self, name: &str, at: i64) {
+        let mut inner = self.lock();
+        let secret = inner.live.get_mut(name).unwrap();
+        secret.versions.last_mut().unwrap().expires = Some(at);
+    }
+
     /// The names of all live secrets.
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         self.lock().live.keys().cloned().collect()
     }
 }

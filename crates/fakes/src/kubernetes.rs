@@ -42,7 +42,7 @@ const NAMESPACES: &[&str] = &["default", "shop", FORBIDDEN];
 type Objects = BTreeMap<(String, String), Value>;
 
 /// A running server.
-pub(crate) struct Fake {
+pub struct Fake {
     url: String,
     server: tokio::task::JoinHandle<()>,
     shared: Arc<Shared>,
@@ -71,14 +71,15 @@ impl Shared {
 }
 
 impl Fake {
-    pub(crate) async fn start(token: &str) -> Self {
+    /// Serves on a free port of this machine, without TLS.
+    pub async fn start(token: &str) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         Self::serve(listener, format!("http://127.0.0.1:{port}"), token)
     }
 
     /// As API servers are: with TLS.
-    pub(crate) async fn start_with_tls(token: &str, authority: &Authority) -> Self {
+    pub async fn start_with_tls(token: &str, authority: &Authority) -> Self {
         let listener = TlsListener::bind(authority).await;
         let url = format!("https://127.0.0.1:{}", listener.port());
         Self::serve(listener, url, token)
@@ -117,29 +118,30 @@ impl Fake {
         }
     }
 
-    pub(crate) fn url(&self) -> &str {
+    /// Where it listens.
+    pub fn url(&self) -> &str {
         &self.url
     }
 
     /// Answers the next requests with these statuses, the last first.
-    pub(crate) fn fail_next(&self, statuses: &[u16]) {
+    pub fn fail_next(&self, statuses: &[u16]) {
         self.shared.lock().faults = statuses.to_vec();
     }
 
     /// Makes the tokens of lists that have begun too old.
-    pub(crate) fn expire_lists(&self) {
+    pub fn expire_lists(&self) {
         let mut inner = self.shared.lock();
         inner.revision += 1;
         inner.oldest = inner.revision;
     }
 
     /// How many requests have come.
-    pub(crate) fn requests(&self) -> usize {
+    pub fn requests(&self) -> usize {
         self.shared.lock().requests
     }
 
     /// Changes an object behind the backend's back.
-    pub(crate) fn merge(&self, namespace: &str, name: &str, patch: &str) {
+    pub fn merge(&self, namespace: &str, name: &str, patch: &str) {
         let key = (namespace.to_owned(), name.to_owned());
         let patch = parse(patch.as_bytes()).unwrap();
         let changed = change(&self.shared, key, |old| {
@@ -151,7 +153,7 @@ impl Fake {
     }
 
     /// Stops listening.
-    pub(crate) async fn stop(&self) {
+    pub async fn stop(&self) {
         self.server.abort();
         let address = self.url.trim_start_matches("http://");
         while tokio::net::TcpStream::connect(address).await.is_ok() {
@@ -160,7 +162,7 @@ impl Fake {
     }
 
     /// An object as it is stored.
-    pub(crate) fn object(&self, namespace: &str, name: &str) -> Option<Value> {
+    pub fn object(&self, namespace: &str, name: &str) -> Option<Value> {
         let key = (namespace.to_owned(), name.to_owned());
         self.shared.lock().objects.get(&key).cloned()
     }

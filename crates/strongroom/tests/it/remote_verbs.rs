@@ -1,0 +1,216 @@
+//! The commands about one secret, in other managers than the store.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::peers::Moto;
+use crate::peers::OpenBao;
+use crate::support::Case;
+use crate::support::Outcome;
+
+fn case_with(chain: &str) -> Case {
+    Case::with_manifest(&format!(
+        "[profiles.development]\nchain = [{chain}]\n[secrets.API_KEY]\npath = \"api/key\"\n"
+    ))
+}
+
+/// The keys of a document, and of the first of its versions.
+fn keys(document: &Value) -> (BTreeSet<&String>, BTreeSet<&String>) {
+    let of = |value: &Value| value.as_object().unwrap().clone();
+    let versions = document.get("versions").and_then(|it| it.get(0));
+    let top = document.as_object().unwrap().keys().collect();
+    assert!(!of(document).is_empty());
+    let inner = versions.and_then(Value::as_object);
+    (top, inner.into_iter().flat_map(|it| it.keys()).collect())
+}
+
+fn versions(history: &Value) -> Vec<&Value> {
+    history["versions"].as_array().unwrap().iter().collect()
+}
+
+fn states(history: &Value) -> Vec<&str> {
+    let versions = versions(history).into_iter();
+    versions.map(|it| it["state"].as_str().unwrap()).collect()
+}
+
+/// The same line here and with a chain of the store: documents of the same shape.
+fn has_the_shape_of_the_stores(line: &str, here: &Outcome, store: &Case) -> Value {
+    let (here, there) = (here.json(), store.sr(line).ok().json());
+    assert_eq!(keys(&here), keys(&there), "{line}");
+    here
+}
+
+/// Every verb, in a backend with versions that brings back what was removed.
+fn every_verb_works(case: &Case) {
+    let store = case_with("\"store\"");
+    let (first, second) = (case.canary("first"), case.canary("second"));
+    for value in [&first, &second] {
+        case.sr("set API_KEY").stdin(value).ok();
+        store.sr("set API_KEY").stdin(store.canary("value")).ok();
+    }
+    let same = |line: &str| has_the_shape_of_the_stores(line, &case.sr(line).ok(), &store);
+
+    let history = same("history API_KEY --json");
+    assert_eq!(states(&history), ["live", "live"]);
+    assert_eq!(history["path"], "shop/development/api/key");
+    let rolled = same("rollback API_KEY --json");
+    assert_eq!(rolled["value_of"], versions(&history)[0]["secret_version"]);
+    assert_eq!(case.get("API_KEY"), first.as_bytes());
+    case.sr("rollback API_KEY")
+        .ok()
+        .says("has the value of version");
+    assert_eq!(case.get("API_KEY"), second.as_bytes());
+    let history = case.sr("history api/key --json").ok().json();
+    assert_eq!(versions(&history).len(), 4);
+    let oldest = &versions(&history)[0]["secret_version"];
+    let oldest = oldest
+        .as_str()
+        .map_or_else(|| oldest.to_string(), str::to_owned);
+    case.sr(&format!("rollback API_KEY --version {oldest}"))
+        .ok();
+    assert_eq!(case.get("API_KEY"), first.as_bytes());
+    case.sr("rollback API_KEY --version 99999999-0000-0000-0000-000000000000")
+        .code(3)
+        .says("strongroom history API_KEY");
+
+    let tagged = same("tag API_KEY team=payments stage=old --description of-the-shop --json");
+    assert_eq!(tagged["tags"]["team"], "payments");
+    assert_eq!(tagged["description"], "of-the-shop");
+    case.sr("tag API_KEY stage-").ok().says("team=payments");
+    let history = case.sr("history API_KEY --json").ok().json();
+    assert_eq!(history["tags"], serde_json::json!({"team": "payments"}));
+    for option in [
+        "--owner ops",
+        "--expires 2031-01-01",
+        "--rotate-every 30d",
+        "--max-versions 5",
+    ] {
+        case.sr(&format!("tag API_KEY {option} --json"))
+            .code(1)
+            .says("backend.unsupported")
+            .says("cannot keep");
+    }
+
+    same("cp API_KEY other/key --json");
+    assert_eq!(case.get("other/key"), first.as_bytes());
+    let copied = case.sr("history other/key --json").ok().json();
+    assert_eq!(versions(&copied).len(), 5);
+    assert_eq!(copied["tags"], serde_json::json!({"team": "payments"}));
+    assert_eq!(copied["description"], "of-the-shop");
+    case.sr("cp API_KEY other/key")
+        .code(6)
+        .says("is there already");
+    case.sr("cp nothing/here third/key").code(3);
+    case.sr("cp API_KEY API_KEY").code(5);
+    same("mv other/key third/key --json");
+    assert_eq!(case.get("third/key"), first.as_bytes());
+    case.sr("get other/key").code(3);
+
+    let removed = same("rm API_KEY --json");
+    assert_eq!(removed["done"], "deleted");
+    assert_eq!(removed["secret_versions"].as_array().unwrap().len(), 1);
+    case.sr("get API_KEY").code(3);
+    let history = case.sr("history API_KEY --json").ok().json();
+    assert_eq!(states(&history).last(), Some(&"deleted"));
+    case.sr("rm API_KEY").ok().says("no version to be deleted");
+    let back = same("undelete API_KEY --json");
+    assert_eq!(back["secret_versions"], removed["secret_versions"]);
+    assert_eq!(case.get("API_KEY"), first.as_bytes());
+    case.sr("undelete API_KEY")
+        .ok()
+        .says("no version to be undeleted");
+    for line in [
+        "rm nothing/here",
+        "undelete nothing/here",
+        "history nothing",
+    ] {
+        case.sr(line).code(3);
+    }
+    case.sr("rm API_KEY --all-versions")
+        .code(1)
+        .says("versions one by one")
+        .says("leave --versions and --all-versions out");
+
+    case.sr("destroy third/key").code(2).says("for good?");
+    let destroyed = same("destroy API_KEY --yes --json");
+    assert_eq!(destroyed["done"], "destroyed");
+    assert_eq!(destroyed["secret_versions"].as_array().unwrap().len(), 5);
+    case.sr("destroy third/key --yes").ok().says("destroyed");
+    case.sr("history third/key").code(3);
+    case.sr("undelete API_KEY").code(3);
+    assert!(
+        !case.store("store.db").exists(),
+        "nothing of this needs a store"
+    );
+}
+
+#[test]
+fn every_verb_works_with_openbao() {
+    let bao = OpenBao::start();
+    let case = case_with("\"vault:secret/shop\", \"env\"");
+    bao.lead(&case);
+    every_verb_works(&case);
+    let gone = bao.ask("GET", "secret/metadata/shop/api/key", "");
+    assert!(gone.starts_with("HTTP/1.1 404"), "{gone}");
+}
+
+#[test]
+fn every_verb_works_with_aws() {
+    let moto = Moto::start();
+    let case = case_with("\"aws:us-east-1/shop\", \"env\"");
+    moto.lead(&case);
+    every_verb_works(&case);
+    let gone = moto.call("DescribeSecret", r#"{"SecretId":"shop/api/key"}"#);
+    assert!(gone.contains("ResourceNotFoundException"), "{gone}");
+}
+
+#[test]
+fn a_backend_without_versions_says_what_it_cannot_do() {
+    let bao = OpenBao::start();
+    bao.ask("POST", "sys/mounts/old", r#"{"type":"kv"}"#);
+    let case = case_with("\"vault:old\"");
+    bao.lead(&case);
+    case.sr("set API_KEY").stdin(case.canary("value")).ok();
+    for line in ["history API_KEY", "rollback API_KEY"] {
+        case.sr(line)
+            .code(1)
+            .says("vault:old: a vault backend cannot keep earlier versions")
+            .says("strongroom get API_KEY");
+    }
+    case.sr("tag API_KEY team=payments")
+        .code(1)
+        .says("a vault backend cannot keep tags");
+    case.sr("undelete API_KEY")
+        .code(1)
+        .says("cannot bring back what was removed")
+        .says("strongroom set API_KEY writes it anew");
+    // What nothing brings back is not removed without a yes.
+    case.sr("rm API_KEY").code(2).says("for good?");
+    case.sr("mv API_KEY other/key").ok().says("moved API_KEY");
+    case.sr("get API_KEY").code(3);
+    case.sr("rm other/key --yes").ok();
+    case.sr("get other/key").code(3);
+}
+
+#[test]
+fn a_file_before_the_store_is_where_the_verbs_work() {
+    let case = case_with("\"dotenv:.env\", \"store\"");
+    let (file, stored) = (case.canary("file"), case.canary("stored"));
+    case.write_open(".env", format!("API_KEY={file}\n# kept\n"));
+    case.set("/shop/development/api/key", &stored);
+    case.sr("history API_KEY")
+        .code(1)
+        .says("dotenv:.env: a dotenv backend cannot keep earlier versions")
+        .says("the store's own is named /shop/development/api/key");
+    case.sr("history /shop/development/api/key")
+        .ok()
+        .prints("v1");
+    case.sr("rm API_KEY --yes").ok();
+    assert_eq!(case.read(".env"), b"# kept\n");
+    assert_eq!(case.get("API_KEY"), stored.as_bytes());
+    // One in the file, one in the store: that is for `migrate`.
+    case.sr("cp API_KEY other/key")
+        .code(2)
+        .says("strongroom migrate");
+}
