@@ -18,7 +18,7 @@ Build the release binary, then run the benchmarks
 
 Usage: cargo xtask bench [NAME] [ARGS...]
 
-Names: run, set, check, redact, store, server, size. The results go to docs/benchmarks.md.
+Names: run, set, check, redact, store, migrate, server, size. The results go to docs/benchmarks.md.
 Arguments go to the benchmark. `cargo xtask peers --bench` installs what is compared with.";
 
 /// Runs one benchmark or all, and writes down the figures.
@@ -138,6 +138,7 @@ const BENCHES: &[Program] = &[
     },
     Program::example(REDACT, "strongroom-core", "redact_bench", &[]),
     Program::example("store", "strongroom-store", "store_bench", &[]),
+    Program::example("migrate", "strongroom", "bench", &["migrate"]),
     Program::example("server", "strongroom", "bench", &["server"]),
 ];
 
@@ -203,6 +204,14 @@ before they return.",
         name: "store",
         title: "The store",
         about: "Group commit and point reads, in one process.",
+    },
+    Section {
+        name: "migrate",
+        title: "Migration",
+        about: "\
+A whole `migrate` from a `.env` file to AWS Secrets Manager: planned, written, read back, compared,
+journalled, the file cleaned. moto stands in AWS's place, a new one each time; beside it eight
+clients that write as many secrets to it and do nothing else.",
     },
     Section {
         name: "server",

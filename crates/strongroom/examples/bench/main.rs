@@ -3,6 +3,7 @@
 mod check;
 #[path = "../support/draw.rs"]
 mod draw;
+mod migrate;
 mod peers;
 #[path = "../support/report.rs"]
 mod report;
@@ -22,7 +23,8 @@ fn main() -> AnyResult<()> {
         "run" => run::bench(),
         "set" => set::bench(),
         "check" => check::bench(),
+        "migrate" => migrate::bench(),
         "server" => server::bench(),
-        _ => Err("say which: run, set, check or server".into()),
+        _ => Err("say which: run, set, check, migrate or server".into()),
     }
 }
