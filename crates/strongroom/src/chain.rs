@@ -11,6 +11,7 @@ use strongroom_backends::env::EnvBackend;
 use strongroom_backends::open::Surroundings;
 use strongroom_core::manifest;
 use strongroom_core::port::Backend;
+use strongroom_core::time::Span;
 use strongroom_core::uri::BackendUri;
 use strongroom_engine::backend::StoreBackend;
 
@@ -20,6 +21,10 @@ use crate::error::CommandError;
 use crate::session::Session;
 
 pub(crate) use remote::aws_credentials;
+pub(crate) use remote::has_written;
+pub(crate) use remote::never_opened;
+pub(crate) use remote::opener_of;
+pub(crate) use remote::scheme_of;
 
 /// Where plugins lie beside the user's own.
 const PLUGIN_FOLDERS: [&str; 2] = [
@@ -27,7 +32,9 @@ const PLUGIN_FOLDERS: [&str; 2] = [
     "/usr/lib/strongroom/plugins",
 ];
 /// Options of a chain entry that are the chain's, not the backend's.
-const OF_THE_CHAIN: [&str; 2] = ["optional", "migrate"];
+const OF_THE_CHAIN: [&str; 3] = ["optional", "migrate", "max-age"];
+/// Programs of others that may use the network on their own.
+const PERHAPS_REMOTE: [&str; 3] = ["op", "bw", "exec"];
 
 /// A parsed entry of a chain.
 #[derive(Clone, Debug)]
@@ -40,6 +47,8 @@ pub(crate) struct Entry {
     pub(crate) is_optional: bool,
     /// What is read from it moves to the store.
     pub(crate) migrates: bool,
+    /// Its answers are kept, and used up to this age.
+    pub(crate) max_age: Option<Span>,
 }
 
 impl Entry {
@@ -67,11 +76,24 @@ impl Entry {
                 return Err(CommandError::usage(message).hint("write ?migrate=store"));
             }
         };
+        let max_age = match uri.option("max-age") {
+            None => None,
+            Some(_) if !remote::PLANNED.contains(&uri.scheme()) => {
+                return Err(CommandError::usage(format!(
+                    "chain entry {address}: max-age is for backends over a network"
+                )));
+            }
+            Some(text) => Some(parse_age(text).map_err(|why| {
+                CommandError::usage(format!("chain entry {address}: max-age {why}"))
+                    .hint("for example max-age=10m")
+            })?),
+        };
         let entry = Self {
             text: text.to_owned(),
             uri: uri.without(&OF_THE_CHAIN),
             is_optional,
             migrates,
+            max_age,
         };
         entry.check_local_options(address)?;
         Ok(entry)
@@ -96,6 +118,26 @@ impl Entry {
     /// On this machine: opened without a runtime, asked before those over a network.
     pub(crate) fn is_local(&self) -> bool {
         !remote::SCHEMES.contains(&self.scheme())
+    }
+
+    /// True when it may ask something over a network.
+    pub(crate) fn may_use_network(&self) -> bool {
+        !self.is_local() || PERHAPS_REMOTE.contains(&self.scheme())
+    }
+
+    /// The entry as reports name it: its address without options.
+    pub(crate) fn label(&self) -> String {
+        let address = self.text.split('?').next().unwrap_or(&self.text);
+        address.to_owned()
+    }
+}
+
+/// An age: a time as in `10m` or `1h30m`; bare numbers are seconds.
+pub(crate) fn parse_age(text: &str) -> Result<Span, String> {
+    match strongroom_core::lease::parse_duration(text) {
+        Ok(_) if text.is_empty() => Err("is empty".to_owned()),
+        Ok(span) => Ok(span),
+        Err(error) => Err(format!("is no time: {error}")),
     }
 }
 

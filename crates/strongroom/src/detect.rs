@@ -44,6 +44,12 @@ impl Chain {
         }
     }
 
+    /// True when looking for the chain asks the network whether credentials resolve.
+    pub(crate) fn asks_network(variables: &Variables, is_written: bool) -> bool {
+        let is_named = is_written || variables.text(VARIABLE).is_some();
+        !is_named && variables.first(&REGIONS).is_some() && chain::known_schemes().contains(&"aws")
+    }
+
     /// AWS where a region is set and credentials resolve, Vault where its address is set, else
     /// the store.
     fn detected(variables: &Variables) -> Self {

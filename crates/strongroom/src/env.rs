@@ -72,6 +72,11 @@ impl Environment {
         self.xdg("XDG_STATE_HOME", ".local/state")
     }
 
+    /// `$XDG_CACHE_HOME/strongroom`.
+    pub(crate) fn cache_folder(&self) -> Option<PathBuf> {
+        self.xdg("XDG_CACHE_HOME", ".cache")
+    }
+
     /// Folders that may be memory, for files of secrets.
     pub(crate) fn private_folders(&self) -> Vec<PathBuf> {
         let runtime = self.get("XDG_RUNTIME_DIR").map(PathBuf::from);

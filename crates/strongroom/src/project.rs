@@ -17,6 +17,7 @@ use strongroom_engine::resolve::Link;
 use strongroom_engine::transfer::names::variable_of_path;
 
 use crate::app::App;
+use crate::cache::KeptAnswers;
 use crate::chain;
 use crate::chain::Opener;
 use crate::detect::Chain;
@@ -209,12 +210,20 @@ impl Project {
         &self,
         app: &App,
         session: Option<&Session>,
+        kept: Option<&KeptAnswers>,
     ) -> Result<Vec<Link>, CommandError> {
         let opener = self.opener(app, session);
         let entries = self.chain.parsed()?;
         let links = entries.iter().map(|entry| {
+            let cached = match kept {
+                Some(kept) => kept.backend(app, &opener.folder, entry)?,
+                None => None,
+            };
             Ok(Link {
-                backend: opener.open(entry)?,
+                backend: match cached {
+                    Some(cached) => cached,
+                    None => opener.open(entry)?,
+                },
                 is_optional: entry.is_optional,
                 is_remote: !entry.is_local(),
             })

@@ -4,7 +4,12 @@
 use std::time::Duration;
 
 use strongroom_core::port::Backend;
+use strongroom_core::port::BackendError;
+use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::Variables;
+#[cfg(feature = "remote")]
+use strongroom_core::uri::BackendUri;
+use strongroom_engine::cache::Open;
 
 use super::Entry;
 #[cfg(feature = "remote")]
@@ -49,32 +54,84 @@ pub(super) fn open(app: &App, entry: &Entry) -> Result<Box<dyn Backend>, Command
     if !SCHEMES.contains(&entry.scheme()) {
         return Err(unknown_scheme(&entry.text, entry.scheme()));
     }
+    let open = opener_of(app, entry)?;
+    Ok(crate::runtime::wait(open())?)
+}
+
+/// Opens a remote backend later, if at all; starts the runtime.
+#[cfg(feature = "remote")]
+pub(crate) fn opener_of(app: &App, entry: &Entry) -> Result<Open, CommandError> {
     crate::runtime::start()?;
     let deadline = deadline(app)?;
-    let backend = crate::runtime::wait(connect(app, entry))?;
-    Ok(Box::new(Deadline::new(backend, deadline)))
+    let variables = app.environment.for_backends();
+    let uri = entry.uri.clone();
+    Ok(Box::new(move || {
+        let (uri, variables) = (uri.clone(), variables.clone());
+        Box::pin(async move {
+            let backend = connect(&uri, &variables).await?;
+            let limited: Box<dyn Backend> = Box::new(Deadline::new(backend, deadline));
+            Ok(limited)
+        })
+    }))
+}
+
+#[cfg(not(feature = "remote"))]
+pub(crate) fn opener_of(_app: &App, entry: &Entry) -> Result<Open, CommandError> {
+    Err(unknown_scheme(&entry.text, entry.scheme()))
+}
+
+/// For a backend that nobody asks.
+pub(crate) fn never_opened() -> Open {
+    Box::new(|| {
+        let error = BackendError::new(BackendErrorKind::Unreachable, "offline", "nobody is asked");
+        Box::pin(std::future::ready(Err(error)))
+    })
+}
+
+/// True when something was written over a network.
+pub(crate) fn has_written() -> bool {
+    #[cfg(feature = "remote")]
+    {
+        super::deadline::has_written()
+    }
+    #[cfg(not(feature = "remote"))]
+    {
+        false
+    }
+}
+
+/// A scheme as backends name it; it is one of this program's.
+pub(crate) fn scheme_of(entry: &Entry) -> &'static str {
+    let known = PLANNED.iter().chain(&super::PERHAPS_REMOTE);
+    let mut known = known.filter(|known| **known == entry.scheme());
+    known.next().copied().unwrap_or("remote")
 }
 
 #[cfg(feature = "remote")]
-async fn connect(app: &App, entry: &Entry) -> Result<Box<dyn Backend>, CommandError> {
-    let variables = app.environment.for_backends();
-    let uri = &entry.uri;
-    Ok(match entry.scheme() {
+async fn connect(
+    uri: &BackendUri,
+    variables: &Variables,
+) -> Result<Box<dyn Backend>, BackendError> {
+    Ok(match uri.scheme() {
         #[cfg(feature = "aws")]
-        "aws" => Box::new(strongroom_backend_aws::AwsBackend::open(uri, &variables).await?),
+        "aws" => Box::new(strongroom_backend_aws::AwsBackend::open(uri, variables).await?),
         #[cfg(feature = "aws")]
-        "ssm" => Box::new(strongroom_backend_aws::SsmBackend::open(uri, &variables).await?),
+        "ssm" => Box::new(strongroom_backend_aws::SsmBackend::open(uri, variables).await?),
         #[cfg(feature = "azure")]
-        "azure" => Box::new(strongroom_backend_azure::AzureBackend::open(uri, &variables).await?),
+        "azure" => Box::new(strongroom_backend_azure::AzureBackend::open(uri, variables).await?),
         #[cfg(feature = "gcp")]
-        "gcp" => Box::new(strongroom_backend_gcp::GcpBackend::open(uri, &variables).await?),
+        "gcp" => Box::new(strongroom_backend_gcp::GcpBackend::open(uri, variables).await?),
         #[cfg(feature = "kubernetes")]
         "k8s" => {
-            Box::new(strongroom_backend_kubernetes::KubernetesBackend::open(uri, &variables).await?)
+            Box::new(strongroom_backend_kubernetes::KubernetesBackend::open(uri, variables).await?)
         }
         #[cfg(feature = "vault")]
-        "vault" => Box::new(strongroom_backend_vault::VaultBackend::open(uri, &variables).await?),
-        _ => return Err(unknown_scheme(&entry.text, entry.scheme())),
+        "vault" => Box::new(strongroom_backend_vault::VaultBackend::open(uri, variables).await?),
+        scheme => {
+            let message = "this program was built without it";
+            let kind = BackendErrorKind::Misconfigured;
+            return Err(BackendError::new(kind, scheme, message));
+        }
     })
 }
 

@@ -15,6 +15,8 @@ use strongroom_engine::resolve::Resolution;
 use strongroom_engine::resolve::Severity;
 
 use crate::app::App;
+use crate::cache;
+use crate::cache::KeptAnswers;
 use crate::error;
 use crate::error::CommandError;
 use crate::error::Kind;
@@ -39,6 +41,8 @@ pub(crate) struct CheckArgs {
     /// When the chain goes on to its next backend
     #[arg(long, value_enum, default_value = "not-found", value_name = "WHEN")]
     fallback: FallbackWhen,
+    #[command(flatten)]
+    cache: cache::CacheArgs,
     /// Count warnings as errors
     #[arg(long)]
     strict: bool,
@@ -83,12 +87,14 @@ enum ReportFormat {
 
 pub(crate) fn run(app: &App, args: &CheckArgs) -> Result<(), CommandError> {
     let project = project::load(app)?;
+    args.cache.check(app, &project)?;
     let session = if project.uses_store() {
         session::open_if_there(app)?
     } else {
         None
     };
-    let links = project.links(app, session.as_ref())?;
+    let kept = cache::open(app, &project, &args.cache, session.as_ref())?;
+    let links = project.links(app, session.as_ref(), kept.as_ref())?;
     let fingerprint = |value: &strongroom_core::secret::SecretValue| {
         session
             .as_ref()
@@ -107,6 +113,9 @@ pub(crate) fn run(app: &App, args: &CheckArgs) -> Result<(), CommandError> {
         now: app.now(),
     };
     let resolution = crate::runtime::wait(resolve::resolve(&request, &links));
+    if let Some(kept) = &kept {
+        kept.finish(app, &resolution);
+    }
     tell_tolerated(app, &resolution);
     let is_ok = resolution.is_ok()
         && !(args.strict && !(resolution.problems.is_empty() && project.notices.is_empty()));
@@ -116,12 +125,14 @@ pub(crate) fn run(app: &App, args: &CheckArgs) -> Result<(), CommandError> {
         args.format
     };
     match format {
-        ReportFormat::Json => app
-            .ui
-            .print_json(&report_json(&project, &resolution, is_ok))?,
+        ReportFormat::Json => {
+            let report = report_json(&project, &resolution, kept.as_ref(), is_ok);
+            app.ui.print_json(&report)?;
+        }
         ReportFormat::Github => app.ui.print(&annotations(&project, &resolution))?,
         ReportFormat::Table => {
-            app.ui.print(&table(app, &project, &resolution))?;
+            let table = table(app, &project, &resolution, kept.as_ref());
+            app.ui.print(&table)?;
             app.ui
                 .print(&problems(app, &project, &resolution, Stream::Out))?;
         }
@@ -212,7 +223,12 @@ pub(crate) fn looked_in(links: &[Link]) -> String {
         .join(", ")
 }
 
-fn table(app: &App, project: &Project, resolution: &Resolution<'_>) -> String {
+fn table(
+    app: &App,
+    project: &Project,
+    resolution: &Resolution<'_>,
+    kept: Option<&KeptAnswers>,
+) -> String {
     let chain = match project.chain.is_explicit {
         true => project.chain.entries.join(" → "),
         false => project.chain.line(),
@@ -228,7 +244,9 @@ fn table(app: &App, project: &Project, resolution: &Resolution<'_>) -> String {
             vec![
                 secret.declaration.name.clone(),
                 secret.status.word().to_owned(),
-                secret.origin.word().unwrap_or_else(|| "-".into()),
+                kept.and_then(|kept| kept.source_of(secret))
+                    .or_else(|| secret.origin.word())
+                    .unwrap_or_else(|| "-".into()),
                 if secret.is_required {
                     "required"
                 } else {
@@ -330,7 +348,12 @@ pub(crate) fn plural(count: usize, noun: &str) -> String {
     }
 }
 
-pub(crate) fn report_json(project: &Project, resolution: &Resolution<'_>, is_ok: bool) -> Value {
+pub(crate) fn report_json(
+    project: &Project,
+    resolution: &Resolution<'_>,
+    kept: Option<&KeptAnswers>,
+    is_ok: bool,
+) -> Value {
     let secrets: Vec<Value> = resolution
         .secrets
         .iter()
@@ -339,6 +362,7 @@ pub(crate) fn report_json(project: &Project, resolution: &Resolution<'_>, is_ok:
                 "name": secret.declaration.name,
                 "status": secret.status.word(),
                 "source": secret.origin.word(),
+                "cached": kept.map_or(Value::Null, |kept| kept.json_of(secret)),
                 "required": secret.is_required,
                 "class": secret.declaration.class.word(),
                 "sensitive": secret.declaration.is_sensitive,

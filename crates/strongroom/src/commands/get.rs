@@ -13,6 +13,7 @@ use strongroom_engine::resolve::Generate;
 use strongroom_engine::resolve::Request;
 
 use crate::app::App;
+use crate::cache;
 use crate::commands::check;
 use crate::commands::migrate::lazy;
 use crate::error::CommandError;
@@ -42,16 +43,23 @@ pub(crate) struct GetArgs {
     /// When the chain goes on to its next backend
     #[arg(long, value_enum, default_value = "not-found", value_name = "WHEN")]
     fallback: check::FallbackWhen,
+    #[command(flatten)]
+    cache: cache::CacheArgs,
 }
 
 struct Found {
     value: SecretValue,
     source: String,
     version: Option<String>,
+    /// When it is a kept answer: since when.
+    cached: Value,
 }
 
 pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
     let project = project::load_if_there(app)?;
+    if let Some(project) = &project {
+        args.cache.check(app, project)?;
+    }
     let place = project::place(project.as_ref(), &args.name)?;
     let found = match (&project, &place.declaration, &args.version) {
         (Some(project), Some(_), None) => through_chain(app, args, project, &place)?,
@@ -79,6 +87,7 @@ pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
             "encoding": encoding,
             "source": found.source,
             "secret_version": version_json(found.version.as_deref()),
+            "cached": found.cached,
         }));
     }
     let is_terminal = std::io::stdout().is_terminal();
@@ -117,6 +126,7 @@ fn from_store(app: &App, place: &Place<'_>, version: Option<&str>) -> Result<Fou
         value: secret.payload.value,
         source: "store".into(),
         version: Some(secret.version.number.to_string()),
+        cached: Value::Null,
     })
 }
 
@@ -127,6 +137,11 @@ fn by_address(
     project: &Project,
     place: &Place<'_>,
 ) -> Result<Found, CommandError> {
+    let mut entries = project.chain.parsed()?.into_iter();
+    if args.cache.is_offline() && entries.any(|entry| entry.may_use_network()) {
+        let message = "only the current values of declared secrets are kept for --offline";
+        return Err(CommandError::usage(message).hint("leave --offline away"));
+    }
     let backend = project.first_with(app, |can| can.list || can.versions)?;
     let address = backend.address(&project.lookup_of(place));
     let version = match &args.version {
@@ -147,6 +162,7 @@ fn by_address(
         value: item.payload.value,
         source: backend.describe(),
         version: item.version,
+        cached: Value::Null,
     })
 }
 
@@ -165,7 +181,8 @@ fn through_chain(
         (false, true) => session::open_if_there(app)?,
         (false, false) => None,
     };
-    let links = project.links(app, session.as_ref())?;
+    let kept = cache::open(app, project, &args.cache, session.as_ref())?;
+    let links = project.links(app, session.as_ref(), kept.as_ref())?;
     let only = BTreeSet::from([name.clone()]);
     let request = Request {
         manifest: &project.manifest,
@@ -179,6 +196,9 @@ fn through_chain(
         now: app.now(),
     };
     let mut resolution = crate::runtime::wait(resolve::resolve(&request, &links));
+    if let Some(kept) = &kept {
+        kept.finish(app, &resolution);
+    }
     check::tell_tolerated(app, &resolution);
     if let Some(failure) = resolution.failures.pop() {
         return Err(failure.into());
@@ -188,6 +208,10 @@ fn through_chain(
         session.finish(app);
     }
     let resolved = resolution.secrets.pop();
+    let cached = match (&kept, &resolved) {
+        (Some(kept), Some(resolved)) => kept.json_of(resolved),
+        _ => Value::Null,
+    };
     let (value, origin) = match resolved {
         Some(resolved) => (resolved.value, resolved.origin),
         None => (None, resolve::Origin::Nowhere),
@@ -208,6 +232,7 @@ fn through_chain(
         value,
         source: origin.word().unwrap_or_default(),
         version: None,
+        cached,
     })
 }
 

@@ -21,6 +21,7 @@ use strongroom_engine::resolve::Resolution;
 use strongroom_engine::resolve::Severity;
 
 use crate::app::App;
+use crate::cache;
 use crate::child;
 use crate::child::ChildSpec;
 use crate::child::Mask;
@@ -99,6 +100,8 @@ pub(crate) struct RunArgs {
     /// When the chain goes on to its next backend
     #[arg(long, value_enum, default_value = "not-found", value_name = "WHEN")]
     fallback: check::FallbackWhen,
+    #[command(flatten)]
+    cache: cache::CacheArgs,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(value_name = "COMMAND")]
@@ -107,6 +110,7 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     let project = project::load(app)?;
+    args.cache.check(app, &project)?;
     let only = only_of(&project, &args.only)?;
     let session = match project.uses_store() {
         true => Some(session::open_or_create(app)?),
@@ -115,7 +119,8 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     if !project.chain.is_explicit && project.chain.is_remarkable() {
         app.ui.say(&format!("chain: {}", project.chain.line()));
     }
-    let links = project.links(app, session.as_ref())?;
+    let kept = cache::open(app, &project, &args.cache, session.as_ref())?;
+    let links = project.links(app, session.as_ref(), kept.as_ref())?;
     let fingerprint = |value: &SecretValue| {
         session
             .as_ref()
@@ -134,6 +139,9 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
         now: app.now(),
     };
     let resolution = crate::runtime::wait(resolve::resolve(&request, &links));
+    if let Some(kept) = &kept {
+        kept.finish(app, &resolution);
+    }
     check::tell_tolerated(app, &resolution);
     if !resolution.is_ok() {
         let refused = check::refusal(app, &project, &resolution);

@@ -9,6 +9,7 @@ mod served;
 mod support;
 
 mod bad_input;
+mod cache;
 mod catalogue;
 mod check;
 mod clients;
