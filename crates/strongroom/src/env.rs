@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use strongroom_chain::places;
 use strongroom_core::port::Variables;
 
 /// A copy of the environment, taken at start.
@@ -87,14 +88,7 @@ impl Environment {
     }
 
     fn xdg(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
-        let base = self
-            .get(variable)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-            .or_else(|| {
-                self.get("HOME")
-                    .map(|home| PathBuf::from(home).join(below_home))
-            })?;
-        Some(base.join("strongroom"))
+        let get = |name: &str| self.get(name).map(PathBuf::from);
+        places::xdg(get, variable, below_home)
     }
 }

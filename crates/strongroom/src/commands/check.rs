@@ -95,10 +95,10 @@ pub(crate) fn run(app: &App, args: &CheckArgs) -> Result<(), CommandError> {
     };
     let kept = cache::open(app, &project, &args.cache, session.as_ref())?;
     let links = project.links(app, session.as_ref(), kept.as_ref())?;
+    let barrier = session.as_ref().map(|session| session.barrier.clone());
     let fingerprint = |value: &strongroom_core::secret::SecretValue| {
-        session
-            .as_ref()
-            .map_or([0; 16], |session| session.barrier.fingerprint(value))
+        let barrier = barrier.as_ref();
+        barrier.map_or([0; 16], |barrier| barrier.fingerprint(value))
     };
     let elsewhere = elsewhere(&project, session.as_ref(), &fingerprint)?;
     let request = Request {
@@ -184,7 +184,7 @@ pub(crate) fn kind_of(resolution: &Resolution<'_>) -> Kind {
 pub(crate) fn elsewhere<'f>(
     project: &Project,
     session: Option<&Session>,
-    fingerprint: &'f dyn Fn(&strongroom_core::secret::SecretValue) -> [u8; 16],
+    fingerprint: &'f (dyn Fn(&strongroom_core::secret::SecretValue) -> [u8; 16] + Sync),
 ) -> Result<Option<Elsewhere<'f>>, CommandError> {
     let (Some(session), true) = (session, project.profile.is_strict) else {
         return Ok(None);

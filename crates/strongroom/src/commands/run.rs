@@ -121,10 +121,10 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     }
     let kept = cache::open(app, &project, &args.cache, session.as_ref())?;
     let links = project.links(app, session.as_ref(), kept.as_ref())?;
+    let barrier = session.as_ref().map(|session| session.barrier.clone());
     let fingerprint = |value: &SecretValue| {
-        session
-            .as_ref()
-            .map_or([0; 16], |session| session.barrier.fingerprint(value))
+        let barrier = barrier.as_ref();
+        barrier.map_or([0; 16], |barrier| barrier.fingerprint(value))
     };
     let elsewhere = check::elsewhere(&project, session.as_ref(), &fingerprint)?;
     let request = Request {

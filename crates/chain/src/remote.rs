@@ -11,15 +11,15 @@ use strongroom_core::port::Variables;
 use strongroom_core::uri::BackendUri;
 use strongroom_engine::cache::Open;
 
-use super::Entry;
 #[cfg(feature = "remote")]
-use super::deadline::Deadline;
-use super::unknown_scheme;
-use crate::app::App;
-use crate::error::CommandError;
+use crate::deadline::Deadline;
+use crate::entry::Entry;
+use crate::entry::PERHAPS_REMOTE;
+use crate::entry::unknown_scheme;
+use crate::error::ChainError;
 
 /// Schemes of this build.
-pub(super) const SCHEMES: &[&str] = &[
+pub const SCHEMES: &[&str] = &[
     #[cfg(feature = "aws")]
     "aws",
     #[cfg(feature = "aws")]
@@ -34,7 +34,7 @@ pub(super) const SCHEMES: &[&str] = &[
     "vault",
 ];
 /// Schemes of the program when everything is built in.
-pub(super) const PLANNED: [&str; 6] = ["aws", "ssm", "vault", "gcp", "azure", "k8s"];
+pub const PLANNED: [&str; 6] = ["aws", "ssm", "vault", "gcp", "azure", "k8s"];
 
 /// How long a backend may take for one question, unless `STRONGROOM_TIMEOUT` says otherwise.
 #[cfg(feature = "remote")]
@@ -43,66 +43,10 @@ const DEADLINE_SECONDS: u64 = 10;
 #[cfg(feature = "remote")]
 const DEADLINE_SECONDS_MAX: u64 = 3600;
 
-#[cfg(not(feature = "remote"))]
-pub(super) fn open(_app: &App, entry: &Entry) -> Result<Box<dyn Backend>, CommandError> {
-    Err(unknown_scheme(&entry.text, entry.scheme()))
-}
-
-/// Opens a remote backend; starts the runtime.
-#[cfg(feature = "remote")]
-pub(super) fn open(app: &App, entry: &Entry) -> Result<Box<dyn Backend>, CommandError> {
-    if !SCHEMES.contains(&entry.scheme()) {
-        return Err(unknown_scheme(&entry.text, entry.scheme()));
-    }
-    let open = opener_of(app, entry)?;
-    Ok(crate::runtime::wait(open())?)
-}
-
-/// Opens a remote backend later, if at all; starts the runtime.
-#[cfg(feature = "remote")]
-pub(crate) fn opener_of(app: &App, entry: &Entry) -> Result<Open, CommandError> {
-    crate::runtime::start()?;
-    let deadline = deadline(app)?;
-    let variables = app.environment.for_backends();
-    let uri = entry.uri.clone();
-    Ok(Box::new(move || {
-        let (uri, variables) = (uri.clone(), variables.clone());
-        Box::pin(async move {
-            let backend = connect(&uri, &variables).await?;
-            let limited: Box<dyn Backend> = Box::new(Deadline::new(backend, deadline));
-            Ok(limited)
-        })
-    }))
-}
-
-#[cfg(not(feature = "remote"))]
-pub(crate) fn opener_of(_app: &App, entry: &Entry) -> Result<Open, CommandError> {
-    Err(unknown_scheme(&entry.text, entry.scheme()))
-}
-
-/// For a backend that nobody asks.
-pub(crate) fn never_opened() -> Open {
-    Box::new(|| {
-        let error = BackendError::new(BackendErrorKind::Unreachable, "offline", "nobody is asked");
-        Box::pin(std::future::ready(Err(error)))
-    })
-}
-
-/// True when something was written over a network.
-pub(crate) fn has_written() -> bool {
-    #[cfg(feature = "remote")]
-    {
-        super::deadline::has_written()
-    }
-    #[cfg(not(feature = "remote"))]
-    {
-        false
-    }
-}
-
 /// A scheme as backends name it; it is one of this program's.
-pub(crate) fn scheme_of(entry: &Entry) -> &'static str {
-    let known = PLANNED.iter().chain(&super::PERHAPS_REMOTE);
+#[must_use]
+pub fn scheme_of(entry: &Entry) -> &'static str {
+    let known = PLANNED.iter().chain(&PERHAPS_REMOTE);
     let mut known = known.filter(|known| **known == entry.scheme());
     known.next().copied().unwrap_or("remote")
 }
@@ -135,19 +79,22 @@ async fn connect(
     })
 }
 
-/// Where AWS credentials come from, or why there are none; `None` where AWS is not built in.
-pub(crate) fn aws_credentials(
+/// Where AWS credentials come from, or why there are none; `None` where AWS is not built in. Must
+/// be called inside a tokio runtime.
+pub async fn aws_credentials(
     region: &str,
     variables: &Variables,
 ) -> Option<Result<String, String>> {
     #[cfg(feature = "aws")]
     {
-        if let Err(error) = crate::runtime::start() {
-            return Some(Err(error.message));
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Some(Err(
+                "there is no runtime to look for credentials in".to_owned()
+            ));
         }
         let profile = variables.text("AWS_PROFILE");
         let asked = strongroom_backend_aws::credentials_resolve(Some(region), profile, variables);
-        Some(crate::runtime::wait(asked).map_err(|error| error.message))
+        Some(asked.await.map_err(|error| error.message))
     }
     #[cfg(not(feature = "aws"))]
     {
@@ -157,16 +104,69 @@ pub(crate) fn aws_credentials(
 }
 
 #[cfg(feature = "remote")]
-fn deadline(app: &App) -> Result<Duration, CommandError> {
+fn deadline(variables: &Variables) -> Result<Duration, ChainError> {
     const VARIABLE: &str = "STRONGROOM_TIMEOUT";
-    let Some(text) = app.environment.text(VARIABLE) else {
+    let Some(text) = variables.text(VARIABLE).filter(|text| !text.is_empty()) else {
         return Ok(Duration::from_secs(DEADLINE_SECONDS));
     };
     let seconds = text.parse().ok();
     let seconds = seconds.filter(|seconds| (1..=DEADLINE_SECONDS_MAX).contains(seconds));
     seconds.map(Duration::from_secs).ok_or_else(|| {
-        CommandError::usage(format!(
+        ChainError::usage(format!(
             "{VARIABLE} is no number of seconds from 1 to {DEADLINE_SECONDS_MAX}"
         ))
     })
+}
+
+/// How to open the remote backend of an entry. What it gives must be called inside a tokio runtime.
+///
+/// # Errors
+/// When its scheme is not built in, or the deadline makes no sense.
+#[cfg(feature = "remote")]
+pub fn opener_of(variables: &Variables, entry: &Entry) -> Result<Open, ChainError> {
+    if !SCHEMES.contains(&entry.scheme()) {
+        return Err(unknown_scheme(&entry.text, entry.scheme()));
+    }
+    let deadline = deadline(variables)?;
+    let variables = variables.clone();
+    let uri = entry.uri.clone();
+    Ok(Box::new(move || {
+        let (uri, variables) = (uri.clone(), variables.clone());
+        Box::pin(async move {
+            let backend = connect(&uri, &variables).await?;
+            let limited: Box<dyn Backend> = Box::new(Deadline::new(backend, deadline));
+            Ok(limited)
+        })
+    }))
+}
+
+/// Nothing remote is built in.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "remote"))]
+pub fn opener_of(_variables: &Variables, entry: &Entry) -> Result<Open, ChainError> {
+    Err(unknown_scheme(&entry.text, entry.scheme()))
+}
+
+/// For a backend that nobody asks.
+#[must_use]
+pub fn never_opened() -> Open {
+    Box::new(|| {
+        let error = BackendError::new(BackendErrorKind::Unreachable, "offline", "nobody is asked");
+        Box::pin(std::future::ready(Err(error)))
+    })
+}
+
+/// True when this process has changed something in a backend over a network, or has tried to.
+#[must_use]
+pub fn has_written() -> bool {
+    #[cfg(feature = "remote")]
+    {
+        crate::deadline::has_written()
+    }
+    #[cfg(not(feature = "remote"))]
+    {
+        false
+    }
 }

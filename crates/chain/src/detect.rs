@@ -2,8 +2,10 @@
 
 use strongroom_core::port::Variables;
 
-use crate::chain;
-use crate::error::CommandError;
+use crate::entry::Entry;
+use crate::entry::known_schemes;
+use crate::error::ChainError;
+use crate::remote;
 
 /// Overrides every other setting of a chain: entries separated by commas.
 const VARIABLE: &str = "STRONGROOM_CHAIN";
@@ -12,18 +14,21 @@ const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 
 /// The entries of a chain, and why they are these.
 #[derive(Clone, Debug)]
-pub(crate) struct Chain {
-    pub(crate) entries: Vec<String>,
-    pub(crate) why: String,
+pub struct Chain {
+    /// As they are written.
+    pub entries: Vec<String>,
+    /// Where the chain is from.
+    pub why: String,
     /// What the environment points to and is not asked, and why not.
-    pub(crate) not_taken: Vec<(String, String)>,
+    pub not_taken: Vec<(String, String)>,
     /// Somebody wrote it down; otherwise it was found.
-    pub(crate) is_explicit: bool,
+    pub is_explicit: bool,
 }
 
 impl Chain {
-    /// The chain of a profile: the environment's, the manifest's, or one that is detected.
-    pub(crate) fn of(variables: &Variables, written: Option<Vec<String>>) -> Self {
+    /// The chain of a profile: the environment's, the manifest's, or one that is detected. Must be
+    /// called inside a tokio runtime where [`Self::asks_network`].
+    pub async fn of(variables: &Variables, written: Option<Vec<String>>) -> Self {
         let explicit = |entries: Vec<String>, why: &str| {
             let not_taken = not_named(variables, &entries);
             Self {
@@ -40,24 +45,25 @@ impl Chain {
         }
         match written {
             Some(chain) => explicit(chain, "the manifest"),
-            None => Self::detected(variables),
+            None => Self::detected(variables).await,
         }
     }
 
     /// True when looking for the chain asks the network whether credentials resolve.
-    pub(crate) fn asks_network(variables: &Variables, is_written: bool) -> bool {
+    #[must_use]
+    pub fn asks_network(variables: &Variables, is_written: bool) -> bool {
         let is_named = is_written || variables.text(VARIABLE).is_some();
-        !is_named && variables.first(&REGIONS).is_some() && chain::known_schemes().contains(&"aws")
+        !is_named && variables.first(&REGIONS).is_some() && known_schemes().contains(&"aws")
     }
 
     /// AWS where a region is set and credentials resolve, Vault where its address is set, else
     /// the store.
-    fn detected(variables: &Variables) -> Self {
+    async fn detected(variables: &Variables) -> Self {
         let mut not_taken = Vec::new();
         let mut pass = |name: &str, why: String| not_taken.push((name.to_owned(), why));
         let mut taken: Option<(String, String)> = None;
         if let Some((variable, region)) = variables.first(&REGIONS) {
-            match chain::aws_credentials(region, variables) {
+            match remote::aws_credentials(region, variables).await {
                 Some(Ok(source)) => {
                     let why = format!("{variable} is set and credentials resolve: {source}");
                     taken = Some((format!("aws:{region}"), why));
@@ -70,7 +76,7 @@ impl Chain {
             }
         }
         if let Some(variable) = vault_address(variables) {
-            let is_built = chain::known_schemes().contains(&"vault");
+            let is_built = known_schemes().contains(&"vault");
             match (&taken, is_built) {
                 (None, true) => {
                     taken = Some(("vault:".to_owned(), format!("{variable} is set")));
@@ -97,18 +103,23 @@ impl Chain {
     }
 
     /// The entries, parsed.
-    pub(crate) fn parsed(&self) -> Result<Vec<chain::Entry>, CommandError> {
+    ///
+    /// # Errors
+    /// When one of them makes no sense.
+    pub fn parsed(&self) -> Result<Vec<Entry>, ChainError> {
         let entries = self.entries.iter();
-        entries.map(|entry| chain::Entry::parse(entry)).collect()
+        entries.map(|entry| Entry::parse(entry)).collect()
     }
 
     /// True when the environment points to something beside the default.
-    pub(crate) fn is_remarkable(&self) -> bool {
+    #[must_use]
+    pub fn is_remarkable(&self) -> bool {
         !self.not_taken.is_empty() || self.entries.first().is_some_and(|entry| entry != "store")
     }
 
     /// `aws:us-east-1 → env (AWS_REGION is set and AWS credentials resolve)`
-    pub(crate) fn line(&self) -> String {
+    #[must_use]
+    pub fn line(&self) -> String {
         let mut line = format!("{} ({})", self.entries.join(" → "), self.why);
         for (name, why) in &self.not_taken {
             line.push_str(&format!("; not {name}: {why}"));
