@@ -55,7 +55,7 @@ impl Opener<'_> {
         (self.base.join(file), file.to_owned())
     }
 
-    fn surroundings(&self) -> Surroundings {
+    pub(crate) fn surroundings(&self) -> Surroundings {
         let environment = &self.app.environment;
         let own = environment.data_folder().map(|it| it.join("plugins"));
         let shared = PLUGIN_FOLDERS.map(PathBuf::from);

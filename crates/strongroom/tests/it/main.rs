@@ -26,3 +26,4 @@ mod peers;
 mod remote;
 mod run;
 mod values;
+mod watch;
