@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod backend;
+pub mod cache;
 pub mod context;
 pub mod cubbyhole;
 pub mod error;

@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Audit = 5,
     /// State of a server: see `state::Kind` for what.
     State = 16,
+    /// An answer of another backend, in the cache file: see `cache`.
+    Cached = 32,
 }
 
 pub(crate) fn id_of(barrier: &Barrier, kind: Kind, name: &str) -> RecordId {

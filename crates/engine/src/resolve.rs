@@ -76,7 +76,7 @@ pub struct Elsewhere<'a> {
     /// By declared name: the other profile and the fingerprint of its value there.
     pub fingerprints: BTreeMap<String, Vec<(String, [u8; 16])>>,
     /// Computes the fingerprint of a value.
-    pub fingerprint: &'a dyn Fn(&SecretValue) -> [u8; 16],
+    pub fingerprint: &'a (dyn Fn(&SecretValue) -> [u8; 16] + Sync),
 }
 
 /// How it stands with one declaration.

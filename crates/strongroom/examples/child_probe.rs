@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         }
     }
     match child::run(spec, || {
-        (Box::new(WordMask::default()), Box::new(PassThrough))
+        [Box::new(WordMask::default()), Box::new(PassThrough)]
     }) {
         Ok(status) => ExitCode::from(status.code()),
         Err(error) => {

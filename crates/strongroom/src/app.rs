@@ -1,5 +1,6 @@
 //! What every command gets: settings, the environment, the clock, the way to talk.
 
+use strongroom_core::port::Clock;
 use strongroom_core::time::Timestamp;
 
 use crate::args::Global;
@@ -41,7 +42,22 @@ impl App {
 
     /// Now.
     pub(crate) fn now(&self) -> Timestamp {
+        SystemClock.time()
+    }
+}
+
+/// The system's clock.
+pub(crate) struct SystemClock;
+
+impl SystemClock {
+    pub(crate) fn time(&self) -> Timestamp {
         Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        self.time()
     }
 }
 

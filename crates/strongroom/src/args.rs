@@ -112,7 +112,7 @@ pub(crate) struct Global {
 
 /// Booleans from the environment: true/false/1/0/yes/no/on/off; anything else is an error that
 /// names the variable. An empty one is not set.
-fn flag(variable: &'static str) -> impl clap::builder::TypedValueParser<Value = bool> {
+pub(crate) fn flag(variable: &'static str) -> impl clap::builder::TypedValueParser<Value = bool> {
     use clap::builder::TypedValueParser;
     clap::builder::StringValueParser::new().try_map(move |text| {
         if text.is_empty() {
@@ -170,6 +170,7 @@ pub(crate) enum Command {
     Doctor(commands::doctor::DoctorArgs),
     Key(commands::key::KeyArgs),
     Audit(commands::audit::AuditArgs),
+    Cache(commands::cache::CacheArgs),
     Serve(commands::serve::ServeArgs),
     Operator(commands::operator::OperatorArgs),
     Schema(commands::meta::SchemaArgs),

@@ -17,9 +17,13 @@ mod wiring;
 use std::ffi::OsString;
 use std::io;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
 
 use rustix::process::Pid;
+use rustix::process::Signal;
 use rustix::process::WaitStatus;
 use strongroom_core::secret::SecretValue;
 
@@ -28,6 +32,7 @@ pub(crate) use self::mask::Mask;
 pub(crate) use self::mask::PassThrough;
 use self::relay::Relay;
 use self::relay::Running;
+pub(crate) use self::relay::Step;
 use self::signals::Group;
 use self::signals::Signals;
 pub(crate) use self::stream::Output;
@@ -197,54 +202,157 @@ impl ChildError {
     }
 }
 
+/// The masks of standard output and standard error.
+pub(crate) type Masks = [Box<dyn Mask>; 2];
+
 /// Runs a command to its end. `masks` makes those for standard output and standard error; it is
 /// called once the command runs, and only if its output is masked.
 ///
 /// While it runs, signals are the command's: they are passed on, and this process outlives it.
 pub(crate) fn run(
     spec: ChildSpec,
-    masks: impl FnOnce() -> (Box<dyn Mask>, Box<dyn Mask>),
+    masks: impl FnOnce() -> Masks,
 ) -> Result<ExitStatusCode, ChildError> {
-    start::check_environment(&spec.env)?;
-    let program = start::find_program(&spec)?;
-    let connect_error = |source| ChildError::Connect { source };
-    let plan = if spec.redact {
-        Plan::masked(Surroundings::look(spec.stdin_secret.is_some()))
-    } else {
-        Plan::INHERIT
+    let mut child = Child::start(spec, masks, None)?;
+    let ended = loop {
+        match child.step() {
+            Ok(Step::Ended(code)) => break Ok(code),
+            Ok(Step::Woken) => {}
+            Err(error) => break Err(error),
+        }
     };
-    let (theirs, mut ours) =
-        wiring::connect(plan, spec.stdin_secret.clone()).map_err(connect_error)?;
-    let group = if ours.console.is_some() {
-        Group::Own
-    } else {
-        Group::Shared
-    };
-    // Before the files are made: from here on a signal cannot end us and leave them behind.
-    let signals = Signals::listen(group).map_err(connect_error)?;
-    let files = SecretFiles::create(&spec.files, &spec.private_dirs)?;
+    child.finish();
+    ended
+}
 
-    let started = {
-        let _lifted = spec.original_limits.lift();
-        files.set_inheritable(true).map_err(connect_error)?;
-        let console = ours.console.as_ref().and_then(terminal::Console::slave);
-        start::spawn(&spec, &program, files.variables(), theirs, console)
-    };
-    files.set_inheritable(false).map_err(connect_error)?;
-    let child = Running::new(Pid::from_child(&started?));
+/// A command that runs.
+pub(crate) struct Child {
+    relay: Relay,
+    files: SecretFiles,
+}
 
-    if let Some(console) = &mut ours.console {
-        // Without raw mode keys are echoed twice, which is better than no command.
-        let _ = console.engage();
+impl Child {
+    /// Starts a command. What is written to `wake` is told by [`Child::step`].
+    pub(crate) fn start(
+        spec: ChildSpec,
+        masks: impl FnOnce() -> Masks,
+        wake: Option<Rc<OwnedFd>>,
+    ) -> Result<Self, ChildError> {
+        Self::start_with(spec, masks, wake, None)
     }
-    let streams = if spec.redact {
-        mask_streams(&mut ours, masks())
-    } else {
-        Vec::new()
-    };
-    files::sweep(&spec.private_dirs);
-    drop(spec);
-    let ended = Relay::new(child, signals, ours, streams).run();
+
+    /// Starts a command in the place of this one, which has ended. Signals that came in between
+    /// are the new one's.
+    pub(crate) fn start_anew(
+        self,
+        spec: ChildSpec,
+        masks: impl FnOnce() -> Masks,
+    ) -> Result<Self, ChildError> {
+        let Self { relay, files } = self;
+        remove(files);
+        let (signals, wake) = relay.into_parts();
+        Self::start_with(spec, masks, wake, Some(signals))
+    }
+
+    fn start_with(
+        spec: ChildSpec,
+        masks: impl FnOnce() -> Masks,
+        wake: Option<Rc<OwnedFd>>,
+        signals: Option<Signals>,
+    ) -> Result<Self, ChildError> {
+        start::check_environment(&spec.env)?;
+        let program = start::find_program(&spec)?;
+        let connect_error = |source| ChildError::Connect { source };
+        let plan = if spec.redact {
+            Plan::masked(Surroundings::look(spec.stdin_secret.is_some()))
+        } else {
+            Plan::INHERIT
+        };
+        let (theirs, mut ours) =
+            wiring::connect(plan, spec.stdin_secret.clone()).map_err(connect_error)?;
+        let group = if ours.console.is_some() {
+            Group::Own
+        } else {
+            Group::Shared
+        };
+        // Before the files are made: from here on a signal cannot end us and leave them behind.
+        let signals = match signals {
+            Some(mut signals) => {
+                signals.set_group(group);
+                signals
+            }
+            None => Signals::listen(group).map_err(connect_error)?,
+        };
+        let files = SecretFiles::create(&spec.files, &spec.private_dirs)?;
+
+        let started = {
+            let _lifted = spec.original_limits.lift();
+            files.set_inheritable(true).map_err(connect_error)?;
+            let console = ours.console.as_ref().and_then(terminal::Console::slave);
+            start::spawn(&spec, &program, files.variables(), theirs, console)
+        };
+        files.set_inheritable(false).map_err(connect_error)?;
+        let child = Running::new(Pid::from_child(&started?));
+
+        if let Some(console) = &mut ours.console {
+            // Without raw mode keys are echoed twice, which is better than no command.
+            let _ = console.engage();
+        }
+        let streams = if spec.redact {
+            mask_streams(&mut ours, masks())
+        } else {
+            Vec::new()
+        };
+        files::sweep(&spec.private_dirs);
+        drop(spec);
+        let relay = Relay::new(child, signals, ours, streams, wake);
+        Ok(Self { relay, files })
+    }
+
+    /// Follows the command until it has ended or something woke us.
+    pub(crate) fn step(&mut self) -> Result<Step, ChildError> {
+        self.relay.step()
+    }
+
+    /// Asks the command to end, kills it after `grace`, and waits for it. `None` when it ended for
+    /// that; otherwise what it ended with, by itself or because somebody else told it to.
+    pub(crate) fn end(&mut self, grace: Duration) -> Result<Option<ExitStatusCode>, ChildError> {
+        self.relay.ask_to_end(grace)?;
+        loop {
+            if let Step::Ended(code) = self.relay.step()? {
+                return Ok((!self.relay.has_ended_for_us()).then_some(code));
+            }
+        }
+    }
+
+    /// True when somebody else has told the command to end, not longer than `span` ago.
+    pub(crate) fn was_told_to_end(&self, span: Duration) -> bool {
+        let told = self.relay.told_to_end();
+        told.is_some_and(|at| at.elapsed() <= span)
+    }
+
+    /// More is secret from now on: `masks` know all that is.
+    pub(crate) fn cover(&mut self, masks: Masks) {
+        self.relay.cover(masks);
+    }
+
+    /// Puts new contents into the command's secret files.
+    pub(crate) fn rewrite(&self, files: &[SecretFile]) -> Result<(), ChildError> {
+        self.files.rewrite(files)
+    }
+
+    /// Tells the command to read its files again.
+    pub(crate) fn hang_up(&self) {
+        self.relay.signal(Signal::HUP);
+    }
+
+    /// Removes what was made for the command, which has ended.
+    pub(crate) fn finish(self) {
+        remove(self.files);
+    }
+}
+
+fn remove(files: SecretFiles) {
     if let Err((path, error)) = files.remove() {
         let path = path.display();
         // Nothing is left to tell it to if this fails too.
@@ -253,11 +361,9 @@ pub(crate) fn run(
             "strongroom: secret files are left in {path}: {error}"
         );
     }
-    ended
 }
 
-fn mask_streams(ours: &mut Ours, masks: (Box<dyn Mask>, Box<dyn Mask>)) -> Vec<Stream> {
-    let masks = [masks.0, masks.1];
+fn mask_streams(ours: &mut Ours, masks: Masks) -> Vec<Stream> {
     let sources = ours.sources.drain(..).zip(masks);
     sources
         .map(|((output, source), mask)| Stream::new(output, source, mask))

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod cache;
 pub(crate) mod carry;
 pub(crate) mod check;
 pub(crate) mod diff;

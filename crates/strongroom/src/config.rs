@@ -1,10 +1,10 @@
 //! Settings in layers: flag, environment, config file, default; each knows where it came from.
 
 use std::io::Read;
-use std::path::Path;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use strongroom_chain::places::ConfigFile;
+use strongroom_chain::places::read_config;
 use strongroom_core::secret::SecretValue;
 use zeroize::Zeroizing;
 
@@ -13,7 +13,6 @@ use crate::env::Environment;
 use crate::error::CommandError;
 use crate::error::Kind;
 
-const CONFIG_BYTES_MAX: u64 = 64 * 1024;
 const PASSPHRASE_BYTES_MAX: u64 = 4096;
 
 /// A setting and where it was found.
@@ -31,14 +30,6 @@ pub(crate) struct Settings {
     passphrase_file: Option<PathBuf>,
     /// Values are shown on a terminal only after a question.
     pub(crate) asks_before_showing: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConfigFile {
-    store: Option<PathBuf>,
-    key_file: Option<PathBuf>,
-    ask_before_showing: Option<bool>,
 }
 
 impl Settings {
@@ -121,25 +112,4 @@ fn homeless(flag: &str) -> CommandError {
         "HOME is not set, so there is no default for {flag}"
     ))
     .hint(format!("give {flag}, or set HOME or the XDG variables"))
-}
-
-fn read_config(path: &Path) -> Result<ConfigFile, CommandError> {
-    let mut text = String::new();
-    match std::fs::File::open(path) {
-        Ok(file) => file
-            .take(CONFIG_BYTES_MAX)
-            .read_to_string(&mut text)
-            .map(|_| ()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(ConfigFile::default());
-        }
-        Err(error) => Err(error),
-    }
-    .map_err(|error| CommandError::failed(format!("{} cannot be read: {error}", path.display())))?;
-    toml::from_str(&text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        let line = text.get(..at).unwrap_or_default().matches('\n').count() + 1;
-        CommandError::usage(format!("{}:{line} is not understood", path.display()))
-            .hint("it knows the keys store, key_file and ask_before_showing")
-    })
 }

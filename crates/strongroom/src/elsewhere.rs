@@ -21,7 +21,6 @@ use crate::app::App;
 use crate::chain;
 use crate::chain::Entry;
 use crate::chain::Opener;
-use crate::detect;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project::Place;
@@ -138,7 +137,7 @@ pub(crate) fn first(
     app: &App,
     is_wanted: impl Fn(Capabilities) -> bool,
 ) -> Result<Option<Box<dyn Backend>>, CommandError> {
-    let entries = detect::of_variable(&app.environment.for_backends());
+    let entries = strongroom_chain::detect::of_variable(&app.environment.for_backends());
     let opener = Opener {
         app,
         session: None,

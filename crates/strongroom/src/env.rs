@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use strongroom_chain::places;
 use strongroom_core::port::Variables;
 
 /// A copy of the environment, taken at start.
@@ -72,6 +73,11 @@ impl Environment {
         self.xdg("XDG_STATE_HOME", ".local/state")
     }
 
+    /// `$XDG_CACHE_HOME/strongroom`.
+    pub(crate) fn cache_folder(&self) -> Option<PathBuf> {
+        self.xdg("XDG_CACHE_HOME", ".cache")
+    }
+
     /// Folders that may be memory, for files of secrets.
     pub(crate) fn private_folders(&self) -> Vec<PathBuf> {
         let runtime = self.get("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -82,14 +88,7 @@ impl Environment {
     }
 
     fn xdg(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
-        let base = self
-            .get(variable)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-            .or_else(|| {
-                self.get("HOME")
-                    .map(|home| PathBuf::from(home).join(below_home))
-            })?;
-        Some(base.join("strongroom"))
+        let get = |name: &str| self.get(name).map(PathBuf::from);
+        places::xdg(get, variable, below_home)
     }
 }

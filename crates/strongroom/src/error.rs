@@ -1,5 +1,11 @@
 //! What a command's failure looks like, and which exit code it has.
 
+use strongroom_chain::ChainError;
+use strongroom_chain::ChainErrorKind;
+use strongroom_chain::keyfile::KeyFileError;
+use strongroom_chain::manifest::ReadManifestError;
+use strongroom_chain::places::ConfigFileError;
+use strongroom_chain::unlock::UnlockError;
 use strongroom_core::path::ParsePathError;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
@@ -208,6 +214,70 @@ impl From<BackendError> for CommandError {
         match error.hint {
             Some(hint) => failed.hint(hint),
             None => failed,
+        }
+    }
+}
+
+impl From<ChainError> for CommandError {
+    fn from(error: ChainError) -> Self {
+        let failed = match error.kind {
+            ChainErrorKind::NotBuilt => {
+                Self::new(Kind::Unreachable, "backend.not_built", error.message)
+            }
+            _ => Self::usage(error.message),
+        };
+        match error.hint {
+            Some(hint) => failed.hint(hint),
+            None => failed,
+        }
+    }
+}
+
+impl From<KeyFileError> for CommandError {
+    fn from(error: KeyFileError) -> Self {
+        let failed = Self::new(Kind::Locked, "key.file", error.to_string());
+        match error.hint {
+            Some(hint) => failed.hint(hint),
+            None => failed,
+        }
+    }
+}
+
+impl From<UnlockError> for CommandError {
+    fn from(error: UnlockError) -> Self {
+        match error {
+            UnlockError::KeyFile(error) => error.into(),
+            error => Self::new(Kind::Failed, "store.keyring", error.to_string())
+                .hint("strongroom doctor --restore-backup puts the daily backup in place"),
+        }
+    }
+}
+
+impl From<ReadManifestError> for CommandError {
+    fn from(error: ReadManifestError) -> Self {
+        let message = error.to_string();
+        match error {
+            ReadManifestError::Unreadable { is_missing, .. } => {
+                let kind = if is_missing {
+                    Kind::NotFound
+                } else {
+                    Kind::Failed
+                };
+                Self::new(kind, "manifest.unreadable", message)
+            }
+            ReadManifestError::Invalid(problems) => crate::project::manifest_error(&problems),
+            _ => Self::new(Kind::Validation, "manifest.not_utf8", message),
+        }
+    }
+}
+
+impl From<ConfigFileError> for CommandError {
+    fn from(error: ConfigFileError) -> Self {
+        let message = error.to_string();
+        match error {
+            ConfigFileError::Malformed { .. } => Self::usage(message)
+                .hint("it knows the keys store, key_file and ask_before_showing"),
+            _ => Self::failed(message),
         }
     }
 }

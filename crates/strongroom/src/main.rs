@@ -3,17 +3,16 @@
 mod absent_store;
 mod app;
 mod args;
+mod cache;
 mod chain;
 mod child;
 mod commands;
 mod config;
-mod detect;
 mod elsewhere;
 mod env;
 mod error;
 mod hardening;
 mod input;
-mod keyfile;
 mod manifest_text;
 mod oskeyring;
 mod output;
@@ -45,7 +44,9 @@ fn main() -> ExitCode {
     let global = global.without_empty();
     let ui = app::ui_of(&global, &environment);
     let result = App::new(global, environment, command.name(), limits).and_then(|app| {
-        dispatch(&app, &command).map_err(|error| match app.settings.store() {
+        let result = dispatch(&app, &command);
+        cache::clear_if_outdated(&app);
+        result.map_err(|error| match app.settings.store() {
             Ok(store) => error::name_the_store(error, &store.value),
             Err(_) => error,
         })
@@ -98,6 +99,7 @@ fn dispatch(app: &App, command: &Command) -> Result<u8, CommandError> {
         Command::Doctor(args) => commands::doctor::run(app, args),
         Command::Key(args) => commands::key::run(app, args),
         Command::Audit(args) => commands::audit::run(app, args),
+        Command::Cache(args) => commands::cache::run(app, args),
         Command::Serve(args) => commands::serve::run(app, args),
         Command::Operator(args) => commands::operator::run(app, args),
         Command::Schema(args) => commands::meta::schema(app, args),
@@ -136,6 +138,7 @@ impl Command {
             Self::Doctor(_) => "doctor",
             Self::Key(_) => "key",
             Self::Audit(_) => "audit",
+            Self::Cache(_) => "cache",
             Self::Serve(_) => "serve",
             Self::Operator(_) => "operator",
             Self::Schema(_) => "schema",

@@ -1,77 +1,9 @@
-//! The user's keyring as a key slot.
-//!
-//! Two keyrings are known. `secret-service` is the desktop's (GNOME Keyring, KWallet, KeePassXC),
-//! asked over D-Bus. `keyutils` is the kernel's: it needs no desktop, but keeps the key in memory,
-//! so that it is gone after a reboot.
+//! The user's keyring as a key slot; here are its tests, through the command line.
 
 #[cfg(test)]
 mod tests;
 
-use data_encoding::HEXLOWER;
-use strongroom_backends::keyring::Entry;
-use strongroom_backends::keyring::Keyring;
-use strongroom_backends::keyring::KeyringError;
-use strongroom_core::secret::SecretValue;
-
-/// Keyrings this program knows.
-pub(crate) const SERVICES: [&str; 2] = [SECRET_SERVICE, KEYUTILS];
-
-const SECRET_SERVICE: &str = "secret-service";
-const KEYUTILS: &str = "keyutils";
-/// Whose entries these are.
-const SERVICE: &str = "strongroom";
-/// Longest key that is read; ours have 44 bytes.
-const KEY_BYTES_MAX: usize = 1024;
-
-/// The name of a slot's entry: `strongroom`, `<store id>/slot-<n>`.
-fn entry(store_id: &[u8; 16], slot: u32) -> Entry {
-    let store = HEXLOWER.encode(store_id);
-    Entry {
-        service: SERVICE.to_owned(),
-        label: format!("Strongroom: key slot {slot} of store {store}"),
-        account: format!("{store}/slot-{slot}"),
-        bytes_max: KEY_BYTES_MAX,
-    }
-}
-
-/// Reads a store's entry.
-pub(crate) fn get(
-    service: &str,
-    store_id: &[u8; 16],
-    slot: u32,
-) -> Result<Option<SecretValue>, KeyringError> {
-    keyring(service)?.get(&entry(store_id, slot))
-}
-
-/// Writes a store's entry.
-pub(crate) fn set(
-    service: &str,
-    store_id: &[u8; 16],
-    slot: u32,
-    key: &SecretValue,
-) -> Result<(), KeyringError> {
-    keyring(service)?.set(&entry(store_id, slot), key)
-}
-
-/// Removes a store's entry; one that is not there is no error.
-pub(crate) fn remove(service: &str, store_id: &[u8; 16], slot: u32) -> Result<(), KeyringError> {
-    keyring(service)?.remove(&entry(store_id, slot))
-}
-
-/// What its user should know about a keyring, if it keeps a key for less than ever.
-pub(crate) fn caution(service: &str) -> Option<&'static str> {
-    (service == KEYUTILS).then_some(
-        "hint: the kernel keeps this key in memory: it is gone after a reboot, and may be after \
-         days without use; keep another key slot",
-    )
-}
-
-fn keyring(service: &str) -> Result<Keyring, KeyringError> {
-    match service {
-        KEYUTILS => Ok(Keyring::Kernel),
-        SECRET_SERVICE => Ok(Keyring::Desktop),
-        _ => Err(KeyringError::UnknownService {
-            service: service.to_owned(),
-        }),
-    }
-}
+pub(crate) use strongroom_chain::oskeyring::SERVICES;
+pub(crate) use strongroom_chain::oskeyring::caution;
+pub(crate) use strongroom_chain::oskeyring::remove;
+pub(crate) use strongroom_chain::oskeyring::set;

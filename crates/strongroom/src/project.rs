@@ -4,10 +4,12 @@ use std::cell::LazyCell;
 use std::path::Path;
 use std::path::PathBuf;
 
+use strongroom_chain::detect::Chain;
+pub(crate) use strongroom_chain::manifest::LOCAL_NAME;
+pub(crate) use strongroom_chain::manifest::MANIFEST_NAME;
 use strongroom_core::manifest;
 use strongroom_core::manifest::Manifest;
 use strongroom_core::manifest::Profile;
-use strongroom_core::manifest::Source;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::Backend;
 use strongroom_core::port::Capabilities;
@@ -17,17 +19,12 @@ use strongroom_engine::resolve::Link;
 use strongroom_engine::transfer::names::variable_of_path;
 
 use crate::app::App;
+use crate::cache::KeptAnswers;
 use crate::chain;
 use crate::chain::Opener;
-use crate::detect::Chain;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::session::Session;
-
-/// The manifest's name.
-pub(crate) const MANIFEST_NAME: &str = "strongroom.toml";
-/// The file beside it that overrides it and is not committed.
-pub(crate) const LOCAL_NAME: &str = "strongroom.local.toml";
 
 /// A manifest that was found, and the profile that is active.
 pub(crate) struct Project {
@@ -63,17 +60,9 @@ pub(crate) fn find(app: &App) -> Result<Option<PathBuf>, CommandError> {
     if let Some(path) = &app.global.manifest {
         return Ok(Some(path.clone()));
     }
-    let mut folder = std::env::current_dir()
+    let folder = std::env::current_dir()
         .map_err(|error| CommandError::failed(format!("the working folder is gone: {error}")))?;
-    loop {
-        let candidate = folder.join(MANIFEST_NAME);
-        if candidate.is_file() {
-            return Ok(Some(candidate));
-        }
-        if !folder.pop() {
-            return Ok(None);
-        }
-    }
+    Ok(strongroom_chain::manifest::find(&folder))
 }
 
 /// Loads the project; there must be one.
@@ -98,36 +87,25 @@ pub(crate) fn load_if_there(app: &App) -> Result<Option<Project>, CommandError> 
 
 /// Loads the project of a manifest.
 pub(crate) fn load_at(app: &App, path: &Path) -> Result<Project, CommandError> {
-    let text = read(path)?;
+    let text = strongroom_chain::manifest::read(path)?;
     from_text(app, path, &text)
 }
 
 /// The project of a manifest's text; the local file beside it overrides it.
 pub(crate) fn from_text(app: &App, path: &Path, text: &str) -> Result<Project, CommandError> {
-    let local_path = path.with_file_name(LOCAL_NAME);
-    let local = if local_path.is_file() {
-        Some(read(&local_path)?)
-    } else {
-        None
-    };
-    let name = path.display().to_string();
-    let local_name = local_path.display().to_string();
-    let mut sources = vec![Source { name: &name, text }];
-    if let Some(text) = &local {
-        sources.push(Source {
-            name: &local_name,
-            text,
-        });
-    }
-    let (manifest, notices) =
-        Manifest::parse(&sources).map_err(|problems| manifest_error(&problems))?;
+    let (manifest, notices) = strongroom_chain::manifest::parse(path, text)?;
     let (wanted, profile_from) = wanted_profile(app, &manifest);
     let profile = profile(&manifest, &wanted)?.clone();
     let (written, is_strict) = (profile.chain.clone(), profile.is_strict);
     let variables = app.environment.for_backends();
-    let chain =
-        LazyCell::new(Box::new(move || Chain::of(&variables, written, is_strict))
-            as Box<dyn FnOnce() -> Chain>);
+    let chain = LazyCell::new(Box::new(move || {
+        #[cfg(feature = "remote")]
+        if Chain::asks_network(&variables, written.is_some()) {
+            // Without one, no credentials are looked for, and that is told.
+            let _ = crate::runtime::start();
+        }
+        crate::runtime::wait(Chain::of(&variables, written, is_strict))
+    }) as Box<dyn FnOnce() -> Chain>);
     Ok(Project {
         manifest,
         chain,
@@ -162,24 +140,6 @@ fn wanted_profile(app: &App, manifest: &Manifest) -> (String, &'static str) {
     }
 }
 
-fn read(path: &Path) -> Result<String, CommandError> {
-    let cap = manifest::MANIFEST_BYTES_MAX as u64;
-    let bytes = strongroom_backends::file::read_capped(path, cap).map_err(|error| {
-        let kind = if path.exists() {
-            Kind::Failed
-        } else {
-            Kind::NotFound
-        };
-        let message = format!("{} cannot be read: {error}", path.display());
-        CommandError::new(kind, "manifest.unreadable", message)
-    })?;
-    String::from_utf8(bytes.to_vec()).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let message = format!("{} is not UTF-8 (byte {at})", path.display());
-        CommandError::new(Kind::Validation, "manifest.not_utf8", message)
-    })
-}
-
 impl Project {
     pub(crate) fn uses_store(&self) -> bool {
         let entries = self.chain.entries.iter();
@@ -209,12 +169,20 @@ impl Project {
         &self,
         app: &App,
         session: Option<&Session>,
+        kept: Option<&KeptAnswers>,
     ) -> Result<Vec<Link>, CommandError> {
         let opener = self.opener(app, session);
         let entries = self.chain.parsed()?;
         let links = entries.iter().map(|entry| {
+            let cached = match kept {
+                Some(kept) => kept.backend(app, &opener.folder, entry)?,
+                None => None,
+            };
             Ok(Link {
-                backend: opener.open(entry)?,
+                backend: match cached {
+                    Some(cached) => cached,
+                    None => opener.open(entry)?,
+                },
                 is_optional: entry.is_optional,
                 is_remote: !entry.is_local(),
             })

@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
+use strongroom_chain::keyfile;
+use strongroom_chain::unlock;
 use strongroom_core::port::Rng;
 use strongroom_core::port::Storage;
 use strongroom_core::secret::SecretValue;
@@ -11,12 +13,10 @@ use strongroom_core::time::Timestamp;
 use strongroom_crypto::SystemRng;
 use strongroom_crypto::barrier::Barrier;
 use strongroom_crypto::header::Header;
-use strongroom_crypto::header::UnsealError;
 use strongroom_crypto::header::Unsealed;
 use strongroom_crypto::keyring::SEALS_PER_KEY_MAX;
 use strongroom_crypto::slot::KeySlot;
 use strongroom_crypto::slot::SlotKind;
-use strongroom_crypto::slot::UnwrapError;
 use strongroom_crypto::slot::WrapContext;
 use strongroom_engine::Engine;
 use strongroom_engine::context::OpContext;
@@ -29,8 +29,6 @@ use strongroom_store::embedded::Writes;
 use crate::app::App;
 use crate::error::CommandError;
 use crate::error::Kind;
-use crate::keyfile;
-use crate::oskeyring;
 
 /// Tries at a passphrase prompt.
 const PASSPHRASE_TRIES: usize = 3;
@@ -206,36 +204,13 @@ fn context(app: &App) -> OpContext {
 fn unseal(app: &App, header: &Header) -> Result<(Unsealed, KeySlot), CommandError> {
     let mut refused = Vec::new();
     let key_path = app.settings.key_file()?.value;
-    if let Some(found) = try_key_file(header, &key_path, &mut refused)? {
+    if let Some(found) = unlock::without_a_person(header, &key_path, &mut refused)? {
         return Ok(found);
-    }
-    for slot in header.slots() {
-        let SlotKind::OsKeyring { service } = &slot.kind else {
-            continue;
-        };
-        match oskeyring::get(service, &header.store_id(), slot.id) {
-            Ok(Some(key)) => match header.unseal(slot.id, &key) {
-                Ok(unsealed) => return Ok((unsealed, slot.clone())),
-                Err(error) => refused.push(format!("slot {} (keyring): {error}", slot.id)),
-            },
-            Ok(None) => {
-                refused.push(format!(
-                    "slot {} (keyring): {service} has no such entry",
-                    slot.id
-                ));
-            }
-            Err(error) => refused.push(format!("slot {} (keyring): {error}", slot.id)),
-        }
     }
     if let Some(found) = try_passphrase(app, header, &mut refused)? {
         return Ok(found);
     }
-    let slots = header
-        .slots()
-        .iter()
-        .map(|slot| slot.kind.word())
-        .collect::<Vec<_>>()
-        .join(", ");
+    let slots = unlock::slots_in_words(header);
     let mut error = CommandError::new(
         Kind::Locked,
         "store.locked",
@@ -243,51 +218,6 @@ fn unseal(app: &App, header: &Header) -> Result<(Unsealed, KeySlot), CommandErro
     );
     error.hints = refused;
     Err(error)
-}
-
-fn try_key_file(
-    header: &Header,
-    path: &Path,
-    refused: &mut Vec<String>,
-) -> Result<Option<(Unsealed, KeySlot)>, CommandError> {
-    let slots: Vec<&KeySlot> = header
-        .slots()
-        .iter()
-        .filter(|slot| slot.kind == SlotKind::KeyFile)
-        .collect();
-    if slots.is_empty() {
-        return Ok(None);
-    }
-    let key = match keyfile::read(path) {
-        Ok(Some(key)) => key,
-        Ok(None) => {
-            refused.push(format!("key file {}: there is none", path.display()));
-            return Ok(None);
-        }
-        // With another way in, a bad key file is only named when that fails too.
-        Err(error) if slots.len() < header.slots().len() => {
-            refused.push(error.message);
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
-    for slot in slots {
-        match header.unseal(slot.id, &key) {
-            Ok(unsealed) => return Ok(Some((unsealed, slot.clone()))),
-            Err(UnsealError::Slot(UnwrapError::WrongKey)) => {}
-            Err(error) => {
-                return Err(
-                    CommandError::new(Kind::Failed, "store.keyring", error.to_string())
-                        .hint("strongroom doctor --restore-backup puts the daily backup in place"),
-                );
-            }
-        }
-    }
-    refused.push(format!(
-        "key file {}: it does not open this store",
-        path.display()
-    ));
-    Ok(None)
 }
 
 /// A passphrase or recovery key, from a file or a person.

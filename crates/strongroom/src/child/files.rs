@@ -13,6 +13,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::process;
 
+use rustix::fs::AtFlags;
 use rustix::fs::FlockOperation;
 use rustix::fs::MemfdFlags;
 use rustix::fs::Mode;
@@ -32,7 +33,7 @@ use super::SecretFile;
 pub(crate) struct SecretFiles {
     folder: Option<Folder>,
     /// Where there is no tmpfs: anonymous memory, named by the descriptor the command inherits.
-    anonymous: Vec<OwnedFd>,
+    anonymous: Vec<(String, OwnedFd)>,
     variables: Vec<(String, OsString)>,
 }
 
@@ -80,8 +81,26 @@ impl SecretFiles {
         } else {
             FdFlags::CLOEXEC
         };
-        for fd in &self.anonymous {
+        for (_, fd) in &self.anonymous {
             rustix::io::fcntl_setfd(fd, flags)?;
+        }
+        Ok(())
+    }
+
+    /// Puts new contents into files of the running command: in one step each, where they are in a
+    /// folder. Those that it was not started with are left out.
+    pub(crate) fn rewrite(&self, files: &[SecretFile]) -> Result<(), ChildError> {
+        for file in files {
+            let anonymous = self.anonymous.iter().find(|(name, _)| *name == file.name);
+            let written = match (&self.folder, anonymous) {
+                (Some(folder), _) => folder.replace(file),
+                (None, Some((_, fd))) => replace_anonymous(fd, file),
+                (None, None) => Ok(()),
+            };
+            written.map_err(|source| ChildError::FileWrite {
+                name: file.name.clone(),
+                source,
+            })?;
         }
         Ok(())
     }
@@ -149,6 +168,21 @@ impl Folder {
         Ok(self.path.join(&file.name))
     }
 
+    fn replace(&self, file: &SecretFile) -> io::Result<()> {
+        if !self.path.join(&file.name).exists() {
+            return Ok(());
+        }
+        // What an earlier try has left is ours.
+        let _ = rustix::fs::unlinkat(&self.fd, DRAFT_NAME, AtFlags::empty());
+        let draft = SecretFile {
+            name: DRAFT_NAME.to_owned(),
+            ..file.clone()
+        };
+        self.write(&draft)?;
+        rustix::fs::renameat(&self.fd, DRAFT_NAME, &self.fd, &*file.name)?;
+        Ok(())
+    }
+
     fn remove(&mut self) -> Result<(), (PathBuf, io::Error)> {
         if self.is_removed {
             return Ok(());
@@ -170,13 +204,29 @@ impl Drop for Folder {
     }
 }
 
-fn write_anonymous(file: &SecretFile, anonymous: &mut Vec<OwnedFd>) -> io::Result<PathBuf> {
+fn write_anonymous(
+    file: &SecretFile,
+    anonymous: &mut Vec<(String, OwnedFd)>,
+) -> io::Result<PathBuf> {
     let fd = rustix::fs::memfd_create("strongroom", MemfdFlags::CLOEXEC)?;
     let mut memory = File::from(fd);
     fill(&mut memory, file)?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", memory.as_raw_fd()));
-    anonymous.push(OwnedFd::from(memory));
+    anonymous.push((file.name.clone(), OwnedFd::from(memory)));
     Ok(path)
+}
+
+/// Not in one step: a reader at the same moment may see a part of each.
+fn replace_anonymous(fd: &OwnedFd, file: &SecretFile) -> io::Result<()> {
+    // EXPOSE: it replaces the contents of a file in memory that holds a secret already.
+    let mut rest = file.value.expose_secret();
+    let mut at = 0;
+    while !rest.is_empty() {
+        let written = rustix::io::pwrite(fd, rest, at)?;
+        at += written as u64;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(rustix::fs::ftruncate(fd, at)?)
 }
 
 fn fill(into: &mut File, file: &SecretFile) -> io::Result<()> {
@@ -225,6 +275,8 @@ fn is_plain_name(name: &str) -> bool {
 }
 
 const FOLDER_PREFIX: &str = "strongroom-run.";
+/// The name of a file until it replaces another.
+const DRAFT_NAME: &str = ".strongroom.new";
 const FOLDER_TRIES_MAX: usize = 8;
 const SWEPT_FOLDERS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 255;
@@ -265,6 +317,21 @@ mod tests {
             0o700
         );
         files.remove().unwrap();
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_gets_new_contents_in_its_place() {
+        let base = memory();
+        for dirs in [vec![base.path().to_owned()], vec![PathBuf::from("/proc")]] {
+            let files = SecretFiles::create(&[file("a", b"the first")], &dirs).unwrap();
+            let path = &files.variables()[0].1;
+            files
+                .rewrite(&[file("a", b"second"), file("other", b"x")])
+                .unwrap();
+            assert_eq!(fs::read(path).unwrap(), b"second");
+            assert_eq!(fs::metadata(path).unwrap().mode() & 0o7777, 0o400);
+        }
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
     }
 

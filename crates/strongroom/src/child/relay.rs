@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -25,6 +27,7 @@ use zeroize::Zeroizing;
 
 use super::ChildError;
 use super::ExitStatusCode;
+use super::Mask;
 use super::signals::Event;
 use super::signals::Signals;
 use super::stream::Output;
@@ -72,6 +75,28 @@ pub(crate) struct Relay {
     streams: Vec<Stream>,
     buffer: Zeroizing<Vec<u8>>,
     ended: Option<Ended>,
+    wake: Option<Rc<OwnedFd>>,
+    is_woken: bool,
+    asked: Option<Asked>,
+    told_to_end: Option<Instant>,
+}
+
+/// What `step` came back for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The command has ended, and its output is written.
+    Ended(ExitStatusCode),
+    /// Somebody has written to the descriptor that wakes.
+    Woken,
+}
+
+/// We have asked the command to end.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// When it is killed, unless it was.
+    kill_at: Option<Instant>,
+    /// Nobody else has told it to end since.
+    is_ours: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,11 +111,18 @@ enum Token {
     Stream(usize),
     Console,
     Feed,
+    Wake,
 }
 
 impl Relay {
     /// A relay for the running `child`.
-    pub(crate) fn new(child: Running, signals: Signals, ours: Ours, streams: Vec<Stream>) -> Self {
+    pub(crate) fn new(
+        child: Running,
+        signals: Signals,
+        ours: Ours,
+        streams: Vec<Stream>,
+        wake: Option<Rc<OwnedFd>>,
+    ) -> Self {
         let buffer = Zeroizing::new(vec![0; if streams.is_empty() { 0 } else { CHUNK_BYTES }]);
         Self {
             child,
@@ -99,11 +131,56 @@ impl Relay {
             streams,
             buffer,
             ended: None,
+            wake,
+            is_woken: false,
+            asked: None,
+            told_to_end: None,
         }
     }
 
-    /// Runs until the command has ended and its output is written.
-    pub(crate) fn run(mut self) -> Result<ExitStatusCode, ChildError> {
+    /// What outlives the command.
+    pub(crate) fn into_parts(self) -> (Signals, Option<Rc<OwnedFd>>) {
+        (self.signals, self.wake)
+    }
+
+    /// Asks the command to end; it is killed when it has not after `grace`.
+    pub(crate) fn ask_to_end(&mut self, grace: Duration) -> Result<(), ChildError> {
+        // One that has ended by itself meanwhile was not asked.
+        self.reap().map_err(relay_error)?;
+        if self.ended.is_none() {
+            self.asked = Some(Asked {
+                kill_at: Instant::now().checked_add(grace),
+                is_ours: true,
+            });
+            self.child.signal(Signal::TERM);
+        }
+        Ok(())
+    }
+
+    /// True when the command ended because we have asked it to.
+    pub(crate) fn has_ended_for_us(&self) -> bool {
+        self.asked.is_some_and(|asked| asked.is_ours)
+    }
+
+    /// When somebody else has last told the command to end.
+    pub(crate) fn told_to_end(&self) -> Option<Instant> {
+        self.told_to_end
+    }
+
+    /// Sends a signal to the command.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.child.signal(signal);
+    }
+
+    /// More is secret from now on.
+    pub(crate) fn cover(&mut self, masks: [Box<dyn Mask>; 2]) {
+        for (stream, mask) in self.streams.iter_mut().zip(masks) {
+            stream.cover(mask);
+        }
+    }
+
+    /// Runs until the command has ended and its output is written, or until we are woken.
+    pub(crate) fn step(&mut self) -> Result<Step, ChildError> {
         let code = loop {
             let now = Instant::now();
             for stream in &mut self.streams {
@@ -122,13 +199,25 @@ impl Relay {
             for token in ready.into_iter().flatten() {
                 self.handle(token).map_err(relay_error)?;
             }
+            self.kill_when_due();
+            if std::mem::take(&mut self.is_woken) && self.ended.is_none() {
+                return Ok(Step::Woken);
+            }
         };
         match self.streams.iter().find_map(Stream::failure) {
             Some((output, errno)) => Err(ChildError::Output {
                 output,
                 source: errno.into(),
             }),
-            None => Ok(code),
+            None => Ok(Step::Ended(code)),
+        }
+    }
+
+    fn kill_when_due(&mut self) {
+        let Some(asked) = &mut self.asked else { return };
+        if asked.kill_at.is_some_and(|at| at <= Instant::now()) {
+            asked.kill_at = None;
+            self.child.signal(Signal::KILL);
         }
     }
 
@@ -167,10 +256,12 @@ impl Relay {
             });
         let console = self.ours.console.as_ref().and_then(Console::interest);
         let feed = self.ours.feed.as_ref().map(Feed::interest);
+        let wake = self.wake.as_ref().map(|fd| fd.as_fd());
         std::iter::once((Token::Signals, self.signals.as_fd(), PollFlags::IN))
             .chain(streams)
             .chain(console.map(|(fd, flags)| (Token::Console, fd, flags)))
             .chain(feed.map(|(fd, flags)| (Token::Feed, fd, flags)))
+            .chain(wake.map(|fd| (Token::Wake, fd, PollFlags::IN)))
     }
 
     fn handle(&mut self, token: Token) -> io::Result<()> {
@@ -195,15 +286,39 @@ impl Relay {
                     self.ours.feed = None;
                 }
             }
+            Token::Wake => self.take_wake(),
         }
         Ok(())
+    }
+
+    fn take_wake(&mut self) {
+        let Some(wake) = &self.wake else { return };
+        match rustix::io::read(wake, &mut [0; 64]) {
+            Ok(0) => self.wake = None,
+            Ok(_) => self.is_woken = true,
+            Err(_) => {}
+        }
+    }
+
+    /// A signal that commands end at is on its way to ours, and not from us.
+    fn note_end(&mut self, signal: Signal) {
+        if matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT) {
+            self.told_to_end = Some(Instant::now());
+            if let Some(asked) = &mut self.asked {
+                asked.is_ours = false;
+            }
+        }
     }
 
     fn handle_signals(&mut self) -> io::Result<()> {
         for event in self.signals.take() {
             match event {
                 Event::Child => self.reap()?,
-                Event::Forward(signal) => self.child.signal(signal),
+                Event::Forward(signal) => {
+                    self.note_end(signal);
+                    self.child.signal(signal);
+                }
+                Event::Reached(signal) => self.note_end(signal),
                 Event::Resized => self.resize(),
                 Event::Continued => {
                     if let (Some(console), None) = (&mut self.ours.console, self.ended) {
@@ -329,7 +444,9 @@ impl Relay {
             // Owed bytes are there to be read: the deadline is then not what wakes us.
             self.quiet_deadline(ended)
         });
-        idle.into_iter().chain(drained).min()
+        let kill = self.asked.filter(|_| self.ended.is_none());
+        let kill = kill.and_then(|asked| asked.kill_at);
+        idle.into_iter().chain(drained).chain(kill).min()
     }
 }
 
@@ -345,8 +462,8 @@ fn relay_error(source: io::Error) -> ChildError {
 }
 
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Signals, two streams, the console, the feed.
-const TOKENS_MAX: usize = 5;
+/// Signals, two streams, the console, the feed, what wakes us.
+const TOKENS_MAX: usize = 6;
 /// How long a stream that somebody else still holds must be silent after the command's end.
 const DRAIN_SILENCE: Duration = Duration::from_millis(200);
 /// How long somebody else may go on writing after the command's end.

@@ -28,6 +28,8 @@ pub(crate) enum Group {
 pub(crate) enum Event {
     /// Pass it to the command.
     Forward(Signal),
+    /// The command has got this one from the terminal.
+    Reached(Signal),
     /// A child of ours changed its state.
     Child,
     /// Our terminal has another size.
@@ -58,6 +60,11 @@ impl Signals {
         Ok(Self { delivery, group })
     }
 
+    /// The command is started anew, perhaps in another way.
+    pub(crate) fn set_group(&mut self, group: Group) {
+        self.group = group;
+    }
+
     /// What came in since the last call. Never waits.
     pub(crate) fn take(&mut self) -> Vec<Event> {
         let group = self.group;
@@ -65,7 +72,8 @@ impl Signals {
         pending
             .filter_map(|origin| {
                 let signal = Signal::from_named_raw(origin.signal)?;
-                event(signal, matches!(origin.cause, Cause::Kernel), group)
+                let is_from_kernel = matches!(origin.cause, Cause::Kernel);
+                Some(event(signal, is_from_kernel, group))
             })
             .collect()
     }
@@ -79,17 +87,17 @@ impl AsFd for Signals {
 
 /// The kernel sends the terminal's signals to the whole foreground group: in a shared group the
 /// command has got `INT` and `QUIT` already. A hang-up goes to the session leader alone.
-fn event(signal: Signal, is_from_kernel: bool, group: Group) -> Option<Event> {
+fn event(signal: Signal, is_from_kernel: bool, group: Group) -> Event {
     let is_by_key = signal == Signal::INT || signal == Signal::QUIT;
     let has_reached_command = is_from_kernel
         && group == Group::Shared
         && (is_by_key || (signal == Signal::HUP && !is_session_leader()));
     match signal {
-        Signal::CHILD => Some(Event::Child),
-        Signal::WINCH => Some(Event::Resized),
-        Signal::CONT => Some(Event::Continued),
-        _ if has_reached_command => None,
-        _ => Some(Event::Forward(signal)),
+        Signal::CHILD => Event::Child,
+        Signal::WINCH => Event::Resized,
+        Signal::CONT => Event::Continued,
+        _ if has_reached_command => Event::Reached(signal),
+        _ => Event::Forward(signal),
     }
 }
 
@@ -126,19 +134,25 @@ mod tests {
 
     #[test]
     fn a_key_is_not_delivered_twice_in_a_shared_group() {
-        assert_eq!(event(Signal::INT, true, Group::Shared), None);
-        assert_eq!(event(Signal::QUIT, true, Group::Shared), None);
+        assert_eq!(
+            event(Signal::INT, true, Group::Shared),
+            Event::Reached(Signal::INT)
+        );
+        assert_eq!(
+            event(Signal::QUIT, true, Group::Shared),
+            Event::Reached(Signal::QUIT)
+        );
         assert_eq!(
             event(Signal::INT, false, Group::Shared),
-            Some(Event::Forward(Signal::INT))
+            Event::Forward(Signal::INT)
         );
         assert_eq!(
             event(Signal::INT, true, Group::Own),
-            Some(Event::Forward(Signal::INT))
+            Event::Forward(Signal::INT)
         );
         assert_eq!(
             event(Signal::TERM, true, Group::Shared),
-            Some(Event::Forward(Signal::TERM))
+            Event::Forward(Signal::TERM)
         );
     }
 

@@ -13,6 +13,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::Mask;
+use super::mask::Layers;
 
 /// One of our two outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl fmt::Display for Output {
 pub(crate) struct Stream {
     output: Output,
     source: Option<Rc<OwnedFd>>,
-    mask: Box<dyn Mask>,
+    mask: Layers,
     masked: Vec<u8>,
     written: usize,
     write_bytes_max: usize,
@@ -63,7 +64,7 @@ impl Stream {
         Self {
             output,
             source: Some(source),
-            mask,
+            mask: Layers::new(mask),
             masked: Vec::new(),
             written: 0,
             write_bytes_max: write_bytes_max(output.fd()),
@@ -72,6 +73,11 @@ impl Stream {
             is_hung_up: false,
             failure: None,
         }
+    }
+
+    /// More is secret from now on: `mask` knows all that is.
+    pub(crate) fn cover(&mut self, mask: Box<dyn Mask>) {
+        self.mask.add(mask);
     }
 
     /// The descriptor to wait for, and what for. None when all is done.

@@ -16,6 +16,8 @@ use strongroom_engine::resolve::Resolution;
 use strongroom_engine::resolve::Severity;
 
 use crate::app::App;
+use crate::cache;
+use crate::cache::KeptAnswers;
 use crate::error;
 use crate::error::CommandError;
 use crate::error::Kind;
@@ -40,6 +42,8 @@ pub(crate) struct CheckArgs {
     /// When the chain goes on to its next backend
     #[arg(long, value_enum, default_value = "not-found", value_name = "WHEN")]
     fallback: FallbackWhen,
+    #[command(flatten)]
+    cache: cache::CacheArgs,
     /// Count warnings as errors
     #[arg(long)]
     strict: bool,
@@ -84,16 +88,18 @@ enum ReportFormat {
 
 pub(crate) fn run(app: &App, args: &CheckArgs) -> Result<(), CommandError> {
     let project = project::load(app)?;
+    args.cache.check(app, &project)?;
     let session = if project.uses_store() {
         session::open_if_there(app)?
     } else {
         None
     };
-    let links = project.links(app, session.as_ref())?;
+    let kept = cache::open(app, &project, &args.cache, session.as_ref())?;
+    let links = project.links(app, session.as_ref(), kept.as_ref())?;
+    let barrier = session.as_ref().map(|session| session.barrier.clone());
     let fingerprint = |value: &strongroom_core::secret::SecretValue| {
-        session
-            .as_ref()
-            .map_or([0; 16], |session| session.barrier.fingerprint(value))
+        let barrier = barrier.as_ref();
+        barrier.map_or([0; 16], |barrier| barrier.fingerprint(value))
     };
     let elsewhere = elsewhere(&project, session.as_ref(), &fingerprint)?;
     let request = Request {
@@ -108,6 +114,9 @@ pub(crate) fn run(app: &App, args: &CheckArgs) -> Result<(), CommandError> {
         now: app.now(),
     };
     let resolution = crate::runtime::wait(resolve::resolve(&request, &links));
+    if let Some(kept) = &kept {
+        kept.finish(app, &resolution);
+    }
     tell_tolerated(app, &resolution);
     let is_ok = resolution.is_ok()
         && !(args.strict && !(resolution.problems.is_empty() && project.notices.is_empty()));
@@ -117,12 +126,14 @@ pub(crate) fn run(app: &App, args: &CheckArgs) -> Result<(), CommandError> {
         args.format
     };
     match format {
-        ReportFormat::Json => app
-            .ui
-            .print_json(&report_json(&project, &resolution, is_ok))?,
+        ReportFormat::Json => {
+            let report = report_json(&project, &resolution, kept.as_ref(), is_ok);
+            app.ui.print_json(&report)?;
+        }
         ReportFormat::Github => app.ui.print(&annotations(&project, &resolution))?,
         ReportFormat::Table => {
-            app.ui.print(&table(app, &project, &resolution))?;
+            let table = table(app, &project, &resolution, kept.as_ref());
+            app.ui.print(&table)?;
             app.ui
                 .print(&problems(app, &project, &resolution, Stream::Out))?;
         }
@@ -182,7 +193,7 @@ pub(crate) fn kind_of(resolution: &Resolution<'_>) -> Kind {
 pub(crate) fn elsewhere<'f>(
     project: &Project,
     session: Option<&Session>,
-    fingerprint: &'f dyn Fn(&strongroom_core::secret::SecretValue) -> [u8; 16],
+    fingerprint: &'f (dyn Fn(&strongroom_core::secret::SecretValue) -> [u8; 16] + Sync),
 ) -> Result<Option<Elsewhere<'f>>, CommandError> {
     let (Some(session), true) = (session, project.profile.is_strict) else {
         return Ok(None);
@@ -221,7 +232,12 @@ pub(crate) fn looked_in(links: &[Link]) -> String {
         .join(", ")
 }
 
-fn table(app: &App, project: &Project, resolution: &Resolution<'_>) -> String {
+fn table(
+    app: &App,
+    project: &Project,
+    resolution: &Resolution<'_>,
+    kept: Option<&KeptAnswers>,
+) -> String {
     let chain = match project.chain.is_explicit {
         true => project.chain.entries.join(" → "),
         false => project.chain.line(),
@@ -237,7 +253,9 @@ fn table(app: &App, project: &Project, resolution: &Resolution<'_>) -> String {
             vec![
                 secret.declaration.name.clone(),
                 secret.status.word().to_owned(),
-                secret.origin.word().unwrap_or_else(|| "-".into()),
+                kept.and_then(|kept| kept.source_of(secret))
+                    .or_else(|| secret.origin.word())
+                    .unwrap_or_else(|| "-".into()),
                 if secret.is_required {
                     "required"
                 } else {
@@ -342,7 +360,12 @@ pub(crate) fn plural(count: usize, noun: &str) -> String {
     }
 }
 
-pub(crate) fn report_json(project: &Project, resolution: &Resolution<'_>, is_ok: bool) -> Value {
+pub(crate) fn report_json(
+    project: &Project,
+    resolution: &Resolution<'_>,
+    kept: Option<&KeptAnswers>,
+    is_ok: bool,
+) -> Value {
     let secrets: Vec<Value> = resolution
         .secrets
         .iter()
@@ -351,6 +374,7 @@ pub(crate) fn report_json(project: &Project, resolution: &Resolution<'_>, is_ok:
                 "name": secret.declaration.name,
                 "status": secret.status.word(),
                 "source": secret.origin.word(),
+                "cached": kept.map_or(Value::Null, |kept| kept.json_of(secret)),
                 "required": secret.is_required,
                 "class": secret.declaration.class.word(),
                 "sensitive": secret.declaration.is_sensitive,

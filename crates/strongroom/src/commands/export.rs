@@ -78,7 +78,7 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
     } else {
         None
     };
-    let links = project.links(app, session.as_ref())?;
+    let links = project.links(app, session.as_ref(), None)?;
     let request = Request {
         manifest: &project.manifest,
         profile: &project.profile,

@@ -3,6 +3,7 @@ use std::io::IsTerminal;
 
 use clap::Args;
 use data_encoding::BASE64;
+use serde_json::Value;
 use serde_json::json;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::VersionRef;
@@ -14,6 +15,8 @@ use strongroom_engine::resolve::Generate;
 use strongroom_engine::resolve::Request;
 
 use crate::app::App;
+use crate::cache;
+use crate::chain::Entry;
 use crate::commands::check;
 use crate::commands::history;
 use crate::commands::migrate::lazy;
@@ -47,16 +50,23 @@ pub(crate) struct GetArgs {
     /// When the chain goes on to its next backend
     #[arg(long, value_enum, default_value = "not-found", value_name = "WHEN")]
     fallback: check::FallbackWhen,
+    #[command(flatten)]
+    cache: cache::CacheArgs,
 }
 
 struct Found {
     value: SecretValue,
     source: String,
     version: Option<String>,
+    /// When it is a kept answer: since when.
+    cached: Value,
 }
 
 pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
     let project = project::load_if_there(app)?;
+    if let Some(project) = &project {
+        args.cache.check(app, project)?;
+    }
     let place = project::place(project.as_ref(), &args.name)?;
     let is_through_chain = place.declaration.is_some() && args.version.is_none();
     let found = match &project {
@@ -65,7 +75,10 @@ pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
             let has_version = args.version.is_some();
             let may = |can: Capabilities| can.versions || can.list && !has_version;
             match elsewhere::find(app, project.as_ref(), &place, &args.name, may)? {
-                Some(elsewhere) => by_address(args, &elsewhere)?,
+                Some(elsewhere) => {
+                    refuse_offline(args, project.as_ref())?;
+                    by_address(args, &elsewhere)?
+                }
                 None => from_store(app, args, &place)?,
             }
         }
@@ -89,6 +102,7 @@ pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
             "encoding": encoding,
             "source": found.source,
             "secret_version": version_json(found.version.as_deref()),
+            "cached": found.cached,
         }));
     }
     let is_terminal = std::io::stdout().is_terminal();
@@ -123,7 +137,19 @@ fn from_store(app: &App, args: &GetArgs, place: &Place<'_>) -> Result<Found, Com
         value: secret.payload.value,
         source: "store".into(),
         version: Some(secret.version.number.to_string()),
+        cached: Value::Null,
     })
+}
+
+/// What is not declared, and versions, are asked for each time.
+fn refuse_offline(args: &GetArgs, project: Option<&Project>) -> Result<(), CommandError> {
+    let entries = project.map(|project| project.chain.parsed()).transpose()?;
+    let may_ask = entries.is_none_or(|entries| entries.iter().any(Entry::may_use_network));
+    if !args.cache.is_offline() || !may_ask {
+        return Ok(());
+    }
+    let message = "only the current values of declared secrets are kept for --offline";
+    Err(CommandError::usage(message).hint("leave --offline away"))
 }
 
 /// From another manager: what is not declared, or a version.
@@ -142,6 +168,7 @@ fn by_address(args: &GetArgs, elsewhere: &Elsewhere) -> Result<Found, CommandErr
         value: item.payload.value,
         source: backend.describe(),
         version: item.version,
+        cached: Value::Null,
     })
 }
 
@@ -160,7 +187,8 @@ fn through_chain(
         (false, true) => session::open_if_there(app)?,
         (false, false) => None,
     };
-    let links = project.links(app, session.as_ref())?;
+    let kept = cache::open(app, project, &args.cache, session.as_ref())?;
+    let links = project.links(app, session.as_ref(), kept.as_ref())?;
     let only = BTreeSet::from([name.clone()]);
     let request = Request {
         manifest: &project.manifest,
@@ -174,6 +202,9 @@ fn through_chain(
         now: app.now(),
     };
     let mut resolution = crate::runtime::wait(resolve::resolve(&request, &links));
+    if let Some(kept) = &kept {
+        kept.finish(app, &resolution);
+    }
     check::tell_tolerated(app, &resolution);
     if let Some(failure) = resolution.failures.pop() {
         return Err(failure.into());
@@ -183,6 +214,10 @@ fn through_chain(
         session.finish(app);
     }
     let resolved = resolution.secrets.pop();
+    let cached = match (&kept, &resolved) {
+        (Some(kept), Some(resolved)) => kept.json_of(resolved),
+        _ => Value::Null,
+    };
     let (value, origin) = match resolved {
         Some(resolved) => (resolved.value, resolved.origin),
         None => (None, resolve::Origin::Nowhere),
@@ -203,6 +238,7 @@ fn through_chain(
         value,
         source: origin.word().unwrap_or_default(),
         version: None,
+        cached,
     })
 }
 

@@ -1,3 +1,6 @@
+mod store;
+mod watch;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -10,6 +13,7 @@ use strongroom_core::redact::Coverage;
 use strongroom_core::redact::Patterns;
 use strongroom_core::redact::Redactor;
 use strongroom_core::redact::RedactorBuilder;
+use strongroom_core::registry::Declaration;
 use strongroom_core::registry::Delivery;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
@@ -21,6 +25,7 @@ use strongroom_engine::resolve::Resolution;
 use strongroom_engine::resolve::Severity;
 
 use crate::app::App;
+use crate::cache;
 use crate::child;
 use crate::child::ChildSpec;
 use crate::child::Mask;
@@ -82,7 +87,8 @@ const INHERITED: [&str; 34] = [
 #[command(after_help = "Examples:
   strongroom run -- npm start
   strongroom run --profile production -- ./server
-  strongroom run --only DATABASE_URL -- ./migrate")]
+  strongroom run --only DATABASE_URL -- ./migrate
+  strongroom run --watch -- ./server")]
 pub(crate) struct RunArgs {
     /// Inject only these (repeatable, or separated by commas)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -99,6 +105,10 @@ pub(crate) struct RunArgs {
     /// When the chain goes on to its next backend
     #[arg(long, value_enum, default_value = "not-found", value_name = "WHEN")]
     fallback: check::FallbackWhen,
+    #[command(flatten)]
+    cache: cache::CacheArgs,
+    #[command(flatten)]
+    watch: watch::WatchArgs,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(value_name = "COMMAND")]
@@ -107,6 +117,8 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     let project = project::load(app)?;
+    args.cache.check(app, &project)?;
+    args.watch.check(&args.cache)?;
     let only = only_of(&project, &args.only)?;
     let session = match project.uses_store() {
         true => Some(session::open_or_create(app)?),
@@ -115,11 +127,12 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     if !project.chain.is_explicit && project.chain.is_remarkable() {
         app.ui.say(&format!("chain: {}", project.chain.line()));
     }
-    let links = project.links(app, session.as_ref())?;
+    let kept = cache::open(app, &project, &args.cache, session.as_ref())?;
+    let links = project.links(app, session.as_ref(), kept.as_ref())?;
+    let barrier = session.as_ref().map(|session| session.barrier.clone());
     let fingerprint = |value: &SecretValue| {
-        session
-            .as_ref()
-            .map_or([0; 16], |session| session.barrier.fingerprint(value))
+        let barrier = barrier.as_ref();
+        barrier.map_or([0; 16], |barrier| barrier.fingerprint(value))
     };
     let elsewhere = check::elsewhere(&project, session.as_ref(), &fingerprint)?;
     let request = Request {
@@ -134,6 +147,9 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
         now: app.now(),
     };
     let resolution = crate::runtime::wait(resolve::resolve(&request, &links));
+    if let Some(kept) = &kept {
+        kept.finish(app, &resolution);
+    }
     check::tell_tolerated(app, &resolution);
     if !resolution.is_ok() {
         let refused = check::refusal(app, &project, &resolution);
@@ -149,16 +165,29 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
         }
     }
     lazy::move_read(app, &project, session.as_ref(), &resolution);
-    let delivery = deliver(app, args, &project, &resolution);
+    let values = values_of(&resolution);
+    let delivery = deliver(app, args, &project, &values);
     let generated = resolution
         .secrets
         .iter()
         .any(|secret| matches!(secret.origin, Origin::Generated(_)));
     app.ui
         .say(&summary(&project, &resolution, &delivery, args.no_redact));
-    let masked = delivery.masked;
-    let masks = || masks_of(masked);
-    let status = child::run(delivery.spec, masks).map_err(|error| child_error(&error))?;
+    let status = if args.watch.is_on() {
+        let watched = watch::Watched {
+            app,
+            args,
+            project: &project,
+            session: session.as_ref(),
+            elsewhere: elsewhere.as_ref(),
+            is_caching: kept.is_some(),
+        };
+        watched.run(values, delivery)?
+    } else {
+        let masked = delivery.masked;
+        let masks = || masks_of(masked);
+        child::run(delivery.spec, masks).map_err(|error| child_error(&error))?
+    };
     if let Some(session) = &session {
         if generated {
             session.note_write();
@@ -188,6 +217,25 @@ fn only_of(project: &Project, names: &[String]) -> Result<Option<BTreeSet<String
     Ok((!names.is_empty()).then(|| names.iter().cloned().collect()))
 }
 
+/// The values that there are, in the manifest's order.
+fn values_of<'m>(resolution: &Resolution<'m>) -> Vec<Value<'m>> {
+    let secrets = resolution.secrets.iter();
+    secrets
+        .filter_map(|secret| {
+            Some(Value {
+                declaration: secret.declaration,
+                value: secret.value.clone()?,
+            })
+        })
+        .collect()
+}
+
+/// A declared secret with its value.
+struct Value<'m> {
+    declaration: &'m Declaration,
+    value: SecretValue,
+}
+
 /// What the child gets, and what is masked.
 struct Deliveries {
     spec: ChildSpec,
@@ -197,12 +245,7 @@ struct Deliveries {
     injected: usize,
 }
 
-fn deliver(
-    app: &App,
-    args: &RunArgs,
-    project: &Project,
-    resolution: &Resolution<'_>,
-) -> Deliveries {
+fn deliver(app: &App, args: &RunArgs, project: &Project, values: &[Value<'_>]) -> Deliveries {
     let mut env: BTreeMap<OsString, SecretOrPlain> = app
         .environment
         .variables()
@@ -216,8 +259,8 @@ fn deliver(
     let mut too_short = Vec::new();
     let mut injected = 0;
     let mut secrets = 0;
-    for secret in &resolution.secrets {
-        let Some(value) = &secret.value else { continue };
+    for secret in values {
+        let value = &secret.value;
         let name = &secret.declaration.name;
         match &secret.declaration.delivery {
             Delivery::Env(variable) => {
@@ -423,16 +466,16 @@ impl Mask for RedactorMask {
     }
 }
 
-fn masks_of(masked: Vec<(String, SecretValue)>) -> (Box<dyn Mask>, Box<dyn Mask>) {
+fn masks_of(masked: Vec<(String, SecretValue)>) -> child::Masks {
     if masked.is_empty() {
-        return (Box::new(PassThrough), Box::new(PassThrough));
+        return [Box::new(PassThrough), Box::new(PassThrough)];
     }
     let patterns = Arc::new(LazyPatterns {
         masked,
         built: OnceLock::new(),
     });
     let mask = || Box::new(RedactorMask::Silent(Arc::clone(&patterns)));
-    (mask(), mask())
+    [mask(), mask()]
 }
 
 fn child_error(error: &child::ChildError) -> CommandError {

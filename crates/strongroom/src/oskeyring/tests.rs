@@ -12,6 +12,12 @@ use std::process::Stdio;
 use clap::Parser;
 use tempfile::TempDir;
 
+use strongroom_backends::keyring::KeyringError;
+use strongroom_chain::oskeyring::KEYUTILS;
+use strongroom_chain::oskeyring::entry;
+use strongroom_chain::oskeyring::get;
+use strongroom_core::secret::SecretValue;
+
 use super::*;
 use crate::app;
 use crate::app::App;
@@ -38,7 +44,8 @@ fn a_keyring_of_a_later_version_is_named() {
 #[cfg(not(feature = "secret-service"))]
 #[test]
 fn a_keyring_that_is_not_built_in_says_so() {
-    let error = get(SECRET_SERVICE, &[0; 16], 1).unwrap_err();
+    let service = strongroom_chain::oskeyring::SECRET_SERVICE;
+    let error = get(service, &[0; 16], 1).unwrap_err();
     assert!(error.to_string().contains("built without"));
 }
 

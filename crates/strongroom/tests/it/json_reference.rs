@@ -10,7 +10,7 @@ use crate::support::Case;
 
 const DOCUMENT: &str = "../../docs/reference/json.md";
 /// Which commands the document shows, in this order, with what they read.
-const STEPS: [(&str, &str); 36] = [
+const STEPS: [(&str, &str); 38] = [
     ("init --yes --name shop --json", ""),
     ("import more.env --yes --json", ""),
     ("set JWT_SECRET --json", "Zt5nVb8qLw2xRk7mHs4dGc9f"),
@@ -30,6 +30,8 @@ const STEPS: [(&str, &str); 36] = [
     ("mv old/jwt older/jwt --json", ""),
     ("diff staging --json", ""),
     ("check --json", ""),
+    ("cache status --json", ""),
+    ("cache clear --json", ""),
     ("run --json -- ./server", ""),
     ("export --json", ""),
     ("status --json", ""),

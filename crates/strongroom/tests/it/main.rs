@@ -9,6 +9,7 @@ mod served;
 mod support;
 
 mod bad_input;
+mod cache;
 mod catalogue;
 mod check;
 mod clients;
@@ -28,3 +29,4 @@ mod requirement_003;
 mod run;
 mod values;
 mod vendors;
+mod watch;

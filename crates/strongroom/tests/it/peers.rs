@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// A moment between two questions.
-fn pause() {
+pub(crate) fn pause() {
     // Nobody ever sends: this only waits.
     let (_kept, never) = std::sync::mpsc::channel::<()>();
     let _ = never.recv_timeout(Duration::from_millis(20));

@@ -101,6 +101,11 @@ impl Case {
         self.path("data/strongroom").join(name)
     }
 
+    /// The folder of kept answers.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.path("home/.cache/strongroom")
+    }
+
     /// The key file.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.path("config/strongroom/store.key")

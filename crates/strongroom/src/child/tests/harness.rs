@@ -28,6 +28,7 @@ use tempfile::TempDir;
 
 use crate::child::ChildSpec;
 use crate::child::Mask;
+use crate::child::Masks;
 use crate::child::SecretFile;
 use crate::child::SecretOrPlain;
 use crate::child::run;
@@ -303,9 +304,7 @@ pub(super) fn drive() {
         redact: std::env::var_os(INHERIT).is_none(),
         original_limits,
     };
-    let masks = || -> (Box<dyn Mask>, Box<dyn Mask>) {
-        (Box::new(WordMask::default()), Box::new(WordMask::default()))
-    };
+    let masks = || -> Masks { [Box::new(WordMask::default()), Box::new(WordMask::default())] };
     let code = match run(spec, masks) {
         Ok(status) => i32::from(status.code()),
         Err(error) => {

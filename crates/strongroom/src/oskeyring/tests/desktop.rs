@@ -17,8 +17,8 @@ use secret_service::blocking::SecretService;
 use super::Place;
 use super::peer;
 use super::started;
-use crate::oskeyring::SECRET_SERVICE;
-use crate::oskeyring::SERVICE;
+use strongroom_chain::oskeyring::SECRET_SERVICE;
+use strongroom_chain::oskeyring::SERVICE;
 
 const ADD: [&str; 4] = ["key", "add", "keyring", SECRET_SERVICE];
 /// Above the five seconds that are promised: a busy machine starts programs slowly.

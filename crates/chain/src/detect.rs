@@ -2,8 +2,10 @@
 
 use strongroom_core::port::Variables;
 
-use crate::chain;
-use crate::error::CommandError;
+use crate::entry::Entry;
+use crate::entry::known_schemes;
+use crate::error::ChainError;
+use crate::remote;
 
 /// Overrides every other setting of a chain: entries separated by commas.
 const VARIABLE: &str = "STRONGROOM_CHAIN";
@@ -16,20 +18,23 @@ const FOR_WANT_OF_ANYTHING: &str = "the default: neither AWS_REGION nor VAULT_AD
 
 /// The entries of a chain, and why they are these.
 #[derive(Clone, Debug)]
-pub(crate) struct Chain {
-    pub(crate) entries: Vec<String>,
-    pub(crate) why: String,
+pub struct Chain {
+    /// As they are written.
+    pub entries: Vec<String>,
+    /// Where the chain is from.
+    pub why: String,
     /// What the environment points to and is not asked, and why not.
-    pub(crate) not_taken: Vec<(String, String)>,
+    pub not_taken: Vec<(String, String)>,
     /// Somebody wrote it down; otherwise it was found.
-    pub(crate) is_explicit: bool,
+    pub is_explicit: bool,
     /// It is the store for want of anything else, in a profile where that is hardly meant.
     is_doubtful: bool,
 }
 
 impl Chain {
-    /// The chain of a profile: the environment's, the manifest's, or one that is detected.
-    pub(crate) fn of(variables: &Variables, written: Option<Vec<String>>, is_strict: bool) -> Self {
+    /// The chain of a profile: the environment's, the manifest's, or one that is detected. Must be
+    /// called inside a tokio runtime where [`Self::asks_network`].
+    pub async fn of(variables: &Variables, written: Option<Vec<String>>, is_strict: bool) -> Self {
         let explicit = |entries: Vec<String>, why: &str| {
             let not_taken = not_named(variables, &entries);
             Self {
@@ -45,18 +50,25 @@ impl Chain {
         }
         match written {
             Some(chain) => explicit(chain, "the manifest"),
-            None => Self::detected(variables, is_strict),
+            None => Self::detected(variables, is_strict).await,
         }
+    }
+
+    /// True when looking for the chain asks the network whether credentials resolve.
+    #[must_use]
+    pub fn asks_network(variables: &Variables, is_written: bool) -> bool {
+        let is_named = is_written || variables.text(VARIABLE).is_some();
+        !is_named && variables.first(&REGIONS).is_some() && known_schemes().contains(&"aws")
     }
 
     /// AWS where a region is set and credentials resolve, Vault where its address is set, else
     /// the store.
-    fn detected(variables: &Variables, is_strict: bool) -> Self {
+    async fn detected(variables: &Variables, is_strict: bool) -> Self {
         let mut not_taken = Vec::new();
         let mut pass = |name: &str, why: String| not_taken.push((name.to_owned(), why));
         let mut taken: Option<(String, String)> = None;
         if let Some((variable, region)) = variables.first(&REGIONS) {
-            match chain::aws_credentials(region, variables) {
+            match remote::aws_credentials(region, variables).await {
                 Some(Ok(source)) => {
                     let why = format!("{variable} is set and credentials resolve: {source}");
                     taken = Some((format!("aws:{region}"), why));
@@ -69,7 +81,7 @@ impl Chain {
             }
         }
         if let Some(variable) = vault_address(variables) {
-            let is_built = chain::known_schemes().contains(&"vault");
+            let is_built = known_schemes().contains(&"vault");
             match (&taken, is_built) {
                 (None, true) => {
                     taken = Some(("vault:".to_owned(), format!("{variable} is set")));
@@ -104,20 +116,25 @@ impl Chain {
     }
 
     /// The entries, parsed.
-    pub(crate) fn parsed(&self) -> Result<Vec<chain::Entry>, CommandError> {
+    ///
+    /// # Errors
+    /// When one of them makes no sense.
+    pub fn parsed(&self) -> Result<Vec<Entry>, ChainError> {
         let entries = self.entries.iter();
-        entries.map(|entry| chain::Entry::parse(entry)).collect()
+        entries.map(|entry| Entry::parse(entry)).collect()
     }
 
     /// True when the environment points to something beside the default, or should.
-    pub(crate) fn is_remarkable(&self) -> bool {
+    #[must_use]
+    pub fn is_remarkable(&self) -> bool {
         self.is_doubtful
             || !self.not_taken.is_empty()
             || self.entries.first().is_some_and(|entry| entry != "store")
     }
 
     /// `aws:us-east-1 → env (AWS_REGION is set and AWS credentials resolve)`
-    pub(crate) fn line(&self) -> String {
+    #[must_use]
+    pub fn line(&self) -> String {
         let mut line = format!("{} ({})", self.entries.join(" → "), self.why);
         for (name, why) in &self.not_taken {
             line.push_str(&format!("; not {name}: {why}"));
@@ -127,7 +144,8 @@ impl Chain {
 }
 
 /// The entries that a variable sets; they hold without a manifest, too.
-pub(crate) fn of_variable(variables: &Variables) -> Option<Vec<String>> {
+#[must_use]
+pub fn of_variable(variables: &Variables) -> Option<Vec<String>> {
     let entries = variables.text(VARIABLE)?.split(',').map(str::trim);
     let entries = entries.filter(|entry| !entry.is_empty());
     Some(entries.map(str::to_owned).collect())

@@ -2,6 +2,8 @@
 //! unreachable, whatever it waits for.
 
 use std::future::Future;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use strongroom_core::port::Annotation;
@@ -20,6 +22,18 @@ use strongroom_core::port::Removal;
 use strongroom_core::port::Stored;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
+
+/// Something was written, changed or removed over a network: kept answers may be wrong now.
+static HAS_WRITTEN: AtomicBool = AtomicBool::new(false);
+
+/// True when this process has changed something in a backend over a network, or has tried to.
+pub(crate) fn has_written() -> bool {
+    HAS_WRITTEN.load(Ordering::Relaxed)
+}
+
+fn note_write() {
+    HAS_WRITTEN.store(true, Ordering::Relaxed);
+}
 
 /// A backend with a deadline. Bulk work by address (migration, backup) takes as long as it
 /// takes: there every request has its backend's own limit.
@@ -81,6 +95,7 @@ impl Backend for Deadline {
         lookup: &'a Lookup,
         value: &'a SecretValue,
     ) -> BoxFuture<'a, Result<(), BackendError>> {
+        note_write();
         Box::pin(async move { self.within(self.inner.set(lookup, value)).await? })
     }
 
@@ -112,6 +127,7 @@ impl Backend for Deadline {
         address: &'a str,
         value: &'a NewValue,
     ) -> BoxFuture<'a, Result<Stored, BackendError>> {
+        note_write();
         self.inner.write(address, value)
     }
 
@@ -144,10 +160,12 @@ impl Backend for Deadline {
         address: &'a str,
         removal: Removal,
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        note_write();
         self.inner.remove(address, removal)
     }
 
     fn restore<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Result<bool, BackendError>> {
+        note_write();
         self.inner.restore(address)
     }
 
@@ -155,6 +173,7 @@ impl Backend for Deadline {
         &'a self,
         address: &'a str,
     ) -> BoxFuture<'a, Result<Option<String>, BackendError>> {
+        note_write();
         self.inner.rotate(address)
     }
 }

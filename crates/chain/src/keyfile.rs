@@ -16,15 +16,28 @@ use strongroom_core::port::Rng;
 use strongroom_core::secret::SecretValue;
 use zeroize::Zeroizing;
 
-use crate::error::CommandError;
-use crate::error::Kind;
+/// A key file cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key file {path} cannot be used: {why}")]
+#[non_exhaustive]
+pub struct KeyFileError {
+    /// Which.
+    pub path: String,
+    /// Why not.
+    pub why: String,
+    /// The one thing to do about it, if it is known.
+    pub hint: Option<String>,
+}
 
 const PREFIX: &str = "strongroom-key-1:";
 const KEY_BYTES: usize = 32;
 const FILE_BYTES_MAX: u64 = 4096;
 
 /// Reads a key file; `None` when there is none.
-pub(crate) fn read(path: &Path) -> Result<Option<SecretValue>, CommandError> {
+///
+/// # Errors
+/// When it is no key file, or somebody else's, or others can read it.
+pub fn read(path: &Path) -> Result<Option<SecretValue>, KeyFileError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => file,
@@ -40,12 +53,14 @@ pub(crate) fn read(path: &Path) -> Result<Option<SecretValue>, CommandError> {
     }
     if stat.st_mode & 0o077 != 0 {
         let mode = stat.st_mode & 0o777;
-        return Err(
-            unusable(path, &format!("others can read it (mode {mode:03o})")).hint(format!(
-                "chmod 600 {}; if others had access, `strongroom key rotate` and new key slots",
-                path.display()
-            )),
+        let hint = format!(
+            "chmod 600 {}; if others had access, `strongroom key rotate` and new key slots",
+            path.display()
         );
+        return Err(KeyFileError {
+            hint: Some(hint),
+            ..unusable(path, &format!("others can read it (mode {mode:03o})"))
+        });
     }
     let mut text = Zeroizing::new(Vec::with_capacity(128));
     File::from(file)
@@ -64,7 +79,10 @@ fn decode(text: &[u8]) -> Option<SecretValue> {
 }
 
 /// Makes a key file; one that is there already stays.
-pub(crate) fn create(path: &Path, rng: &dyn Rng) -> Result<SecretValue, CommandError> {
+///
+/// # Errors
+/// When it cannot be written, or the one that is there cannot be used.
+pub fn create(path: &Path, rng: &dyn Rng) -> Result<SecretValue, KeyFileError> {
     if let Some(key) = read(path)? {
         return Ok(key);
     }
@@ -106,7 +124,10 @@ pub(crate) fn create(path: &Path, rng: &dyn Rng) -> Result<SecretValue, CommandE
     read(path)?.ok_or_else(|| unusable(path, "it vanished"))
 }
 
-fn unusable(path: &Path, why: &str) -> CommandError {
-    let message = format!("the key file {} cannot be used: {why}", path.display());
-    CommandError::new(Kind::Locked, "key.file", message)
+fn unusable(path: &Path, why: &str) -> KeyFileError {
+    KeyFileError {
+        path: path.display().to_string(),
+        why: why.to_owned(),
+        hint: None,
+    }
 }

@@ -1,0 +1,152 @@
+//! The user's store as a link of the chain: opened without asking anybody.
+
+use std::path::PathBuf;
+
+use data_encoding::HEXLOWER;
+use strongroom_chain::places;
+use strongroom_chain::unlock;
+use strongroom_core::port::Backend;
+use strongroom_core::port::BackendError;
+use strongroom_core::port::BoxFuture;
+use strongroom_core::port::Capabilities;
+use strongroom_core::port::Fetched;
+use strongroom_core::port::Lookup;
+use strongroom_core::port::Rng;
+use strongroom_core::secret::SecretValue;
+use strongroom_crypto::SystemRng;
+use strongroom_crypto::barrier::Barrier;
+use strongroom_engine::Engine;
+use strongroom_engine::backend::StoreBackend;
+use strongroom_engine::backend::store_capabilities;
+use strongroom_engine::context::OpContext;
+use strongroom_store::embedded::OpenStoreError;
+use strongroom_store::embedded::Rollback;
+use strongroom_store::embedded::StoreFile;
+use strongroom_store::embedded::Writes;
+
+use crate::environment::Environment;
+use crate::error::LoadError;
+use crate::secrets::now;
+
+/// Where the store and its key are, as far as the application says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Place {
+    pub(crate) store: Option<PathBuf>,
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// The store; before it is made, a place without secrets.
+pub(crate) struct StoreLink {
+    engine: Option<Engine>,
+    actor: String,
+    folder: String,
+}
+
+impl StoreLink {
+    pub(crate) fn open(
+        environment: &Environment,
+        place: &Place,
+        folder: String,
+    ) -> Result<Self, LoadError> {
+        let named = |name: &str| environment.text(name).map(PathBuf::from);
+        let config_folder = places::xdg(named, "XDG_CONFIG_HOME", ".config");
+        let config = match &config_folder {
+            Some(folder) => places::read_config(&folder.join("config.toml"))?,
+            None => places::ConfigFile::default(),
+        };
+        let data = places::xdg(named, "XDG_DATA_HOME", ".local/share");
+        let path = place.store.clone().or_else(|| named("STRONGROOM_STORE"));
+        let path = path.or(config.store).or(data.map(|it| it.join("store.db")));
+        let path = path.ok_or(LoadError::NoHome)?;
+        let key = place
+            .key_file
+            .clone()
+            .or_else(|| named("STRONGROOM_KEY_FILE"));
+        let key = key.or(config.key_file);
+        let key = key.or(config_folder.map(|it| it.join("store.key")));
+        let key = key.ok_or(LoadError::NoHome)?;
+        let engine = match StoreFile::open(&path) {
+            Ok(file) => Some(unlocked(file, &key)?),
+            Err(OpenStoreError::Missing { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let user = environment
+            .text("USER")
+            .or_else(|| environment.text("LOGNAME"));
+        Ok(Self {
+            engine,
+            actor: user.unwrap_or("unknown").to_owned(),
+            folder,
+        })
+    }
+
+    /// The backend for one question: it is asked at another time than the one before.
+    fn backend(&self) -> Option<StoreBackend> {
+        let engine = self.engine.clone()?;
+        let mut id = [0; 8];
+        SystemRng.fill(&mut id);
+        let context = OpContext {
+            actor: self.actor.clone(),
+            door: "sdk".to_owned(),
+            request_id: HEXLOWER.encode(&id),
+            now: now(),
+        };
+        Some(StoreBackend::new(engine, context, self.folder.clone()))
+    }
+}
+
+fn unlocked(file: StoreFile, key_file: &std::path::Path) -> Result<Engine, LoadError> {
+    let mut refused = Vec::new();
+    let found = unlock::without_a_person(file.header(), key_file, &mut refused)?;
+    let Some((unsealed, _)) = found else {
+        let slots = unlock::slots_in_words(file.header());
+        refused.push(format!("its key slots: {slots}"));
+        return Err(LoadError::Locked { refused });
+    };
+    let barrier = Barrier::new(file.header().store_id(), &unsealed.keyring);
+    let storage = file.unlock(&barrier, Writes::Inline, Rollback::Refuse)?;
+    Ok(Engine::new(std::sync::Arc::new(storage), barrier))
+}
+
+impl Backend for StoreLink {
+    fn scheme(&self) -> &'static str {
+        "store"
+    }
+
+    fn describe(&self) -> String {
+        "store".to_owned()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        store_capabilities()
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        lookups: &'a [Lookup],
+    ) -> BoxFuture<'a, Vec<Result<Option<Fetched>, BackendError>>> {
+        Box::pin(async move {
+            match self.backend() {
+                Some(backend) => backend.get_many(lookups).await,
+                None => lookups.iter().map(|_| Ok(None)).collect(),
+            }
+        })
+    }
+
+    fn set<'a>(
+        &'a self,
+        _lookup: &'a Lookup,
+        _value: &'a SecretValue,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(std::future::ready(Err(self.unsupported("write here"))))
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<String>, BackendError>> {
+        Box::pin(async move {
+            match self.backend() {
+                Some(backend) => backend.list().await,
+                None => Ok(Vec::new()),
+            }
+        })
+    }
+}

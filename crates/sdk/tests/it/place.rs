@@ -1,0 +1,112 @@
+//! A project and a home of its own for a test.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use strongroom_chain::keyfile;
+use strongroom_core::secret::Payload;
+use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Timestamp;
+use strongroom_core::version::Provenance;
+use strongroom_crypto::SystemRng;
+use strongroom_crypto::barrier::Barrier;
+use strongroom_crypto::header::Header;
+use strongroom_crypto::slot::SlotKind;
+use strongroom_crypto::slot::WrapContext;
+use strongroom_engine::Engine;
+use strongroom_engine::context::OpContext;
+use strongroom_engine::secrets::WriteOptions;
+use strongroom_sdk::Builder;
+use strongroom_sdk::Secrets;
+use strongroom_store::embedded::Rollback;
+use strongroom_store::embedded::StoreFile;
+use strongroom_store::embedded::Writes;
+use tempfile::TempDir;
+
+pub(crate) struct Place {
+    dir: TempDir,
+    variables: Vec<(String, String)>,
+}
+
+impl Place {
+    pub(crate) fn new(manifest: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Self {
+            variables: vec![("HOME".to_owned(), dir.path().display().to_string())],
+            dir,
+        };
+        place.write(
+            "strongroom.toml",
+            &format!("[project]\nname = \"shop\"\n{manifest}"),
+        );
+        place
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    /// A builder that sees nothing but this place.
+    pub(crate) fn builder(&self) -> Builder {
+        Secrets::builder()
+            .manifest(self.path("strongroom.toml"))
+            .environment(self.variables.clone())
+    }
+
+    /// A store with a key file, where the library looks for it.
+    pub(crate) fn store(&self) -> Store {
+        let path = self.path(".local/share/strongroom/store.db");
+        let key_path = self.path(".config/strongroom/store.key");
+        let key = keyfile::create(&key_path, &SystemRng).unwrap();
+        let now = Timestamp::from_micros(1_000_000);
+        let (mut header, unsealed) = Header::create(&SystemRng, now);
+        let context = WrapContext {
+            rng: &SystemRng,
+            now,
+        };
+        header
+            .add_slot(&unsealed, SlotKind::KeyFile, "of a test", &key, &context)
+            .unwrap();
+        let barrier = Barrier::new(header.store_id(), &unsealed.keyring);
+        let first = Engine::first_records(&barrier);
+        let file = StoreFile::create(&path, &header, &barrier, first).unwrap();
+        let storage = file
+            .unlock(&barrier, Writes::Inline, Rollback::Refuse)
+            .unwrap();
+        Store(Engine::new(Arc::new(storage), barrier))
+    }
+}
+
+pub(crate) struct Store(Engine);
+
+impl Store {
+    pub(crate) async fn set(&self, path: &str, value: &str) {
+        let context = OpContext {
+            actor: "a test".to_owned(),
+            door: "test".to_owned(),
+            request_id: "1".to_owned(),
+            now: Timestamp::from_micros(2_000_000),
+        };
+        let payload = Payload::detect(SecretValue::copy_from(value.as_bytes()));
+        let options = WriteOptions::new(Provenance::Set);
+        let path = path.parse().unwrap();
+        self.0
+            .write(&context, &path, &payload, &options)
+            .await
+            .unwrap();
+    }
+}
+
+/// What a value is, for a comparison.
+pub(crate) fn text(value: &SecretValue) -> &str {
+    value.expose_secret_text().unwrap()
+}
