@@ -3,6 +3,7 @@
 #[cfg(feature = "remote")]
 use std::time::Duration;
 
+#[cfg(feature = "remote")]
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;

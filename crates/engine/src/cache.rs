@@ -188,6 +188,12 @@ impl Cache {
         self.state().damaged
     }
 
+    /// True when there is something to write.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        !self.state().changes.is_empty()
+    }
+
     /// The bytes to be written in place of `on_disk`, which others may have changed meanwhile;
     /// `None` when there is nothing to write.
     #[must_use]

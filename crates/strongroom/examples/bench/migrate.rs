@@ -116,7 +116,7 @@ fn bare() -> AnyResult<Duration> {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| scope.spawn(|| write_all(moto.port, &next).map_err(|error| error.to_string())))
             .collect();
-        let results = clients.into_iter().map(|client| client.join());
+        let results = clients.into_iter().map(std::thread::ScopedJoinHandle::join);
         results
             .map(|result| result.map_err(|_| "a client ended".to_owned()).flatten())
             .collect::<Result<Vec<()>, String>>()

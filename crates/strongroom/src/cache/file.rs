@@ -74,7 +74,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// Writes what has changed; a failure is told.
 pub(super) fn save(app: &App, cache: &Cache, path: &Path) {
-    if cache.merged(None).is_none() {
+    if !cache.is_changed() {
         return;
     }
     if let Err(error) = try_save(cache, path) {

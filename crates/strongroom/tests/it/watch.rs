@@ -15,7 +15,10 @@ use crate::peers::pause;
 use crate::support::Case;
 use crate::support::PROGRAM;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits as long as the program lives that started the shell: a test that fails leaves none.
+const WAIT: &str = "while kill -0 $PPID 2> /dev/null; do sleep 0.05; done";
 
 /// A `run` in the background.
 struct Running<'c> {
@@ -26,14 +29,15 @@ struct Running<'c> {
 }
 
 impl<'c> Running<'c> {
-    /// `run OPTIONS -- sh -c SCRIPT`
+    /// `run OPTIONS -- sh -c SCRIPT`, which then waits.
     fn start(case: &'c Case, options: &str, script: &str) -> Self {
         let (out, err) = (case.path("tmp/out"), case.path("tmp/err"));
+        let script = format!("{script}; {WAIT}");
         let process = case
             .command(PROGRAM)
             .arg("run")
             .args(options.split_whitespace())
-            .args(["--", "sh", "-c", script])
+            .args(["--", "sh", "-c", &script])
             .stdin(Stdio::null())
             .stdout(File::create(&out).unwrap())
             .stderr(File::create(&err).unwrap())
@@ -74,7 +78,7 @@ impl<'c> Running<'c> {
     /// Until the command has written this many lines to the file `seen`.
     #[track_caller]
     fn until_seen(&mut self, lines: usize) {
-        self.until("seen", |it| it.seen().lines().count() >= lines);
+        self.until("seen", |it| it.seen().matches('\n').count() >= lines);
     }
 
     #[track_caller]
@@ -121,9 +125,8 @@ fn shop() -> Case {
     case
 }
 
-/// Writes its value to `seen`, ends in good order, and waits.
-const SERVER: &str = "echo \"$API_KEY\" >> seen; cat seen; trap 'echo in good order; exit 0' TERM; \
-                      while :; do sleep 0.05; done";
+/// Writes its value to `seen`, and ends in good order.
+const SERVER: &str = "trap 'echo in good order; exit 0' TERM; echo \"$API_KEY\" >> seen; cat seen";
 
 #[test]
 fn a_changed_value_restarts_the_command() {
@@ -159,7 +162,7 @@ fn a_command_can_be_told_to_read_its_files_again() {
     case.set("KEY_FILE", &values[0]);
     case.set("API_KEY", case.canary("env"));
     let script = "read_it() { cat \"$KEY_FILE_PATH\" >> seen; echo >> seen; cat seen; }; \
-                  trap read_it HUP; read_it; while :; do sleep 0.05; done";
+                  trap read_it HUP; read_it";
     let mut run = Running::start(&case, "--watch=signal --watch-interval 1s", script);
     run.until_seen(1);
     case.set("KEY_FILE", &values[1]);
@@ -180,7 +183,7 @@ fn a_command_can_be_told_to_read_its_files_again() {
 fn a_command_that_does_not_end_is_killed_after_a_while() {
     let case = shop();
     case.set("API_KEY", case.canary("old"));
-    let script = "echo \"$API_KEY\" >> seen; trap '' TERM; while :; do sleep 0.05; done";
+    let script = "trap '' TERM; echo \"$API_KEY\" >> seen";
     let options = "--watch --watch-interval 1s --watch-grace 1s";
     let mut run = Running::start(&case, options, script);
     run.until_seen(1);
@@ -193,8 +196,7 @@ fn a_command_that_does_not_end_is_killed_after_a_while() {
 fn who_ends_the_command_meanwhile_has_ended_it() {
     let case = shop();
     case.set("API_KEY", case.canary("old"));
-    let script = "echo \"$API_KEY\" >> seen; \
-                  trap 'echo asked; trap \"exit 9\" TERM' TERM; while :; do sleep 0.05; done";
+    let script = "trap 'trap \"exit 9\" TERM; echo asked' TERM; echo \"$API_KEY\" >> seen";
     let mut run = Running::start(&case, "--watch --watch-interval 1s", script);
     run.until_seen(1);
     case.set("API_KEY", case.canary("new"));
