@@ -1,5 +1,7 @@
 //! Backends that are reached over a network: one line each.
 
+#[cfg(feature = "kubernetes")]
+use std::collections::BTreeMap;
 #[cfg(feature = "remote")]
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use strongroom_core::port::Backend;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::Variables;
+#[cfg(feature = "kubernetes")]
+use strongroom_core::secret::SecretValue;
 #[cfg(feature = "remote")]
 use strongroom_core::uri::BackendUri;
 use strongroom_engine::cache::Open;
@@ -78,6 +82,29 @@ async fn connect(
             return Err(BackendError::new(kind, scheme, message));
         }
     })
+}
+
+/// Writes many values into one Kubernetes Secret, `k8s:NAMESPACE/NAME`, in one request; keys that
+/// are not named stay. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// When the address names no object, or the cluster cannot be reached or refuses.
+#[cfg(feature = "kubernetes")]
+pub async fn apply_to_kubernetes(
+    uri: &BackendUri,
+    variables: &Variables,
+    values: &BTreeMap<String, SecretValue>,
+) -> Result<(), BackendError> {
+    let object = uri.path().and_then(|path| path.split_once('/'));
+    let Some((_, object)) = object.filter(|_| uri.scheme() == "k8s") else {
+        let kind = BackendErrorKind::Misconfigured;
+        let message = "this names no Kubernetes Secret";
+        return Err(
+            BackendError::new(kind, uri.scheme(), message).with_hint("write k8s:NAMESPACE/NAME")
+        );
+    };
+    let backend = strongroom_backend_kubernetes::KubernetesBackend::open(uri, variables).await?;
+    backend.apply(object, values).await
 }
 
 /// Where AWS credentials come from, or why there are none; `None` where AWS is not built in. Must

@@ -7,7 +7,11 @@ use clap::ValueEnum;
 use data_encoding::BASE64;
 use data_encoding::HEXLOWER;
 use rustix::fs::Mode;
+#[cfg(feature = "kubernetes")]
+use serde_json::json;
 use strongroom_backends::dotenv::assignment;
+#[cfg(feature = "kubernetes")]
+use strongroom_chain::remote::apply_to_kubernetes;
 use strongroom_core::port::Rng;
 use strongroom_core::registry::Delivery;
 use strongroom_core::secret::SecretValue;
@@ -18,6 +22,8 @@ use strongroom_engine::resolve::Request;
 use zeroize::Zeroizing;
 
 use crate::app::App;
+#[cfg(feature = "kubernetes")]
+use crate::chain::Entry;
 use crate::commands::check;
 use crate::error::CommandError;
 use crate::error::Kind;
@@ -47,6 +53,10 @@ pub(crate) struct ExportArgs {
     /// Leave plain settings out
     #[arg(long)]
     secrets_only: bool,
+    /// Write them into a Kubernetes Secret of a cluster, in one request; its other keys stay
+    #[arg(long, value_name = "k8s:NAMESPACE/NAME")]
+    #[arg(conflicts_with_all = ["format", "output", "reveal"])]
+    apply: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -106,6 +116,9 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
             secret.value.clone().map(|value| (name, value))
         })
         .collect();
+    if let Some(target) = &args.apply {
+        return apply(app, target, values);
+    }
     let format = if app.ui.is_json {
         ExportFormat::Json
     } else {
@@ -130,6 +143,29 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
         app.ui.confirm("Show all values on this terminal?")?;
     }
     app.ui.print_bytes(&text)
+}
+
+#[cfg(feature = "kubernetes")]
+fn apply(app: &App, target: &str, values: Values) -> Result<(), CommandError> {
+    let entry = Entry::parse(target)?;
+    let count = values.len();
+    let values = values.into_iter().collect::<BTreeMap<_, _>>();
+    let variables = app.environment.for_backends();
+    crate::runtime::start()?;
+    crate::runtime::wait(apply_to_kubernetes(&entry.uri, &variables, &values))?;
+    let applied = check::plural(count, "value");
+    if app.ui.is_json {
+        return app
+            .ui
+            .print_json(&json!({ "version": 1, "applied": count, "target": target }));
+    }
+    app.ui.say(&format!("applied {applied} to {target}"));
+    Ok(())
+}
+
+#[cfg(not(feature = "kubernetes"))]
+fn apply(_app: &App, _target: &str, _values: Values) -> Result<(), CommandError> {
+    Err(CommandError::usage("this program was built without k8s"))
 }
 
 fn render(

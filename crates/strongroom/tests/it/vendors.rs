@@ -3,6 +3,7 @@
 
 use std::net::TcpListener;
 
+use data_encoding::BASE64;
 use strongroom_fakes::azure;
 use strongroom_fakes::google;
 use strongroom_fakes::kubernetes;
@@ -197,6 +198,36 @@ fn a_env_file_goes_to_kubernetes_and_back() {
     let case = Case::new();
     let _fake = kubernetes(&case);
     takes_a_env_file(&case, "k8s:shop/app");
+}
+
+#[test]
+fn an_export_is_applied_to_a_cluster_and_leaves_its_other_keys() {
+    let case = Case::new();
+    let fake = kubernetes(&case);
+    let (first, second) = (case.canary("first"), case.canary("second"));
+    case.manifest(
+        "[profiles.development]\nchain = [\"dotenv:.env\"]\n\
+         [secrets.API_KEY]\n[secrets.SESSION_KEY]\n",
+    );
+    case.write_open(".env", format!("API_KEY={first}\nSESSION_KEY={second}\n"));
+    let data = |key: &str| fake.object("shop", "app").unwrap()["data"][key].clone();
+    let applied = "applied 2 values to k8s:shop/app";
+    case.sr("export --apply k8s:shop/app").ok().says(applied);
+    assert_eq!(data("API_KEY"), BASE64.encode(first.as_bytes()));
+    case.manifest("[profiles.development]\nchain = [\"env\"]\n[secrets.API_KEY]\n");
+    case.env("API_KEY", &second);
+    let outcome = case.sr("export --apply k8s:shop/app --json").ok();
+    assert_eq!(outcome.json()["applied"], 1);
+    assert_eq!(data("API_KEY"), BASE64.encode(second.as_bytes()));
+    assert_eq!(data("SESSION_KEY"), BASE64.encode(second.as_bytes()));
+    for wrong in ["k8s:shop", "vault:secret/app"] {
+        let line = format!("export --apply {wrong}");
+        case.sr(&line).code(2).says("write k8s:NAMESPACE/NAME");
+    }
+    case.sr("export --apply k8s:forbidden/app")
+        .code(4)
+        .says("kubectl auth can-i --list");
+    case.sr("export --apply k8s:shop/app --format json").code(2);
 }
 
 /// Every command that needs the backend fails alike: the exit code, the cause, what to do.
