@@ -19,6 +19,7 @@ use crate::client::Reply;
 use crate::client::Request;
 use crate::client::Verb;
 use crate::explain;
+use crate::settings::OWN_ADDRESS;
 use crate::settings::credentials::Auth;
 use crate::settings::credentials::Credential;
 use crate::settings::credentials::Login;
@@ -176,13 +177,17 @@ impl Session {
     fn given(&self, credential: Option<&Credential>) -> Result<Token, BackendError> {
         let Some(credential) = credential else {
             let message = "there is no token";
+            let hint = match self.client.settings().server_from {
+                OWN_ADDRESS => "set STRONGROOM_TOKEN, or STRONGROOM_TOKEN_FILE to a file with it",
+                _ => {
+                    "set VAULT_TOKEN, log in with `bao login` (or `vault login`), or add \
+                     auth=approle, kubernetes, jwt or userpass to the address"
+                }
+            };
             return Err(self
                 .client
                 .error(BackendErrorKind::Denied, message)
-                .with_hint(
-                    "set VAULT_TOKEN, log in with `bao login` (or `vault login`), or add \
-                     auth=approle, kubernetes, jwt or userpass to the address",
-                ));
+                .with_hint(hint));
         };
         let value = self.load(credential)?;
         Ok(Token {

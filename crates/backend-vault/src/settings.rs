@@ -31,6 +31,12 @@ const OPTIONS: &[&str] = &[
     "tls",
 ];
 
+/// The scheme of a Strongroom server, which speaks the same API; it has variables of its own.
+const OWN_SCHEME: &str = "server";
+/// The mount that such a server keeps a store under.
+const OWN_MOUNT: &str = "secret";
+pub(crate) const OWN_ADDRESS: &str = "STRONGROOM_ADDR";
+
 const TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 const RETRIES: u32 = 2;
@@ -71,18 +77,28 @@ pub(crate) struct Settings {
 /// meant for one server is not sent to the other while there is one of its own.
 pub(crate) struct Family<'v> {
     variables: &'v Variables,
-    is_bao_first: bool,
+    prefixes: [&'static str; 2],
 }
 
 impl<'v> Family<'v> {
     fn new(variables: &'v Variables, address_from: &str) -> Self {
+        let prefixes = match address_from.split('_').next() {
+            Some("STRONGROOM") => ["STRONGROOM", "STRONGROOM"],
+            Some("BAO") => ["BAO", "VAULT"],
+            _ => ["VAULT", "BAO"],
+        };
         Self {
             variables,
-            is_bao_first: address_from.starts_with("BAO_"),
+            prefixes,
         }
     }
 
-    /// `VAULT_<name>`, else `BAO_<name>` (or the other way round).
+    /// True for the variables of a Strongroom server.
+    pub(crate) fn is_own(&self) -> bool {
+        self.prefixes[0] == "STRONGROOM"
+    }
+
+    /// `VAULT_<name>`, else `BAO_<name>` (or the other way round), or `STRONGROOM_<name>`.
     pub(crate) fn text(&self, name: &str) -> Option<&'v str> {
         let [first, second] = self.names(name);
         let text = |name: &str| self.variables.text(name);
@@ -91,12 +107,7 @@ impl<'v> Family<'v> {
 
     /// Both names, in the order they are asked.
     pub(crate) fn names(&self, name: &str) -> [String; 2] {
-        let (vault, bao) = (format!("VAULT_{name}"), format!("BAO_{name}"));
-        if self.is_bao_first {
-            [bao, vault]
-        } else {
-            [vault, bao]
-        }
+        self.prefixes.map(|prefix| format!("{prefix}_{name}"))
     }
 
     pub(crate) fn variables(&self) -> &'v Variables {
@@ -108,10 +119,22 @@ impl Settings {
     /// Reads everything. Looks at no file but those of certificates, and at no network.
     pub(crate) fn read(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {
         let label = uri.clone().without(OPTIONS).to_string();
+        // Without a mount nothing stands behind the colon.
+        let label = match label.strip_suffix(':') {
+            Some(OWN_SCHEME) => OWN_SCHEME.to_owned(),
+            _ => label,
+        };
+        let is_own = uri.scheme() == OWN_SCHEME;
+        // Messages name Vault's variables.
+        let named = |text: String| match is_own {
+            true => text.replace("VAULT_", "STRONGROOM_"),
+            false => text,
+        };
         Self::parse(uri, variables, label.clone()).map_err(|error| {
-            let error_at = BackendError::new(BackendErrorKind::Misconfigured, label, error.message);
+            let message = named(error.message);
+            let error_at = BackendError::new(BackendErrorKind::Misconfigured, label, message);
             match error.hint {
-                Some(hint) => error_at.with_hint(hint),
+                Some(hint) => error_at.with_hint(named(hint)),
                 None => error_at,
             }
         })
@@ -138,10 +161,12 @@ impl Settings {
         if let (Some(_), Auth::Token(Some(credential))) = (host, &auth) {
             meant_for(&api, credential, variables)?;
         }
-        let place = uri
+        let named = uri
             .path()
             .map(|path| path.trim_matches('/'))
             .filter(|path| !path.is_empty());
+        let is_own = uri.scheme() == OWN_SCHEME;
+        let place = named.or(is_own.then_some(OWN_MOUNT));
         if let Some(place) = place {
             crate::address::check(place)
                 .map_err(|reason| Wrong::new(format!("the path of the address {reason}")))?;
@@ -150,6 +175,7 @@ impl Settings {
             (Some(text), _) => {
                 Template::parse(text).map_err(|error| Wrong::new(format!("name: {error}")))?
             }
+            (None, Some(_)) if is_own => Template::default(),
             (None, Some(_)) => Template::below(""),
             (None, None) => Template::default(),
         };
@@ -210,19 +236,18 @@ fn address(
         let port = if last.contains(':') { "" } else { ":8200" };
         return Ok((format!("{scheme}://{host}{port}"), "the backend's address"));
     }
-    let (from, address) = variables
-        .first(&["VAULT_ADDR", "BAO_ADDR"])
-        .ok_or_else(|| {
-            Wrong::new("no server is named").with_hint(
-                "set VAULT_ADDR to its URL (e.g. https://vault.example.com:8200), or write it in \
-                 the address: vault://HOST:PORT/MOUNT",
-            )
-        })?;
-    let from = if from == "VAULT_ADDR" {
-        "VAULT_ADDR"
-    } else {
-        "BAO_ADDR"
+    let known: &[&'static str] = match uri.scheme() {
+        OWN_SCHEME => &[OWN_ADDRESS],
+        _ => &["VAULT_ADDR", "BAO_ADDR"],
     };
+    let (from, address) = variables.first(known).ok_or_else(|| {
+        let scheme = uri.scheme();
+        Wrong::new("no server is named").with_hint(format!(
+            "set {} to its URL (e.g. https://vault.example.com:8200), or write it in the \
+                 address: {scheme}://HOST:PORT/MOUNT",
+            known.first().copied().unwrap_or_default()
+        ))
+    })?;
     let has_scheme = address.contains("://");
     let is_http = address.starts_with("http://");
     if is_http && tls == Some(true) {

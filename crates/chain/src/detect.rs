@@ -9,6 +9,8 @@ use crate::remote;
 
 /// Overrides every other setting of a chain: entries separated by commas.
 const VARIABLE: &str = "STRONGROOM_CHAIN";
+/// The chain entry of the server that stands in the store's place.
+pub const SERVER: &str = "server";
 /// Variables that name an AWS region.
 const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 
@@ -113,6 +115,22 @@ impl Chain {
             is_explicit: false,
             is_doubtful,
         }
+    }
+
+    /// The same with a server in the store's place.
+    #[must_use]
+    pub fn on_server(mut self) -> Self {
+        for entry in &mut self.entries {
+            let (scheme, options) = match entry.split_once('?') {
+                Some((scheme, options)) => (scheme.to_owned(), format!("?{options}")),
+                None => (entry.clone(), String::new()),
+            };
+            if scheme == "store" {
+                *entry = format!("{SERVER}{options}");
+                self.is_doubtful = false;
+            }
+        }
+        self
     }
 
     /// The entries, parsed.

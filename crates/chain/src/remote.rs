@@ -36,10 +36,12 @@ pub const SCHEMES: &[&str] = &[
     #[cfg(feature = "kubernetes")]
     "k8s",
     #[cfg(feature = "vault")]
+    "server",
+    #[cfg(feature = "vault")]
     "vault",
 ];
 /// Schemes of the program when everything is built in.
-pub const PLANNED: [&str; 6] = ["aws", "ssm", "vault", "gcp", "azure", "k8s"];
+pub const PLANNED: [&str; 7] = ["aws", "ssm", "vault", "server", "gcp", "azure", "k8s"];
 
 /// How long a backend may take for one question, unless `STRONGROOM_TIMEOUT` says otherwise.
 #[cfg(feature = "remote")]
@@ -75,7 +77,9 @@ async fn connect(
             Box::new(strongroom_backend_kubernetes::KubernetesBackend::open(uri, variables).await?)
         }
         #[cfg(feature = "vault")]
-        "vault" => Box::new(strongroom_backend_vault::VaultBackend::open(uri, variables).await?),
+        "vault" | "server" => {
+            Box::new(strongroom_backend_vault::VaultBackend::open(uri, variables).await?)
+        }
         scheme => {
             let message = "this program was built without it";
             let kind = BackendErrorKind::Misconfigured;

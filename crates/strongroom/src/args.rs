@@ -85,6 +85,9 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "STRONGROOM_STORE", value_name = "FILE")]
     #[arg(value_parser = path())]
     pub(crate) store: Option<PathBuf>,
+    /// Server to use in the store's place, e.g. https://strongroom.example:8200
+    #[arg(long, global = true, env = "STRONGROOM_ADDR", value_name = "URL")]
+    pub(crate) server: Option<String>,
     /// Key file that opens the store
     #[arg(long, global = true, env = "STRONGROOM_KEY_FILE", value_name = "FILE")]
     #[arg(value_parser = path())]
@@ -135,6 +138,7 @@ impl Global {
         let path = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
         Self {
             profile: self.profile.filter(|name| !name.is_empty()),
+            server: self.server.filter(|url| !url.is_empty()),
             manifest: path(self.manifest),
             store: path(self.store),
             key_file: path(self.key_file),

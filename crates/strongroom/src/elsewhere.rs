@@ -5,6 +5,8 @@
 //! they go to the engine, which knows more; else they come here.
 
 use serde_json::Value;
+use strongroom_chain::detect::SERVER;
+use strongroom_chain::detect::of_variable;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::Backend;
 use strongroom_core::port::Capabilities;
@@ -97,7 +99,7 @@ pub(crate) fn find(
     is_wanted: impl Fn(Capabilities) -> bool,
 ) -> Result<Option<Elsewhere>, CommandError> {
     if name.starts_with('/') {
-        return Ok(None);
+        return on_server(app, place, project.is_some());
     }
     let (found, lookup, is_before_the_store) = match project {
         Some(project) if place.declaration.is_none() && project.uses_store() => return Ok(None),
@@ -131,20 +133,51 @@ pub(crate) fn find(
     }))
 }
 
-/// The first backend that can do something of the chain that holds without a manifest: the one
-/// in `STRONGROOM_CHAIN`. `None` where there is none, or the store comes before it.
-pub(crate) fn first(
+/// The secret of a path from the root, where a server stands in the store's place.
+fn on_server(
     app: &App,
-    is_wanted: impl Fn(Capabilities) -> bool,
-) -> Result<Option<Box<dyn Backend>>, CommandError> {
-    let entries = strongroom_chain::detect::of_variable(&app.environment.for_backends());
-    let opener = Opener {
+    place: &Place<'_>,
+    has_project: bool,
+) -> Result<Option<Elsewhere>, CommandError> {
+    if app.global.server.is_none() {
+        return Ok(None);
+    }
+    let opener = opener(app);
+    Ok(Some(Elsewhere {
+        backend: opener.open(&Entry::parse(SERVER)?)?,
+        address: place.path.to_string(),
+        lookup: bare_lookup(place)?,
+        name: place.path.to_string(),
+        path: place.path.clone(),
+        is_before_the_store: false,
+        has_project,
+    }))
+}
+
+fn opener(app: &App) -> Opener<'_> {
+    Opener {
         app,
         session: None,
         folder: String::new(),
         base: chain::base_of(None),
-    };
+    }
+}
+
+/// The first backend that can do something of the chain that holds without a manifest: the one
+/// in `STRONGROOM_CHAIN`, or the server. `None` where there is none, or the store comes before it.
+pub(crate) fn first(
+    app: &App,
+    is_wanted: impl Fn(Capabilities) -> bool,
+) -> Result<Option<Box<dyn Backend>>, CommandError> {
+    let written = of_variable(&app.environment.for_backends());
+    let is_on_server = app.global.server.is_some();
+    let entries = written.or(is_on_server.then(|| vec![SERVER.to_owned()]));
+    let opener = opener(app);
     for text in entries.unwrap_or_default() {
+        let text = match is_on_server && text == "store" {
+            true => SERVER.to_owned(),
+            false => text,
+        };
         let entry = Entry::parse(&text)?;
         if entry.scheme() == "store" || entry.migrates {
             return Ok(None);

@@ -19,6 +19,13 @@ impl Environment {
         }
     }
 
+    /// With one variable set, as if it had been set for this process.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
     /// All variables.
     pub(crate) fn variables(&self) -> &[(OsString, OsString)] {
         &self.variables

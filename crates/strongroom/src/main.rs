@@ -42,6 +42,10 @@ fn main() -> ExitCode {
     };
     let Cli { global, command } = cli;
     let global = global.without_empty();
+    let environment = match &global.server {
+        Some(server) => environment.with("STRONGROOM_ADDR", server),
+        None => environment,
+    };
     let ui = app::ui_of(&global, &environment);
     let result = App::new(global, environment, command.name(), limits).and_then(|app| {
         let result = dispatch(&app, &command);

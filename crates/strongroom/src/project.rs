@@ -98,13 +98,18 @@ pub(crate) fn from_text(app: &App, path: &Path, text: &str) -> Result<Project, C
     let profile = profile(&manifest, &wanted)?.clone();
     let (written, is_strict) = (profile.chain.clone(), profile.is_strict);
     let variables = app.environment.for_backends();
+    let is_on_server = app.global.server.is_some();
     let chain = LazyCell::new(Box::new(move || {
         #[cfg(feature = "remote")]
         if Chain::asks_network(&variables, written.is_some()) {
             // Without one, no credentials are looked for, and that is told.
             let _ = crate::runtime::start();
         }
-        crate::runtime::wait(Chain::of(&variables, written, is_strict))
+        let chain = crate::runtime::wait(Chain::of(&variables, written, is_strict));
+        match is_on_server {
+            true => chain.on_server(),
+            false => chain,
+        }
     }) as Box<dyn FnOnce() -> Chain>);
     Ok(Project {
         manifest,

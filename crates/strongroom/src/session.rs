@@ -80,13 +80,26 @@ pub(crate) fn open(app: &App) -> Result<Session, CommandError> {
 }
 
 pub(crate) fn open_with(app: &App, rollback: Rollback) -> Result<Session, CommandError> {
+    refuse_beside_server(app)?;
     let path = app.settings.store()?;
     let file = StoreFile::open(&path.value)?;
     unlock(app, file, rollback)
 }
 
+/// A command that works on the store file only would else do so although a server was named.
+fn refuse_beside_server(app: &App) -> Result<(), CommandError> {
+    if app.global.server.is_none() || app.command == "serve" {
+        return Ok(());
+    }
+    let command = app.command;
+    let message = format!("`{command}` works on a store file, and a server stands in its place");
+    Err(CommandError::usage(message)
+        .hint("leave --server away and unset STRONGROOM_ADDR to work on the store"))
+}
+
 /// Opens the user's store, or makes it with a key-file slot; says so.
 pub(crate) fn open_or_create(app: &App) -> Result<Session, CommandError> {
+    refuse_beside_server(app)?;
     let path = app.settings.store()?.value;
     match StoreFile::open(&path) {
         Ok(file) => return unlock(app, file, Rollback::Refuse),

@@ -176,6 +176,10 @@ fn token(uri: &BackendUri, family: &Family<'_>) -> Result<Auth, Wrong> {
     }
     let variables = family.variables();
     let in_file = || {
+        // Vault's own file is for another server.
+        if family.is_own() {
+            return None;
+        }
         let path = match variables.text("BAO_TOKEN_PATH") {
             Some(path) => PathBuf::from(path),
             None => PathBuf::from(variables.text("HOME")?).join(".vault-token"),

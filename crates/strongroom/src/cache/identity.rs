@@ -49,6 +49,12 @@ fn families(scheme: &str) -> &'static [&'static str] {
     match scheme {
         "aws" | "ssm" => &["AWS_"],
         "vault" => &["VAULT_", "BAO_"],
+        "server" => &[
+            "STRONGROOM_ADDR",
+            "STRONGROOM_CA",
+            "STRONGROOM_NAMESPACE",
+            "STRONGROOM_TOKEN",
+        ],
         "gcp" => &["GOOGLE_", "GCP_", "GCE_", "GCLOUD_", "CLOUDSDK_"],
         "azure" => &["AZURE_", "IDENTITY_", "MSI_"],
         "k8s" => &["KUBE"],
@@ -77,6 +83,7 @@ fn files(app: &App, scheme: &str) -> Vec<PathBuf> {
             files.extend(named.map(|(_, path)| Some(PathBuf::from(path))));
             files
         }
+        "server" => vec![variable("STRONGROOM_TOKEN_FILE")],
         "gcp" => vec![or_home(
             "GOOGLE_APPLICATION_CREDENTIALS",
             ".config/gcloud/application_default_credentials.json",

@@ -22,6 +22,7 @@ mod init_import;
 mod json_reference;
 mod keys;
 mod migrate;
+mod on_server;
 mod peers;
 mod remote;
 mod remote_verbs;
