@@ -7,6 +7,7 @@ use std::time::Duration;
 use strongroom_engine::Error;
 use tokio::sync::watch;
 
+use crate::audit::Device;
 use crate::core::Core;
 use crate::node::Node;
 use crate::tls::Tls;
@@ -85,7 +86,8 @@ pub(crate) async fn hang_ups(
             _ = stop.wait_for(|stop| *stop) => return,
         }
         if let Some(core) = node.core() {
-            for device in core.audit.devices().iter() {
+            let devices = core.audit.devices();
+            for device in devices.iter().filter_map(Device::file) {
                 match device.reopen() {
                     Ok(()) => node
                         .log

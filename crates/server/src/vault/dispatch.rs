@@ -102,7 +102,7 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
     };
     if let Err(seconds) = core.quotas.take(path.as_str(), incoming.remote, now) {
         let fault = Fault::TooMany(seconds);
-        note_refusal(node, &core, &entry, &fault)?;
+        note_refusal(node, &core, &entry, &fault).await?;
         return Err(fault);
     }
     let token = token_of(&incoming.headers)?;
@@ -119,7 +119,7 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         (Ok(caller), _) => Some(caller),
         (Err(_), Access::Open) => None,
         (Err(fault), Access::AnyToken | Access::Policy | Access::Sudo) => {
-            note_refusal(node, &core, &entry, &fault)?;
+            note_refusal(node, &core, &entry, &fault).await?;
             return Err(fault);
         }
     };
@@ -134,7 +134,7 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
             mount: None,
             ..entry
         };
-        note_refusal(node, &core, &entry, &fault)?;
+        note_refusal(node, &core, &entry, &fault).await?;
         return Err(fault);
     };
     let (captures, route) = route.map_or_else(
@@ -184,7 +184,7 @@ async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, F
                 // What cannot be noted must not happen. The disk gets the line while the work
                 // is done, and has it before the answer goes out.
                 let line = entry_of(call).lines().request(data.as_deref());
-                note(call, &[&line])?;
+                note(call, &[&line]).await?;
                 was_noted = true;
                 let core = Arc::clone(&call.core);
                 let (handled, synced) = tokio::join!(handler(call), core.audit.sync());
@@ -201,10 +201,10 @@ async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, F
         let lines = entry_of(call).lines();
         let response = lines.response(status, response.as_deref(), error.as_deref());
         if was_noted {
-            note(call, &[&response])?;
+            note(call, &[&response]).await?;
         } else {
             let request = lines.request(data.as_deref());
-            note(call, &[&request, &response])?;
+            note(call, &[&request, &response]).await?;
         }
     }
     clear_spent(call).await;
@@ -224,15 +224,21 @@ fn entry_of(call: &Call) -> Entry<'_> {
     }
 }
 
-fn note(call: &Call, lines: &[&str]) -> Result<(), Fault> {
-    call.core.audit.write(lines).map_err(|failed| {
+async fn note(call: &Call, lines: &[&str]) -> Result<(), Fault> {
+    let written = call.core.audit.write(lines).await;
+    written.map_err(|failed| {
         let failures = &call.node.metrics.audit_failures;
         failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         failed.into()
     })
 }
 
-fn note_refusal(node: &Node, core: &Core, entry: &Entry<'_>, fault: &Fault) -> Result<(), Fault> {
+async fn note_refusal(
+    node: &Node,
+    core: &Core,
+    entry: &Entry<'_>,
+    fault: &Fault,
+) -> Result<(), Fault> {
     if !core.audit.is_on() {
         return Ok(());
     }
@@ -240,7 +246,8 @@ fn note_refusal(node: &Node, core: &Core, entry: &Entry<'_>, fault: &Fault) -> R
     let lines = entry.lines();
     let response = lines.response(status.as_u16(), None, Some(&texts.join("; ")));
     let request = lines.request(None);
-    core.audit.write(&[&request, &response]).map_err(|failed| {
+    let written = core.audit.write(&[&request, &response]).await;
+    written.map_err(|failed| {
         let failures = &node.metrics.audit_failures;
         failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         failed.into()
