@@ -5,6 +5,7 @@
 
 pub(crate) mod file;
 pub(crate) mod line;
+pub(crate) mod read;
 pub(crate) mod sink;
 pub(crate) mod target;
 pub(crate) mod verify;

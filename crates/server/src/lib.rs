@@ -31,6 +31,11 @@ use strongroom_core::port::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use audit::read::LogFilter;
+pub use audit::read::LogReader;
+pub use audit::read::LoggedOutcome;
+pub use audit::read::LoggedRequest;
+pub use audit::read::Tell;
 pub use audit::verify::Verified;
 pub use audit::verify::VerifyError;
 pub use audit::verify::verify as verify_audit;
