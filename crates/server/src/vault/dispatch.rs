@@ -32,6 +32,8 @@ use super::reply::Data;
 use super::route;
 use super::route::Access;
 use super::route::Route;
+use super::spelling;
+use super::spelling::Spelling;
 use crate::audit::line::Entry;
 use crate::core::Core;
 use crate::core::Known;
@@ -46,7 +48,26 @@ pub(crate) struct Incoming {
     pub(crate) query: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Zeroizing<Vec<u8>>,
+    /// The body is larger than those without a token may send, and was not read.
+    pub(crate) is_body_left: bool,
     pub(crate) remote: IpAddr,
+}
+
+/// Whether a living token was sent: who has none gets no room for a large body.
+pub(crate) async fn has_token(node: &Node, headers: &HeaderMap, remote: IpAddr) -> bool {
+    let (Some(core), Ok(Some(token))) = (node.core(), token_of(headers)) else {
+        return false;
+    };
+    if core.refresh().await.is_err() {
+        return false;
+    }
+    let now = node.now();
+    let found = find_token(&core, &token, now).await;
+    found.is_ok_and(|known| {
+        known.is_some_and(|known| {
+            known.is_alive(now) && crate::cidr::allows(&known.token.bound_cidrs, remote)
+        })
+    })
 }
 
 /// An answer for the wire.
@@ -68,6 +89,9 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         RequestPath::decode(&incoming.path).map_err(|error| Fault::invalid(error.to_string()))?;
     let query = Query::parse(incoming.query.as_deref());
     let verb = verb_of(&incoming.method, &query)?;
+    if incoming.is_body_left && (super::keys::is_early(&path) || node.core().is_none()) {
+        return Err(Fault::TooLargeForAnybody);
+    }
     if let Some(answer) = super::keys::early(node, &incoming, &path, verb, &query).await? {
         return Ok(answer);
     }
@@ -101,28 +125,23 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         wrap_ttl,
     };
     if let Err(seconds) = core.quotas.take(path.as_str(), incoming.remote, now) {
-        let fault = Fault::TooMany(seconds);
-        note_refusal(node, &core, &entry, &fault).await?;
-        return Err(fault);
+        return Err(refuse(node, &core, &entry, Fault::TooMany(seconds)).await);
     }
     let token = token_of(&incoming.headers)?;
     let fields = match verb.is_change() {
         true => Fields::parse(&incoming.body)?,
         false => query.to_fields(),
     };
+    let is_body_left = incoming.is_body_left;
     drop(incoming.body);
-    let caller = match &token {
-        Some(token) => authenticate(&core, token, incoming.remote, now).await,
-        None => Err(Fault::NoToken),
+    let caller = caller_of(&core, token.as_ref(), incoming.remote, now, access).await;
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(fault) => return Err(refuse(node, &core, &entry, fault).await),
     };
-    let caller = match (caller, access) {
-        (Ok(caller), _) => Some(caller),
-        (Err(_), Access::Open) => None,
-        (Err(fault), Access::AnyToken | Access::Policy | Access::Sudo) => {
-            note_refusal(node, &core, &entry, &fault).await?;
-            return Err(fault);
-        }
-    };
+    if is_body_left {
+        return Err(refuse(node, &core, &entry, Fault::TooLargeForAnybody).await);
+    }
     let Some(live) = live else {
         let is_root = caller.as_ref().is_some_and(|known| known.token.is_root());
         let fault = match is_root {
@@ -134,9 +153,11 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
             mount: None,
             ..entry
         };
-        note_refusal(node, &core, &entry, &fault).await?;
-        return Err(fault);
+        return Err(refuse(node, &core, &entry, fault).await);
     };
+    let spelling = route
+        .as_ref()
+        .and_then(|(route, _)| Spelling::of(live.mount.engine, route.pattern));
     let (captures, route) = route.map_or_else(
         || (Vec::new(), None),
         |(route, captures)| (captures, Some(route)),
@@ -148,6 +169,7 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         path,
         live,
         captures,
+        spelling,
         query,
         fields,
         caller,
@@ -158,6 +180,33 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         wrap_ttl,
     };
     run(&mut call, route).await
+}
+
+/// Who asks; nobody where nobody has to be known.
+async fn caller_of(
+    core: &Core,
+    token: Option<&SecretValue>,
+    remote: IpAddr,
+    now: strongroom_core::time::Timestamp,
+    access: Access,
+) -> Result<Option<Arc<Known>>, Fault> {
+    let caller = match token {
+        Some(token) => authenticate(core, token, remote, now).await,
+        None => Err(Fault::NoToken),
+    };
+    match (caller, access) {
+        (Ok(caller), _) => Ok(Some(caller)),
+        (Err(_), Access::Open) => Ok(None),
+        (Err(fault), Access::AnyToken | Access::Policy | Access::Sudo) => Err(fault),
+    }
+}
+
+/// Notes a refusal; what the client is told.
+async fn refuse(node: &Node, core: &Core, entry: &Entry<'_>, fault: Fault) -> Fault {
+    match note_refusal(node, core, entry, &fault).await {
+        Ok(()) => fault,
+        Err(failed) => failed,
+    }
 }
 
 /// A path whose names are listed ends with `/`.
@@ -340,7 +389,10 @@ pub(crate) async fn check_policy(
         }
         _ => update.is_allowed,
     };
-    if is_allowed && (!needs_sudo || update.has_sudo) {
+    if is_allowed
+        && (!needs_sudo || update.has_sudo)
+        && !spelling::is_refused(call, &acl, needs_sudo)
+    {
         Ok(())
     } else {
         Err(Fault::Denied)
@@ -348,7 +400,7 @@ pub(crate) async fn check_policy(
 }
 
 /// The fields of a body as policies look at them.
-fn params_of(fields: &Fields) -> Vec<(&str, ParamValue<'_>)> {
+pub(crate) fn params_of(fields: &Fields) -> Vec<(&str, ParamValue<'_>)> {
     let param = |value| match value {
         &Value::Null => ParamValue::Null,
         Value::Bool(value) => ParamValue::Bool(*value),

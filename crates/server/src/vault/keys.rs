@@ -39,6 +39,11 @@ pub(crate) use root::root_cancel;
 pub(crate) use root::root_status;
 pub(crate) use root::root_update;
 
+/// What is answered without a token, also by a sealed server, and takes a body.
+pub(crate) fn is_early(path: &RequestPath) -> bool {
+    matches!(path.as_str(), "sys/init" | "sys/unseal")
+}
+
 /// What a server answers also when it is sealed, or not yet initialised.
 pub(crate) async fn early(
     node: &Node,
