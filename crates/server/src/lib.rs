@@ -20,6 +20,7 @@ mod log;
 mod metrics;
 mod moves;
 mod node;
+mod options;
 mod quota;
 mod tasks;
 mod tls;

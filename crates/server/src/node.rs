@@ -206,6 +206,10 @@ impl Node {
         let devices = self.audit_devices(&barrier, &storage).await?;
         let audit = AuditLog::new(barrier.clone(), devices);
         let core = Core::open(storage, barrier, keys, audit).await?;
+        let version = &self.settings.version;
+        core.options
+            .note_version(&core.state, version, self.now())
+            .await?;
         self.generation.store(header.generation(), Ordering::SeqCst);
         self.core.store(Some(Arc::new(core)));
         Ok(())

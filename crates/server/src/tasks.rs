@@ -37,11 +37,14 @@ pub(crate) async fn housekeeping(node: Arc<Node>, mut stop: watch::Receiver<bool
             node.log
                 .error(&format!("the store's keys cannot be read anew: {error}"));
         }
+        let rotated = crate::vault::keys::rotate_if_due(&node, &core).await;
+        let rotated = rotated.map_err(|fault| fault.detail().unwrap_or_default());
         let mut result = run_once(&node, &core).await;
         if rounds.is_multiple_of(ROUNDS_PER_HEAD) && result.is_ok() {
             result = crate::devices::note_heads(&core).await;
         }
         let failure = result.err().map(|error| error.to_string());
+        let failure = failure.or_else(|| Some(format!("a new data key: {}", rotated.err()?)));
         // The same failure every second would fill the log.
         if let Some(text) = failure.as_ref().filter(|_| failure != last_failure) {
             node.log.error(&format!(

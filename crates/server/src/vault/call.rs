@@ -85,6 +85,8 @@ pub(crate) struct Call {
     pub(crate) now: Timestamp,
     pub(crate) request_id: String,
     pub(crate) wrap_ttl: Option<i64>,
+    /// Headers that the audit log tells, as JSON.
+    pub(crate) headers: Option<String>,
 }
 
 impl Call {

@@ -105,15 +105,16 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
     let path = if is_listing { as_folder(path)? } else { path };
     let table = core.mounts();
     let live = table.find(path.as_str()).map(Arc::clone);
-    let route = live.as_ref().and_then(|live| {
-        let below = &path.as_str()[live.path.len()..];
-        route::find(route::table(live.mount.engine), below, verb)
-    });
+    let route = live.as_ref().and_then(|live| find_route(live, &path, verb));
     let access = route
         .as_ref()
         .map_or(Access::Policy, |(route, _)| route.access);
     let now = node.now();
     let wrap_ttl = wrap_ttl_of(&incoming.headers)?;
+    let options = core.options.get();
+    let headers = core
+        .audit
+        .headers(&options.audited_headers, &incoming.headers);
     let entry = Entry {
         at: now,
         request_id,
@@ -123,9 +124,10 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         remote: incoming.remote,
         caller: None,
         wrap_ttl,
+        headers: headers.as_deref(),
     };
-    if let Err(seconds) = core.quotas.take(path.as_str(), incoming.remote, now) {
-        return Err(refuse(node, &core, &entry, Fault::TooMany(seconds)).await);
+    if let Err(fault) = check_rate(&core, &options, &path, incoming.remote, now) {
+        return Err(refuse(node, &core, &entry, fault).await);
     }
     let token = token_of(&incoming.headers)?;
     let fields = match verb.is_change() {
@@ -178,8 +180,32 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         now,
         request_id: request_id.to_owned(),
         wrap_ttl,
+        headers,
     };
     run(&mut call, route).await
+}
+
+fn find_route(
+    live: &Live,
+    path: &RequestPath,
+    verb: Verb,
+) -> Option<(&'static Route, Vec<String>)> {
+    let below = &path.as_str()[live.path.len()..];
+    route::find(route::table(live.mount.engine), below, verb)
+}
+
+fn check_rate(
+    core: &Core,
+    options: &crate::options::Options,
+    path: &RequestPath,
+    remote: IpAddr,
+    now: strongroom_core::time::Timestamp,
+) -> Result<(), Fault> {
+    if options.is_exempt(path.as_str()) {
+        return Ok(());
+    }
+    let taken = core.quotas.take(path.as_str(), remote, now);
+    taken.map_err(Fault::TooMany)
 }
 
 /// Who asks; nobody where nobody has to be known.
@@ -270,6 +296,7 @@ fn entry_of(call: &Call) -> Entry<'_> {
         remote: call.remote,
         caller: call.caller.as_deref(),
         wrap_ttl: call.wrap_ttl,
+        headers: call.headers.as_deref(),
     }
 }
 

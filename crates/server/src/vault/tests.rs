@@ -5,6 +5,7 @@ mod ceremonies;
 mod hostile;
 mod kv;
 mod methods;
+mod settings;
 mod sinks;
 mod tokens;
 
