@@ -126,7 +126,7 @@ async fn the_log_of_the_system_gets_datagrams_and_a_full_one_keeps_nobody_waitin
     let world = World::new().await;
     let log = UnixDatagram::bind(world.audit_file.with_file_name("log.socket")).unwrap();
     log.set_read_timeout(Some(PATIENCE)).unwrap();
-    let options = json!({"facility": "LOCAL3", "tag": "vault", "write_timeout": "100ms"});
+    let options = json!({"facility": "LOCAL3", "tag": "vault", "write_timeout": "1s"});
     assert_eq!(enable(&world, "log", "syslog", options).await.status, 204);
     assert_eq!(write(&world).await.status, 200);
     let mut buffer = vec![0; 65536];
