@@ -67,6 +67,8 @@ pub enum Kind {
     Lease = 19,
     /// How far an audit file goes.
     AuditHead = 20,
+    /// An audit device that is no file.
+    AuditSink = 21,
 }
 
 /// A type that is stored.

@@ -5,14 +5,20 @@
 
 pub(crate) mod file;
 pub(crate) mod line;
+pub(crate) mod read;
+pub(crate) mod sink;
+pub(crate) mod target;
 pub(crate) mod verify;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use strongroom_crypto::barrier::Barrier;
+use tokio::sync::mpsc;
 
 use crate::audit::file::FileDevice;
+use crate::audit::sink::SinkDevice;
 
 /// What values are hashed for.
 const PURPOSE: &str = "audit value";
@@ -24,14 +30,41 @@ const HASH_PREFIX: &str = "hmac-sha256:";
 #[error("the audit log cannot be written")]
 pub(crate) struct AuditFailed;
 
+/// An open device.
+#[derive(Clone)]
+pub(crate) enum Device {
+    /// A file, chained.
+    File(Arc<FileDevice>),
+    /// A socket, or the system's log.
+    Sink(Arc<SinkDevice>),
+}
+
+impl Device {
+    /// The name it was enabled under, with a `/` behind.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::File(file) => &file.name,
+            Self::Sink(sink) => &sink.name,
+        }
+    }
+
+    /// The file, if it is one.
+    pub(crate) fn file(&self) -> Option<&Arc<FileDevice>> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Sink(_) => None,
+        }
+    }
+}
+
 /// All devices of a server, and the key that values are hashed with.
 pub(crate) struct AuditLog {
     barrier: Barrier,
-    devices: ArcSwap<Vec<Arc<FileDevice>>>,
+    devices: ArcSwap<Vec<Device>>,
 }
 
 impl AuditLog {
-    pub(crate) fn new(barrier: Barrier, devices: Vec<Arc<FileDevice>>) -> Self {
+    pub(crate) fn new(barrier: Barrier, devices: Vec<Device>) -> Self {
         Self {
             barrier,
             devices: ArcSwap::from_pointee(devices),
@@ -44,12 +77,12 @@ impl AuditLog {
     }
 
     /// The devices in use.
-    pub(crate) fn devices(&self) -> Arc<Vec<Arc<FileDevice>>> {
+    pub(crate) fn devices(&self) -> Arc<Vec<Device>> {
         self.devices.load_full()
     }
 
     /// Exchanges the devices.
-    pub(crate) fn set_devices(&self, devices: Vec<Arc<FileDevice>>) {
+    pub(crate) fn set_devices(&self, devices: Vec<Device>) {
         self.devices.store(Arc::new(devices));
     }
 
@@ -66,28 +99,59 @@ impl AuditLog {
         text
     }
 
-    /// Hands lines (each a JSON object without its closing brace) to the kernel.
+    /// Hands lines (each a JSON object without its closing brace) to the kernel. Where a file
+    /// takes them, nobody waits for the other devices.
     ///
     /// # Errors
     /// When there are devices and none took them.
-    pub(crate) fn write(&self, lines: &[&str]) -> Result<(), AuditFailed> {
-        let devices = self.devices.load();
-        let mut taken = devices.is_empty();
-        for device in devices.iter() {
-            taken |= device.write(&self.barrier, lines).is_ok();
-        }
-        if taken { Ok(()) } else { Err(AuditFailed) }
+    pub(crate) async fn write(&self, lines: &[&str]) -> Result<(), AuditFailed> {
+        let (mut outcomes, patience) = {
+            let devices = self.devices.load();
+            let mut taken = devices.is_empty();
+            let mut has_sinks = false;
+            for device in devices.iter() {
+                match device {
+                    Device::File(file) => taken |= file.write(&self.barrier, lines).is_ok(),
+                    Device::Sink(_) => has_sinks = true,
+                }
+            }
+            if taken && !has_sinks {
+                return Ok(());
+            }
+            let (reply, outcomes) = mpsc::unbounded_channel();
+            let mut patience = Duration::ZERO;
+            for device in devices.iter() {
+                if let Device::Sink(sink) = device {
+                    sink.hand_over(lines, (!taken).then(|| reply.clone()));
+                    patience = patience.max(sink.patience());
+                }
+            }
+            if taken {
+                return Ok(());
+            }
+            (outcomes, patience)
+        };
+        let first = async {
+            while let Some(is_written) = outcomes.recv().await {
+                if is_written {
+                    return Ok(());
+                }
+            }
+            Err(AuditFailed)
+        };
+        let waited = tokio::time::timeout(patience, first).await;
+        waited.unwrap_or(Err(AuditFailed))
     }
 
-    /// Waits until the disks have all lines written so far.
+    /// Waits until the disks have all lines written so far. What a sink took is out of reach.
     ///
     /// # Errors
-    /// When there are devices and none could be synced.
+    /// When there are files and none could be synced.
     pub(crate) async fn sync(&self) -> Result<(), AuditFailed> {
         let devices = self.devices.load_full();
-        let mut synced = devices.is_empty();
-        for device in devices.iter() {
-            synced |= device.sync().await.is_ok();
+        let mut synced = devices.iter().all(|device| device.file().is_none());
+        for file in devices.iter().filter_map(Device::file) {
+            synced |= file.sync().await.is_ok();
         }
         if synced { Ok(()) } else { Err(AuditFailed) }
     }

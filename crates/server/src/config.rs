@@ -69,6 +69,8 @@ pub struct Config {
     pub allow_plain_http: Setting<bool>,
     /// Where audit files lie; `None` keeps none.
     pub audit_folder: Setting<Option<PathBuf>>,
+    /// Where the system's log listens.
+    pub syslog_socket: Setting<PathBuf>,
 }
 
 /// The file as it is written.
@@ -92,6 +94,7 @@ struct FileListener {
 #[serde(deny_unknown_fields)]
 struct FileAudit {
     folder: Option<PathBuf>,
+    syslog_socket: Option<PathBuf>,
 }
 
 /// Why settings cannot be used.
@@ -132,6 +135,9 @@ impl Config {
     pub const ADDRESS: SocketAddr =
         SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8200);
 
+    /// Where the system's log listens if nobody says.
+    pub const SYSLOG_SOCKET: &str = "/dev/log";
+
     /// What holds if nobody says anything.
     #[must_use]
     pub fn new(audit_folder: Option<PathBuf>) -> Self {
@@ -141,6 +147,7 @@ impl Config {
             tls_key: Setting::default_of(None),
             allow_plain_http: Setting::default_of(false),
             audit_folder: Setting::default_of(audit_folder),
+            syslog_socket: Setting::default_of(Self::SYSLOG_SOCKET.into()),
         }
     }
 
@@ -161,7 +168,8 @@ impl Config {
                 path: path.into(),
                 line: before.matches('\n').count() + 1,
                 detail: "this is no setting of a server, or not its type; the settings are \
-                         listener.address, .tls_cert, .tls_key, .allow_plain_http, audit.folder",
+                         listener.address, .tls_cert, .tls_key, .allow_plain_http, audit.folder, \
+                         audit.syslog_socket",
             }
         })?;
         let origin = Origin::File(path.into());
@@ -177,6 +185,7 @@ impl Config {
         }
         if let Some(audit) = parsed.audit {
             set(&mut self.audit_folder, audit.folder.map(Some), &origin);
+            set(&mut self.syslog_socket, audit.syslog_socket, &origin);
         }
         Ok(())
     }
@@ -224,7 +233,10 @@ impl fmt::Display for Config {
         writeln!(f, "allow_plain_http = {}  # {}", plain.value, plain.origin)?;
         writeln!(f, "\n[audit]")?;
         let folder = &self.audit_folder;
-        writeln!(f, "folder = {}  # {}", path(&folder.value), folder.origin)
+        writeln!(f, "folder = {}  # {}", path(&folder.value), folder.origin)?;
+        let socket = &self.syslog_socket;
+        let shown = format!("{:?}", socket.value.display().to_string());
+        writeln!(f, "syslog_socket = {shown}  # {}", socket.origin)
     }
 }
 

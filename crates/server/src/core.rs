@@ -46,6 +46,7 @@ pub(crate) struct Core {
     pub(crate) secrets: Engine,
     pub(crate) audit: AuditLog,
     pub(crate) quotas: Quotas,
+    pub(crate) options: crate::options::Live,
     pub(crate) keys: Mutex<Unsealed>,
     /// Shown to clients.
     pub(crate) cluster_id: String,
@@ -121,6 +122,7 @@ impl Core {
         let cluster_id = uuid_text(&barrier.keyed_hash("cluster id", b""));
         let cluster_name = format!("strongroom-cluster-{}", &cluster_id[..8]);
         let revision = storage.revision().await?;
+        let options = crate::options::Live::load(&state).await?;
         let core = Self {
             secrets_seen: Cache::new(SECRETS_BYTES_MAX, Arc::clone(&era)),
             tokens_seen: Cache::new(TOKENS_BYTES_MAX, Arc::clone(&era)),
@@ -129,6 +131,7 @@ impl Core {
             secrets,
             audit,
             quotas: Quotas::default(),
+            options,
             keys: Mutex::new(keys),
             cluster_id,
             cluster_name,
@@ -174,6 +177,7 @@ impl Core {
                 self.load_mounts().await?;
                 self.load_policies().await?;
                 self.quotas.load(&self.state).await?;
+                self.options.reload(&self.state).await?;
             }
         }
         if let Some(sign) = sign {
@@ -202,6 +206,7 @@ impl Core {
         if self.quotas.has_changed(ids) {
             self.quotas.load(&self.state).await?;
         }
+        self.options.follow(&self.state, ids).await?;
         Ok(())
     }
 

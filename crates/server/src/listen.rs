@@ -31,7 +31,6 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use crate::bodies::Bodies;
 use crate::bodies::SMALL_BYTES;
 use crate::bodies::Share;
 use crate::node::Node;
@@ -50,6 +49,8 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// A client has so long for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a body of somebody who has no token.
+const ANYBODYS_BYTES_MAX: usize = 64 * 1024;
 /// Requests that are under way have so long to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// After the system refused a connection, the next is tried after so long.
@@ -216,9 +217,13 @@ where
     };
     // Held until there is an answer: the body is in memory in one form or another.
     let mut share = Share::default();
-    let body = match read_body(&node.bodies, &mut share, &parts.headers, body).await {
+    let body = match read_body(node, &mut share, &parts.headers, remote, body).await {
         Ok(body) => body,
         Err(fault) => return dispatch::render_fault(node, &fault),
+    };
+    let (body, is_body_left) = match body {
+        Some(body) => (body, false),
+        None => (Zeroizing::default(), true),
     };
     let incoming = Incoming {
         path: path.to_owned(),
@@ -226,6 +231,7 @@ where
         method: parts.method,
         headers: parts.headers,
         body,
+        is_body_left,
         remote,
     };
     dispatch::handle(node, incoming).await
@@ -242,23 +248,32 @@ fn elsewhere(node: &Node, path: &str) -> Outgoing {
     }
 }
 
-/// Reads a body within its bounds, into memory that is wiped.
+/// Reads a body within its bounds, into memory that is wiped. A large one is left where it is
+/// when no living token comes with it.
 async fn read_body<B>(
-    bodies: &Bodies,
+    node: &Node,
     share: &mut Share,
     headers: &http::HeaderMap,
+    remote: IpAddr,
     mut body: B,
-) -> Result<Zeroizing<Vec<u8>>, Fault>
+) -> Result<Option<Zeroizing<Vec<u8>>>, Fault>
 where
     B: Body<Data = bytes::Bytes> + Unpin,
 {
     if body.is_end_stream() {
-        return Ok(Zeroizing::new(Vec::new()));
+        return Ok(Some(Zeroizing::default()));
     }
     let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > BODY_BYTES_MAX) {
         return Err(Fault::TooLarge);
+    }
+    let mut may_be_large = false;
+    if length.is_some_and(|length| length > ANYBODYS_BYTES_MAX) {
+        may_be_large = dispatch::has_token(node, headers, remote).await;
+        if !may_be_large {
+            return Ok(None);
+        }
     }
     let reading = async {
         // Sized after what has come, not after what is announced: that costs nothing.
@@ -273,19 +288,25 @@ where
             if bytes.len() + data.len() > BODY_BYTES_MAX {
                 return Err(Fault::TooLarge);
             }
+            if !may_be_large && bytes.len() + data.len() > ANYBODYS_BYTES_MAX {
+                may_be_large = dispatch::has_token(node, headers, remote).await;
+                if !may_be_large {
+                    return Ok(None);
+                }
+            }
             if bytes.len() + data.len() > bytes.capacity() {
                 let needed = bytes.len() + data.len();
                 let capacity = (bytes.capacity() * 2).max(SMALL_BYTES);
                 let most = length.unwrap_or(BODY_BYTES_MAX);
                 let capacity = capacity.min(most).max(needed);
-                bodies.grow(share, capacity)?;
+                node.bodies.grow(share, capacity)?;
                 let mut larger = Zeroizing::new(Vec::with_capacity(capacity));
                 larger.extend_from_slice(&bytes);
                 bytes = larger;
             }
             bytes.extend_from_slice(&data);
         }
-        Ok(bytes)
+        Ok(Some(bytes))
     };
     match tokio::time::timeout(BODY_TIMEOUT, reading).await {
         Ok(read) => read,

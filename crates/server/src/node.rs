@@ -23,7 +23,9 @@ use strongroom_crypto::slot::SlotKind;
 use strongroom_engine::Error;
 
 use crate::audit::AuditLog;
+use crate::audit::Device;
 use crate::audit::file::FileDevice;
+use crate::audit::sink::SinkDevice;
 use crate::core::Core;
 use crate::keeper::Keeper;
 use crate::keeper::KeeperError;
@@ -46,6 +48,8 @@ pub use setup::FirstMount;
 pub struct Settings {
     /// Where audit files lie; `None` keeps no audit log.
     pub audit_folder: Option<PathBuf>,
+    /// Where the system's log listens, for audit devices that write there.
+    pub syslog_socket: PathBuf,
     /// An audit file is kept from the first start on.
     pub audit_from_start: bool,
     /// What `secret/` is in a store that no server has used yet.
@@ -95,6 +99,14 @@ pub enum StartError {
         /// Which file.
         path: PathBuf,
         /// What the system said.
+        detail: String,
+    },
+    /// An audit device that is no file.
+    #[error("the audit device {name} cannot be opened: {detail}")]
+    Sink {
+        /// Which device.
+        name: String,
+        /// What is wrong.
         detail: String,
     },
     /// There is no store yet.
@@ -194,6 +206,10 @@ impl Node {
         let devices = self.audit_devices(&barrier, &storage).await?;
         let audit = AuditLog::new(barrier.clone(), devices);
         let core = Core::open(storage, barrier, keys, audit).await?;
+        let version = &self.settings.version;
+        core.options
+            .note_version(&core.state, version, self.now())
+            .await?;
         self.generation.store(header.generation(), Ordering::SeqCst);
         self.core.store(Some(Arc::new(core)));
         Ok(())
@@ -234,12 +250,23 @@ impl Node {
         &self,
         barrier: &Barrier,
         storage: &Arc<dyn strongroom_core::port::Storage>,
-    ) -> Result<Vec<Arc<FileDevice>>, StartError> {
-        let Some(folder) = &self.settings.audit_folder else {
-            return Ok(Vec::new());
-        };
+    ) -> Result<Vec<Device>, StartError> {
         let state = strongroom_engine::state::State::new(Arc::clone(storage), barrier.clone());
         let mut devices = Vec::new();
+        for (name, sink) in crate::devices::stored_sinks(&state).await? {
+            let failed = |detail: String| StartError::Sink {
+                name: name.clone(),
+                detail,
+            };
+            // It connects when there is something to write: a server opens without its peers.
+            let shape = sink.shape(&self.settings.syslog_socket).map_err(failed)?;
+            let opened = SinkDevice::start(&name, shape);
+            let opened = opened.map_err(|error| failed(error.to_string()))?;
+            devices.push(Device::Sink(Arc::new(opened)));
+        }
+        let Some(folder) = &self.settings.audit_folder else {
+            return Ok(devices);
+        };
         for (name, device) in crate::devices::stored(&state).await? {
             let file = device.file_name();
             let opened = FileDevice::open(&name, folder, file);
@@ -247,7 +274,7 @@ impl Node {
                 path: folder.join(file),
                 detail: error.to_string(),
             })?;
-            devices.push(Arc::new(opened));
+            devices.push(Device::File(Arc::new(opened)));
         }
         Ok(devices)
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use strongroom_engine::Error;
 use tokio::sync::watch;
 
+use crate::audit::Device;
 use crate::core::Core;
 use crate::node::Node;
 use crate::tls::Tls;
@@ -36,11 +37,14 @@ pub(crate) async fn housekeeping(node: Arc<Node>, mut stop: watch::Receiver<bool
             node.log
                 .error(&format!("the store's keys cannot be read anew: {error}"));
         }
+        let rotated = crate::vault::keys::rotate_if_due(&node, &core).await;
+        let rotated = rotated.map_err(|fault| fault.detail().unwrap_or_default());
         let mut result = run_once(&node, &core).await;
         if rounds.is_multiple_of(ROUNDS_PER_HEAD) && result.is_ok() {
             result = crate::devices::note_heads(&core).await;
         }
         let failure = result.err().map(|error| error.to_string());
+        let failure = failure.or_else(|| Some(format!("a new data key: {}", rotated.err()?)));
         // The same failure every second would fill the log.
         if let Some(text) = failure.as_ref().filter(|_| failure != last_failure) {
             node.log.error(&format!(
@@ -85,7 +89,8 @@ pub(crate) async fn hang_ups(
             _ = stop.wait_for(|stop| *stop) => return,
         }
         if let Some(core) = node.core() {
-            for device in core.audit.devices().iter() {
+            let devices = core.audit.devices();
+            for device in devices.iter().filter_map(Device::file) {
                 match device.reopen() {
                     Ok(()) => node
                         .log

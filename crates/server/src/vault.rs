@@ -14,6 +14,7 @@ pub(crate) mod login;
 pub(crate) mod query;
 pub(crate) mod reply;
 pub(crate) mod route;
+pub(crate) mod spelling;
 pub(crate) mod sys;
 pub(crate) mod token;
 pub(crate) mod userpass;

@@ -177,6 +177,15 @@ impl PolicySet {
         })
     }
 
+    /// All rules, in no order; the root policy has none.
+    pub fn rules(&self) -> impl Iterator<Item = Why<'_>> {
+        self.rules.iter().map(|rule| Why {
+            pattern: rule.pattern.as_str(),
+            policies: &rule.policies,
+            capabilities: rule.grant.capabilities,
+        })
+    }
+
     /// True if anything at all might be allowed below a mount (a path that ends in `/`): whoever
     /// has that may know that the mount is there.
     #[must_use]

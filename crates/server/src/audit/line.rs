@@ -19,6 +19,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) remote: IpAddr,
     pub(crate) caller: Option<&'a crate::core::Known>,
     pub(crate) wrap_ttl: Option<i64>,
+    /// Headers that are told, as JSON.
+    pub(crate) headers: Option<&'a str>,
 }
 
 impl Entry<'_> {
@@ -74,6 +76,10 @@ impl Entry<'_> {
         let _ = write!(line, ",\"remote_address\":\"{}\"", self.remote);
         if let Some(ttl) = self.wrap_ttl {
             let _ = write!(line, ",\"wrap_ttl\":{ttl}");
+        }
+        if let Some(headers) = self.headers {
+            line.push_str(",\"headers\":");
+            line.push_str(headers);
         }
         line
     }
@@ -154,6 +160,40 @@ impl AuditLog {
         let mut text = String::new();
         self.push_hashed(&mut text, value);
         text
+    }
+
+    /// The headers of a request that are told, as JSON; none where nobody asked for any.
+    pub(crate) fn headers(
+        &self,
+        told: &std::collections::BTreeMap<String, bool>,
+        headers: &http::HeaderMap,
+    ) -> Option<String> {
+        let mut text = String::new();
+        for (name, is_hashed) in told {
+            let values = headers.get_all(name.as_str());
+            let mut values = values.iter().peekable();
+            if values.peek().is_none() {
+                continue;
+            }
+            text.push(if text.is_empty() { '{' } else { ',' });
+            push_text(&mut text, name);
+            text.push_str(":[");
+            for (at, value) in values.enumerate() {
+                if at > 0 {
+                    text.push(',');
+                }
+                match is_hashed {
+                    true => push_text(&mut text, &self.hash(value.as_bytes())),
+                    false => push_text(&mut text, &String::from_utf8_lossy(value.as_bytes())),
+                }
+            }
+            text.push(']');
+        }
+        if text.is_empty() {
+            return None;
+        }
+        text.push('}');
+        Some(text)
     }
 
     /// As `hashed`, of the fields of a body.

@@ -13,6 +13,7 @@ use strongroom_engine::context::OpContext;
 use super::body::Fields;
 use super::error::Fault;
 use super::query::Query;
+use super::spelling::Spelling;
 use crate::core::Core;
 use crate::core::Known;
 use crate::core::Live;
@@ -73,6 +74,8 @@ pub(crate) struct Call {
     pub(crate) live: Arc<Live>,
     /// What the route's `+` and `*` stand for.
     pub(crate) captures: Vec<String>,
+    /// How else the path may be written.
+    pub(crate) spelling: Option<Spelling>,
     pub(crate) query: Query,
     pub(crate) fields: Fields,
     pub(crate) caller: Option<Arc<Known>>,
@@ -82,6 +85,8 @@ pub(crate) struct Call {
     pub(crate) now: Timestamp,
     pub(crate) request_id: String,
     pub(crate) wrap_ttl: Option<i64>,
+    /// Headers that the audit log tells, as JSON.
+    pub(crate) headers: Option<String>,
 }
 
 impl Call {

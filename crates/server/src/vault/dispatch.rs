@@ -32,6 +32,8 @@ use super::reply::Data;
 use super::route;
 use super::route::Access;
 use super::route::Route;
+use super::spelling;
+use super::spelling::Spelling;
 use crate::audit::line::Entry;
 use crate::core::Core;
 use crate::core::Known;
@@ -46,7 +48,26 @@ pub(crate) struct Incoming {
     pub(crate) query: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Zeroizing<Vec<u8>>,
+    /// The body is larger than those without a token may send, and was not read.
+    pub(crate) is_body_left: bool,
     pub(crate) remote: IpAddr,
+}
+
+/// Whether a living token was sent: who has none gets no room for a large body.
+pub(crate) async fn has_token(node: &Node, headers: &HeaderMap, remote: IpAddr) -> bool {
+    let (Some(core), Ok(Some(token))) = (node.core(), token_of(headers)) else {
+        return false;
+    };
+    if core.refresh().await.is_err() {
+        return false;
+    }
+    let now = node.now();
+    let found = find_token(&core, &token, now).await;
+    found.is_ok_and(|known| {
+        known.is_some_and(|known| {
+            known.is_alive(now) && crate::cidr::allows(&known.token.bound_cidrs, remote)
+        })
+    })
 }
 
 /// An answer for the wire.
@@ -68,6 +89,9 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         RequestPath::decode(&incoming.path).map_err(|error| Fault::invalid(error.to_string()))?;
     let query = Query::parse(incoming.query.as_deref());
     let verb = verb_of(&incoming.method, &query)?;
+    if incoming.is_body_left && (super::keys::is_early(&path) || node.core().is_none()) {
+        return Err(Fault::TooLargeForAnybody);
+    }
     if let Some(answer) = super::keys::early(node, &incoming, &path, verb, &query).await? {
         return Ok(answer);
     }
@@ -81,15 +105,16 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
     let path = if is_listing { as_folder(path)? } else { path };
     let table = core.mounts();
     let live = table.find(path.as_str()).map(Arc::clone);
-    let route = live.as_ref().and_then(|live| {
-        let below = &path.as_str()[live.path.len()..];
-        route::find(route::table(live.mount.engine), below, verb)
-    });
+    let route = live.as_ref().and_then(|live| find_route(live, &path, verb));
     let access = route
         .as_ref()
         .map_or(Access::Policy, |(route, _)| route.access);
     let now = node.now();
     let wrap_ttl = wrap_ttl_of(&incoming.headers)?;
+    let options = core.options.get();
+    let headers = core
+        .audit
+        .headers(&options.audited_headers, &incoming.headers);
     let entry = Entry {
         at: now,
         request_id,
@@ -99,30 +124,26 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         remote: incoming.remote,
         caller: None,
         wrap_ttl,
+        headers: headers.as_deref(),
     };
-    if let Err(seconds) = core.quotas.take(path.as_str(), incoming.remote, now) {
-        let fault = Fault::TooMany(seconds);
-        note_refusal(node, &core, &entry, &fault)?;
-        return Err(fault);
+    if let Err(fault) = check_rate(&core, &options, &path, incoming.remote, now) {
+        return Err(refuse(node, &core, &entry, fault).await);
     }
     let token = token_of(&incoming.headers)?;
     let fields = match verb.is_change() {
         true => Fields::parse(&incoming.body)?,
         false => query.to_fields(),
     };
+    let is_body_left = incoming.is_body_left;
     drop(incoming.body);
-    let caller = match &token {
-        Some(token) => authenticate(&core, token, incoming.remote, now).await,
-        None => Err(Fault::NoToken),
+    let caller = caller_of(&core, token.as_ref(), incoming.remote, now, access).await;
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(fault) => return Err(refuse(node, &core, &entry, fault).await),
     };
-    let caller = match (caller, access) {
-        (Ok(caller), _) => Some(caller),
-        (Err(_), Access::Open) => None,
-        (Err(fault), Access::AnyToken | Access::Policy | Access::Sudo) => {
-            note_refusal(node, &core, &entry, &fault)?;
-            return Err(fault);
-        }
-    };
+    if is_body_left {
+        return Err(refuse(node, &core, &entry, Fault::TooLargeForAnybody).await);
+    }
     let Some(live) = live else {
         let is_root = caller.as_ref().is_some_and(|known| known.token.is_root());
         let fault = match is_root {
@@ -134,9 +155,11 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
             mount: None,
             ..entry
         };
-        note_refusal(node, &core, &entry, &fault)?;
-        return Err(fault);
+        return Err(refuse(node, &core, &entry, fault).await);
     };
+    let spelling = route
+        .as_ref()
+        .and_then(|(route, _)| Spelling::of(live.mount.engine, route.pattern));
     let (captures, route) = route.map_or_else(
         || (Vec::new(), None),
         |(route, captures)| (captures, Some(route)),
@@ -148,6 +171,7 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         path,
         live,
         captures,
+        spelling,
         query,
         fields,
         caller,
@@ -156,8 +180,59 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         now,
         request_id: request_id.to_owned(),
         wrap_ttl,
+        headers,
     };
     run(&mut call, route).await
+}
+
+fn find_route(
+    live: &Live,
+    path: &RequestPath,
+    verb: Verb,
+) -> Option<(&'static Route, Vec<String>)> {
+    let below = &path.as_str()[live.path.len()..];
+    route::find(route::table(live.mount.engine), below, verb)
+}
+
+fn check_rate(
+    core: &Core,
+    options: &crate::options::Options,
+    path: &RequestPath,
+    remote: IpAddr,
+    now: strongroom_core::time::Timestamp,
+) -> Result<(), Fault> {
+    if options.is_exempt(path.as_str()) {
+        return Ok(());
+    }
+    let taken = core.quotas.take(path.as_str(), remote, now);
+    taken.map_err(Fault::TooMany)
+}
+
+/// Who asks; nobody where nobody has to be known.
+async fn caller_of(
+    core: &Core,
+    token: Option<&SecretValue>,
+    remote: IpAddr,
+    now: strongroom_core::time::Timestamp,
+    access: Access,
+) -> Result<Option<Arc<Known>>, Fault> {
+    let caller = match token {
+        Some(token) => authenticate(core, token, remote, now).await,
+        None => Err(Fault::NoToken),
+    };
+    match (caller, access) {
+        (Ok(caller), _) => Ok(Some(caller)),
+        (Err(_), Access::Open) => Ok(None),
+        (Err(fault), Access::AnyToken | Access::Policy | Access::Sudo) => Err(fault),
+    }
+}
+
+/// Notes a refusal; what the client is told.
+async fn refuse(node: &Node, core: &Core, entry: &Entry<'_>, fault: Fault) -> Fault {
+    match note_refusal(node, core, entry, &fault).await {
+        Ok(()) => fault,
+        Err(failed) => failed,
+    }
 }
 
 /// A path whose names are listed ends with `/`.
@@ -184,7 +259,7 @@ async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, F
                 // What cannot be noted must not happen. The disk gets the line while the work
                 // is done, and has it before the answer goes out.
                 let line = entry_of(call).lines().request(data.as_deref());
-                note(call, &[&line])?;
+                note(call, &[&line]).await?;
                 was_noted = true;
                 let core = Arc::clone(&call.core);
                 let (handled, synced) = tokio::join!(handler(call), core.audit.sync());
@@ -201,10 +276,10 @@ async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, F
         let lines = entry_of(call).lines();
         let response = lines.response(status, response.as_deref(), error.as_deref());
         if was_noted {
-            note(call, &[&response])?;
+            note(call, &[&response]).await?;
         } else {
             let request = lines.request(data.as_deref());
-            note(call, &[&request, &response])?;
+            note(call, &[&request, &response]).await?;
         }
     }
     clear_spent(call).await;
@@ -221,18 +296,25 @@ fn entry_of(call: &Call) -> Entry<'_> {
         remote: call.remote,
         caller: call.caller.as_deref(),
         wrap_ttl: call.wrap_ttl,
+        headers: call.headers.as_deref(),
     }
 }
 
-fn note(call: &Call, lines: &[&str]) -> Result<(), Fault> {
-    call.core.audit.write(lines).map_err(|failed| {
+async fn note(call: &Call, lines: &[&str]) -> Result<(), Fault> {
+    let written = call.core.audit.write(lines).await;
+    written.map_err(|failed| {
         let failures = &call.node.metrics.audit_failures;
         failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         failed.into()
     })
 }
 
-fn note_refusal(node: &Node, core: &Core, entry: &Entry<'_>, fault: &Fault) -> Result<(), Fault> {
+async fn note_refusal(
+    node: &Node,
+    core: &Core,
+    entry: &Entry<'_>,
+    fault: &Fault,
+) -> Result<(), Fault> {
     if !core.audit.is_on() {
         return Ok(());
     }
@@ -240,7 +322,8 @@ fn note_refusal(node: &Node, core: &Core, entry: &Entry<'_>, fault: &Fault) -> R
     let lines = entry.lines();
     let response = lines.response(status.as_u16(), None, Some(&texts.join("; ")));
     let request = lines.request(None);
-    core.audit.write(&[&request, &response]).map_err(|failed| {
+    let written = core.audit.write(&[&request, &response]).await;
+    written.map_err(|failed| {
         let failures = &node.metrics.audit_failures;
         failures.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         failed.into()
@@ -333,7 +416,10 @@ pub(crate) async fn check_policy(
         }
         _ => update.is_allowed,
     };
-    if is_allowed && (!needs_sudo || update.has_sudo) {
+    if is_allowed
+        && (!needs_sudo || update.has_sudo)
+        && !spelling::is_refused(call, &acl, needs_sudo)
+    {
         Ok(())
     } else {
         Err(Fault::Denied)
@@ -341,7 +427,7 @@ pub(crate) async fn check_policy(
 }
 
 /// The fields of a body as policies look at them.
-fn params_of(fields: &Fields) -> Vec<(&str, ParamValue<'_>)> {
+pub(crate) fn params_of(fields: &Fields) -> Vec<(&str, ParamValue<'_>)> {
     let param = |value| match value {
         &Value::Null => ParamValue::Null,
         Value::Bool(value) => ParamValue::Bool(*value),

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     UnsupportedPatch(String),
     /// The body is over the limit.
     TooLarge,
+    /// The body is over the limit for those without a token.
+    TooLargeForAnybody,
     /// The body did not come in time.
     TooSlow,
     /// Over a rate; seconds to wait.
@@ -107,6 +109,10 @@ impl Fault {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 one("the body is over the limit of 32 MiB"),
             ),
+            Self::TooLargeForAnybody => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                one("without a token, a body is at most 64 KiB"),
+            ),
             Self::TooSlow => (
                 StatusCode::REQUEST_TIMEOUT,
                 one("the body did not come in time"),
@@ -149,6 +155,7 @@ impl Fault {
             | Self::UnsupportedOperation
             | Self::UnsupportedPatch(_)
             | Self::TooLarge
+            | Self::TooLargeForAnybody
             | Self::TooSlow
             | Self::TooMany(_)
             | Self::Busy

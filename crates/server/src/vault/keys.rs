@@ -9,6 +9,7 @@ use http::Method;
 use serde_json::json;
 use strongroom_core::policy::RequestPath;
 use strongroom_core::secret::SecretValue;
+use strongroom_crypto::keyring::SEALS_PER_KEY_MAX;
 use strongroom_crypto::shamir::UnsealShare;
 
 use super::body::Fields;
@@ -19,6 +20,7 @@ use super::error::Fault;
 use super::field;
 use super::query::Query;
 use super::reply::Answer;
+use crate::core::Core;
 use crate::node::Attempt;
 use crate::node::Node;
 
@@ -38,6 +40,11 @@ pub(crate) use root::root_begin;
 pub(crate) use root::root_cancel;
 pub(crate) use root::root_status;
 pub(crate) use root::root_update;
+
+/// What is answered without a token, also by a sealed server, and takes a body.
+pub(crate) fn is_early(path: &RequestPath) -> bool {
+    matches!(path.as_str(), "sys/init" | "sys/unseal")
+}
 
 /// What a server answers also when it is sealed, or not yet initialised.
 pub(crate) async fn early(
@@ -139,21 +146,50 @@ pub(crate) async fn key_status(call: &mut Call) -> Result<Answer, Fault> {
 
 /// A new data key, which everything is sealed under from now on.
 pub(crate) async fn rotate(call: &mut Call) -> Result<Answer, Fault> {
-    let node = &call.node;
+    rotate_keyring(&call.node, &call.core).await?;
+    Ok(Answer::Empty)
+}
+
+/// Makes a new data key.
+async fn rotate_keyring(node: &Node, core: &Core) -> Result<(), Fault> {
     let _one_at_a_time = node.ceremonies.lock().await;
     let header = node.header()?.ok_or(Fault::Uninitialised)?;
     let read_at = header.generation();
-    let (header, keys) = call.core.with_keys(|keys| {
+    let (header, keys) = core.with_keys(|keys| {
         let mut header = header.clone();
-        keys.keyring.rotate(&*node.rng, call.now);
+        keys.keyring.rotate(&*node.rng, node.now());
         header.reseal(keys, &*node.rng);
         let copy = keys.copy();
         (header, copy)
     });
     node.keeper.replace_header(read_at, &header)?;
     let reopened = node.reopen(&header, keys).await;
-    reopened.map_err(|error| Fault::Internal(error.to_string()))?;
-    Ok(Answer::Empty)
+    reopened.map_err(|error| Fault::Internal(error.to_string()))
+}
+
+/// Makes a new data key where the one in use is older than `sys/rotate/config` says.
+pub(crate) async fn rotate_if_due(node: &Node, core: &Core) -> Result<(), Fault> {
+    let rotation = core.options.get().rotation.clone();
+    if !rotation.is_enabled {
+        return Ok(());
+    }
+    let keys = core.with_keys(|keys| keys.keyring.data_keys());
+    let active = keys.iter().find(|key| key.active);
+    let is_old = active.is_some_and(|key| {
+        let age = node.now().seconds_since(key.created);
+        rotation.interval > 0 && age >= rotation.interval
+    });
+    let revision = core
+        .storage
+        .revision()
+        .await
+        .map_err(crate::core::storage)?;
+    // No revision has fewer seals than one.
+    let is_used_up = revision / SEALS_PER_KEY_MAX >= keys.len() as u64;
+    match is_old || is_used_up {
+        true => rotate_keyring(node, core).await,
+        false => Ok(()),
+    }
 }
 
 pub(crate) async fn seal(call: &mut Call) -> Result<Answer, Fault> {

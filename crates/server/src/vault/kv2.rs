@@ -49,9 +49,13 @@ pub(crate) const VERSIONS_KEPT_MAX: i64 = 1000;
 
 async fn read_config(call: &mut Call) -> Result<Answer, Fault> {
     let config = call.live.kv2(&call.core).await?;
+    let after = match config.delete_version_after {
+        DISABLED => "-1s".into(),
+        seconds => format_duration(Span::from_seconds(seconds)),
+    };
     Ok(Answer::data(json!({
         "cas_required": config.cas_required,
-        "delete_version_after": format_duration(Span::from_seconds(config.delete_version_after)),
+        "delete_version_after": after,
         "max_versions": config.max_versions,
         "metadata_cas_required": config.metadata_cas_required,
     })))
@@ -70,7 +74,8 @@ async fn write_config(call: &mut Call) -> Result<Answer, Fault> {
         config.metadata_cas_required = required;
     }
     if let Some(seconds) = delete_after(fields)? {
-        config.delete_version_after = seconds;
+        let is_negative = is_negative(fields.get("delete_version_after"));
+        config.delete_version_after = if is_negative { DISABLED } else { seconds };
     }
     let put = Put::named(&call.live.owner, Shelf::Kind);
     let state = &call.core.state;
@@ -90,15 +95,23 @@ fn checked_versions(kept: i64) -> Result<u32, Fault> {
     }
 }
 
+/// In the settings of a mount: switched off, and shown as that.
+const DISABLED: i64 = -1;
+
+fn is_negative(value: Option<&Value>) -> bool {
+    match value {
+        Some(Value::String(text)) => text.starts_with('-'),
+        Some(Value::Number(number)) => number.as_i64().is_some_and(|number| number < 0),
+        _ => false,
+    }
+}
+
 /// Seconds after which versions are deleted: a negative time switches it off.
 fn delete_after(fields: &super::body::Fields) -> Result<Option<i64>, Fault> {
     const NAME: &str = "delete_version_after";
-    match fields.get(NAME) {
-        Some(Value::String(text)) if text.starts_with('-') => Ok(Some(0)),
-        Some(Value::Number(number)) if number.as_i64().is_some_and(|number| number < 0) => {
-            Ok(Some(0))
-        }
-        _ => field::seconds(fields, NAME),
+    match is_negative(fields.get(NAME)) {
+        true => Ok(Some(0)),
+        false => field::seconds(fields, NAME),
     }
 }
 

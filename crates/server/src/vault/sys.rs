@@ -2,8 +2,10 @@
 
 mod audit;
 mod capabilities;
+mod catalog;
 mod leases;
 mod mounts;
+mod options;
 mod policies;
 mod quotas;
 mod tools;
@@ -19,6 +21,7 @@ use super::route::route;
 use super::wrap;
 
 pub(crate) const ROUTES: &[Route] = &[
+    route!(Policy "internal/ui/resultant-acl" { Read => capabilities::resultant }),
     route!(AnyToken "internal/ui/mounts" { Read => mounts::visible }),
     route!(AnyToken "internal/ui/mounts/*" { Read => mounts::preflight }),
     route!(Policy "mounts" { Read => mounts::list_engines }),
@@ -52,6 +55,8 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(Policy "capabilities-accessor" { Write => capabilities::of_accessor }),
     route!(Policy "leases/lookup" { Write => leases::lookup }),
     route!(Sudo "leases/lookup/*" { List => leases::list }),
+    route!(Policy "leases/count" { Read => leases::count }),
+    route!(Sudo "leases" { Read => leases::irrevocable }),
     route!(Policy "leases/renew" { Write => leases::renew }),
     route!(Policy "leases/renew/*" { Write => leases::renew }),
     route!(Policy "leases/revoke" { Write => leases::revoke }),
@@ -72,9 +77,23 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(Sudo "audit" { Read => audit::list }),
     route!(Sudo "audit/+" { Write => audit::enable, Delete => audit::disable }),
     route!(Policy "audit-hash/+" { Write => audit::hash }),
+    route!(Sudo "config/auditing/request-headers" { Read => options::list_headers }),
+    route!(Sudo "config/auditing/request-headers/+" {
+        Read => options::read_header,
+        Write => options::write_header,
+        Delete => options::delete_header,
+    }),
     route!(Policy "key-status" { Read => keys::key_status }),
     route!(Sudo "rotate" { Write => keys::rotate }),
     route!(Sudo "rotate/keyring" { Write => keys::rotate }),
+    route!(Policy "rotate/config" {
+        Read => options::read_rotation,
+        Write => options::write_rotation,
+    }),
+    route!(Policy "rotate/keyring/config" {
+        Read => options::read_rotation,
+        Write => options::write_rotation,
+    }),
     route!(Sudo "seal" { Write => keys::seal }),
     route!(Sudo "step-down" { Write => step_down }),
     route!(Open "generate-root/attempt" {
@@ -101,6 +120,10 @@ pub(crate) const ROUTES: &[Route] = &[
         Delete => keys::verify_restart,
     }),
     route!(Sudo "rekey/backup" { Read => keys::no_backup, Delete => keys::forget_backup }),
+    route!(Policy "quotas/config" {
+        Read => options::read_quotas,
+        Write => options::write_quotas,
+    }),
     route!(Policy "quotas/rate-limit" { List => quotas::list }),
     route!(Policy "quotas/rate-limit/+" {
         Read => quotas::read,
@@ -112,6 +135,10 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(Policy "tools/random/+/+" { Write => tools::random }),
     route!(Policy "tools/hash" { Write => tools::hash }),
     route!(Policy "tools/hash/+" { Write => tools::hash }),
+    route!(Policy "version-history" { List => options::versions }),
+    route!(Policy "plugins/catalog" { Read => catalog::all }),
+    route!(Sudo "plugins/catalog/+" { List => catalog::list }),
+    route!(Sudo "plugins/catalog/+/+" { Read => catalog::read }),
     route!(Policy "metrics" { Read => metrics }),
     route!(Policy "ha-status" { Read => ha_status }),
 ];

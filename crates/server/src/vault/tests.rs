@@ -5,6 +5,8 @@ mod ceremonies;
 mod hostile;
 mod kv;
 mod methods;
+mod settings;
+mod sinks;
 mod tokens;
 
 use std::sync::Arc;
@@ -63,6 +65,7 @@ impl World {
         let clock = Arc::new(TestClock(Mutex::new(1_800_000_000_000_000)));
         let settings = Settings {
             audit_folder: Some(folder.path().into()),
+            syslog_socket: folder.path().join("log.socket"),
             audit_from_start: true,
             first_mount,
             may_drop_own_space: true,

@@ -43,6 +43,43 @@ const PASSWORD_BYTES_MAX: usize = 1024;
 struct User {
     password: PasswordHash,
     settings: TokenSettings,
+    older: Tail<OlderNames>,
+}
+
+/// Which settings were given by names without `token_`: they are shown by these as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct OlderNames {
+    policies: bool,
+    ttl: bool,
+    max_ttl: bool,
+}
+
+/// What records of earlier versions end before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+struct Tail<T>(T);
+
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Tail<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The record is sealed whole: an end that is missing was never there.
+        Ok(Self(T::deserialize(deserializer).unwrap_or_default()))
+    }
+}
+
+impl OlderNames {
+    fn update(&mut self, call: &Call) {
+        let fields = &call.fields;
+        for (flag, name, older) in [
+            (&mut self.policies, "token_policies", "policies"),
+            (&mut self.ttl, "token_ttl", "ttl"),
+            (&mut self.max_ttl, "token_max_ttl", "max_ttl"),
+        ] {
+            if fields.get(name).is_some() {
+                *flag = false;
+            } else if fields.get(older).is_some() {
+                *flag = true;
+            }
+        }
+    }
 }
 
 impl Stored for User {
@@ -84,7 +121,19 @@ async fn exists(call: &Call) -> Result<bool, Fault> {
 async fn read(call: &mut Call) -> Result<Answer, Fault> {
     let name = canonical(call.capture(0))?;
     let found = load(call, &name).await?.ok_or(Fault::NotFound)?;
-    Ok(Answer::data(Value::Object(found.value.settings.to_json())))
+    let settings = &found.value.settings;
+    let mut map = settings.to_json();
+    let older = found.value.older.0;
+    for (is_shown, name, value) in [
+        (older.policies, "policies", settings.policies.clone().into()),
+        (older.ttl, "ttl", Value::from(settings.ttl)),
+        (older.max_ttl, "max_ttl", settings.max_ttl.into()),
+    ] {
+        if is_shown {
+            map.insert(name.into(), value);
+        }
+    }
+    Ok(Answer::data(Value::Object(map)))
 }
 
 async fn hashed(call: &Call, password: SecretValue) -> Result<PasswordHash, Fault> {
@@ -142,12 +191,14 @@ async fn write(call: &mut Call) -> Result<Answer, Fault> {
             let user = User {
                 password: hashed(call, password).await?,
                 settings: TokenSettings::default(),
+                older: Tail::default(),
             };
             (user, Precondition::Absent)
         }
         (None, None) => return Err(Fault::invalid("missing password")),
     };
     user.settings.update(call)?;
+    user.older.0.update(call);
     store(call, &name, &user, precondition).await
 }
 
@@ -186,6 +237,7 @@ async fn set_policies(call: &mut Call) -> Result<Answer, Fault> {
         None => field::texts(&call.fields, "policies")?,
     };
     user.settings.policies = login::normal_policies(texts.unwrap_or_default())?;
+    user.older.0.update(call);
     store(call, &name, &user, precondition).await
 }
 
@@ -232,4 +284,23 @@ async fn log_in(call: &mut Call) -> Result<Answer, Fault> {
         batch: Vec::new(),
     };
     login::grant(call, &user.settings, who).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_earlier_versions_wrote_is_read() {
+        let old = postcard::to_stdvec(&(7_u32,)).unwrap();
+        let (read, _) = postcard::take_from_bytes::<(u32, Tail<OlderNames>)>(&old).unwrap();
+        assert_eq!(read, (7, Tail::default()));
+        let names = OlderNames {
+            ttl: true,
+            ..OlderNames::default()
+        };
+        let new = postcard::to_stdvec(&(7_u32, Tail(names))).unwrap();
+        let (read, _) = postcard::take_from_bytes::<(u32, Tail<OlderNames>)>(&new).unwrap();
+        assert_eq!(read, (7, Tail(names)));
+    }
 }

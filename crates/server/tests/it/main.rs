@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
 
 mod network;
+mod rust_client;
 mod secure;
 mod support;

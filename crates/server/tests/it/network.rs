@@ -183,3 +183,52 @@ async fn a_request_that_has_begun_ends_before_the_server_does() {
     assert_eq!(status(&answer), "200", "{answer}");
     stopping.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_token_cannot_send_a_large_body() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(None, folder.path()).await;
+    let length = 64 * 1024 + 1;
+    let head = |line: &str, token: &str| {
+        format!("{line} HTTP/1.1\r\nHost: a\r\nX-Vault-Token: {token}\r\n")
+    };
+    // The announcement is enough: nothing of the body is waited for.
+    let announced = format!("Content-Length: {length}\r\n\r\n");
+    let denied = head("PUT /v1/secret/data/x", "hvs.nobody") + &announced;
+    let answer = server.exchange(denied.as_bytes()).await;
+    assert_eq!(status(&answer), "403", "{answer}");
+    for line in [
+        "PUT /v1/auth/userpass/login/ann",
+        "PUT /v1/sys/wrapping/unwrap",
+    ] {
+        let answer = server
+            .exchange((head(line, "") + &announced).as_bytes())
+            .await;
+        assert!(matches!(status(&answer), "413" | "403"), "{line} {answer}");
+    }
+    let unseal = head("PUT /v1/sys/unseal", "") + &announced;
+    let answer = server.exchange(unseal.as_bytes()).await;
+    assert_eq!(status(&answer), "413", "{answer}");
+    // Without a length it is noticed when so much has come.
+    let chunk = "x".repeat(length);
+    let chunked = head("PUT /v1/secret/data/x", "hvs.nobody")
+        + &format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{chunk}\r\n");
+    let answer = server.exchange(chunked.as_bytes()).await;
+    assert!(matches!(status(&answer), "403" | "closed"), "{answer}");
+    // At the bound it is read, and with a token beyond it.
+    let body = |size: usize| format!(r#"{{"data":{{"a":"{}"}}}}"#, "x".repeat(size - 18));
+    let with = |token: &str, size: usize| {
+        let body = body(size);
+        assert_eq!(body.len() + 1, size);
+        let length = body.len();
+        head("PUT /v1/secret/data/x", token) + &format!("Content-Length: {length}\r\n\r\n{body}")
+    };
+    let answer = server.exchange(with(ROOT, length + 1).as_bytes()).await;
+    assert_eq!(status(&answer), "200", "{answer}");
+    let answer = server.exchange(with("hvs.nobody", length).as_bytes()).await;
+    assert_eq!(status(&answer), "403", "{answer}");
+    // The refusals are in the log.
+    let log = std::fs::read_to_string(folder.path().join("audit.log")).unwrap();
+    assert!(log.matches("permission denied").count() >= 3, "{log}");
+    server.stop().await;
+}

@@ -45,6 +45,7 @@ impl Running {
     pub(crate) async fn start(tls: Option<TlsFiles>, audit: &Path) -> Self {
         let settings = Settings {
             audit_folder: Some(audit.into()),
+            syslog_socket: audit.join("log.socket"),
             audit_from_start: true,
             first_mount: FirstMount::OwnSpace,
             may_drop_own_space: true,

@@ -1,5 +1,11 @@
+mod log;
+
 use clap::Args;
+use clap::Subcommand;
 use serde_json::json;
+use strongroom_core::audit::AuditEvent;
+use strongroom_core::time::Span;
+use strongroom_core::time::Timestamp;
 
 use crate::app::App;
 use crate::error::CommandError;
@@ -7,8 +13,27 @@ use crate::session;
 use crate::session::day;
 
 /// Show who did what to which secret in this store; never values
+///
+/// `audit query` and `audit tail` read the audit files of a server as well, which need no key.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    command: Option<AuditCommand>,
+    #[command(flatten)]
+    show: ShowArgs,
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Find events in this store's log, or in the audit files of a server
+    Query(log::QueryArgs),
+    /// Show the newest events, and those that come with --follow
+    Tail(log::TailArgs),
+}
+
+#[derive(Args)]
+struct ShowArgs {
     /// Only what happened since, e.g. 2026-11-01 or 2h
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -23,9 +48,17 @@ pub(crate) struct AuditArgs {
 const LIMIT_MAX: usize = 100_000;
 
 pub(crate) fn run(app: &App, args: &AuditArgs) -> Result<(), CommandError> {
+    match &args.command {
+        Some(AuditCommand::Query(args)) => log::query(app, args),
+        Some(AuditCommand::Tail(args)) => log::tail(app, args),
+        None => show(app, &args.show),
+    }
+}
+
+fn show(app: &App, args: &ShowArgs) -> Result<(), CommandError> {
     let since = match args.since.as_deref() {
         None => None,
-        Some(text) => Some(since_of(app, text)?),
+        Some(text) => Some(time_of(app, "--since", text)?),
     };
     let session = session::open(app)?;
     let mut events = crate::runtime::wait(session.engine.audit_log(since, LIMIT_MAX))?;
@@ -37,53 +70,55 @@ pub(crate) fn run(app: &App, args: &AuditArgs) -> Result<(), CommandError> {
         events.retain(|event| event.paths.iter().any(|path| path.starts_with(prefix)));
     }
     let skip = events.len().saturating_sub(args.limit);
-    let events = &events[skip..];
+    print_events(app, &events[skip..])
+}
+
+fn print_events(app: &App, events: &[AuditEvent]) -> Result<(), CommandError> {
     if app.ui.is_json {
-        let events: Vec<_> = events
-            .iter()
-            .map(|event| {
-                json!({
-                    "at": event.at.to_string(),
-                    "actor": event.actor,
-                    "door": event.door,
-                    "action": event.action.word(),
-                    "paths": event.paths,
-                    "secret_version": event.version,
-                    "outcome": event.outcome,
-                    "request_id": event.request_id,
-                })
-            })
-            .collect();
+        let events: Vec<_> = events.iter().map(json_of).collect();
         return app.ui.print_json(&json!({"version": 1, "events": events}));
     }
-    let rows = events
-        .iter()
-        .map(|event| {
-            let paths = match event.paths.as_slice() {
-                [path] => format!("/{path}"),
-                [first, rest @ ..] => format!("/{first} and {} more", rest.len()),
-                [] => String::new(),
-            };
-            vec![
-                day(event.at),
-                event.action.word().to_owned(),
-                paths,
-                event.door.clone(),
-                event.actor.clone(),
-            ]
-        })
-        .collect();
+    let rows = events.iter().map(row_of).collect();
     app.ui
         .print_table(&["when", "action", "what", "through", "who"], rows)
 }
 
-fn since_of(app: &App, text: &str) -> Result<strongroom_core::time::Timestamp, CommandError> {
-    if let Ok(span) = text.parse::<strongroom_core::time::Span>() {
-        let back = strongroom_core::time::Span::from_seconds(-span.as_seconds());
+fn json_of(event: &AuditEvent) -> serde_json::Value {
+    json!({
+        "at": event.at.to_string(),
+        "actor": event.actor,
+        "door": event.door,
+        "action": event.action.word(),
+        "paths": event.paths,
+        "secret_version": event.version,
+        "outcome": event.outcome,
+        "request_id": event.request_id,
+    })
+}
+
+fn row_of(event: &AuditEvent) -> Vec<String> {
+    let paths = match event.paths.as_slice() {
+        [path] => format!("/{path}"),
+        [first, rest @ ..] => format!("/{first} and {} more", rest.len()),
+        [] => String::new(),
+    };
+    vec![
+        day(event.at),
+        event.action.word().to_owned(),
+        paths,
+        event.door.clone(),
+        event.actor.clone(),
+    ]
+}
+
+/// A point in time, or how long ago it was.
+fn time_of(app: &App, flag: &str, text: &str) -> Result<Timestamp, CommandError> {
+    if let Ok(span) = text.parse::<Span>() {
+        let back = Span::from_seconds(-span.as_seconds());
         return Ok(app.now().plus(back));
     }
     text.parse()
         .map_err(|error: strongroom_core::time::ParseTimeError| {
-            CommandError::usage(format!("--since: {error}"))
+            CommandError::usage(format!("{flag}: {error}"))
         })
 }

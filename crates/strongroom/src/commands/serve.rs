@@ -172,7 +172,7 @@ async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), Comma
         "http"
     };
     let url = format!("{scheme}://{address}");
-    let node = start(app, args, &audit, &url).await?;
+    let node = start(app, args, config, &audit, &url).await?;
     let tls = match (&config.tls_cert.value, &config.tls_key.value) {
         (Some(certificate), Some(key)) => Some(TlsFiles {
             certificate: certificate.clone(),
@@ -189,6 +189,7 @@ async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), Comma
 async fn start(
     app: &App,
     args: &ServeArgs,
+    config: &Config,
     audit: &AuditFolder,
     url: &str,
 ) -> Result<Arc<Node>, CommandError> {
@@ -200,6 +201,7 @@ async fn start(
     };
     let settings = strongroom_server::Settings {
         audit_folder: audit.path.clone(),
+        syslog_socket: config.syslog_socket.value.clone(),
         audit_from_start: !audit.is_of_this_run,
         first_mount,
         may_drop_own_space: in_memory,

@@ -8,6 +8,7 @@
 mod served;
 mod support;
 
+mod audit_files;
 mod bad_input;
 mod cache;
 mod catalogue;

@@ -85,6 +85,22 @@ impl Served {
         self.dir.path()
     }
 
+    /// Has it open its audit files anew.
+    pub(crate) fn hang_up(&self) {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill").args(["-HUP", &id]).status().unwrap();
+        assert!(told.success());
+    }
+
+    /// Waits for something that it does.
+    pub(crate) fn wait_until(&self, is_done: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !is_done() {
+            assert!(start.elapsed() < DEADLINE, "{}", self.log());
+            thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
     /// Memory that it takes now, in KiB.
     pub(crate) fn memory_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());

@@ -234,10 +234,26 @@ pub(super) async fn lookup(call: &mut Call) -> Result<Answer, Fault> {
 pub(super) async fn lookup_accessor(call: &mut Call) -> Result<Answer, Fault> {
     match find_by_accessor(call).await? {
         Some((_, entry)) => Ok(Answer::data(describe(&entry.value))),
-        None => Err(Fault::NotFoundWith(vec![
-            "failed to find accessor entry".into(),
-        ])),
+        None => {
+            // An answer with a status, as clients know it from Vault.
+            let error = json!({ "error": "failed to find accessor entry" });
+            let mut full = Full::of(Data::Value(error));
+            full.status = http::StatusCode::NOT_FOUND;
+            Ok(Answer::Full(Box::new(full)))
+        }
     }
+}
+
+/// Whether an accessor is one of another role's.
+async fn is_of_another_role(call: &Call, accessor: &str) -> Result<bool, Fault> {
+    let state = &call.core.state;
+    for name in state.names::<Role>(Shelf::Of(&call.live.owner)).await? {
+        let key = of_role(call, &name, accessor);
+        if state.load::<SecretIdAccessor>(&key).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn removal(call: &Call, role: &str, entry: &Found<SecretId>) -> Vec<BatchItem> {
@@ -262,9 +278,15 @@ pub(super) async fn destroy_accessor(call: &mut Call) -> Result<Answer, Fault> {
             call.core.state.write(removal(call, &name, &entry)).await?;
             Ok(Answer::Empty)
         }
-        None => Err(Fault::NotFoundWith(vec![
-            "failed to find accessor entry".into(),
-        ])),
+        None => {
+            let accessor = field::text(&call.fields, "secret_id_accessor")?.unwrap_or_default();
+            match is_of_another_role(call, &accessor).await? {
+                true => Err(Fault::Refused("invalid secret id accessor".into())),
+                false => Err(Fault::NotFoundWith(vec![
+                    "failed to find accessor entry".into(),
+                ])),
+            }
+        }
     }
 }
 

@@ -127,7 +127,7 @@ pub(crate) async fn root_update(call: &mut Call) -> Result<Answer, Fault> {
             "incorrect nonce supplied; check that this is the nonce of the attempt in progress",
         ));
     }
-    super::refuse_twice(&attempt.attempt, &share, "root generation")?;
+    super::refuse_twice(&attempt.attempt, &share, "generation")?;
     let progress = attempt.attempt.add(share, required, call.now);
     let progress = progress.map_err(|error| Fault::invalid(error.to_string()))?;
     let Progress::Whole(secret) = progress else {

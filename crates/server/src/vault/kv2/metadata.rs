@@ -123,7 +123,7 @@ pub(super) async fn list_detailed(call: &mut Call) -> Result<Answer, Fault> {
     let mut info = Map::new();
     for name in &names {
         if name.ends_with('/') {
-            info.insert(name.clone(), Value::Null);
+            info.insert(name.clone(), json!({}));
             continue;
         }
         let path = match folder.as_str() {

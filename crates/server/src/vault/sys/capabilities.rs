@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Map;
 use serde_json::Value;
+use serde_json::json;
+use strongroom_core::policy::Capability;
 use strongroom_core::policy::RequestPath;
 
 use crate::core::Known;
@@ -65,4 +67,31 @@ fn answer(call: &Call, known: &Known) -> Result<Answer, Fault> {
         map.insert("capabilities".into(), words);
     }
     Ok(Answer::lifted(Value::Object(map)))
+}
+
+/// All that the caller's policies say, for clients that show only what one may do. Rules with `+`
+/// are left out, as OpenBao does, and so are those about fields.
+pub(super) async fn resultant(call: &mut Call) -> Result<Answer, Fault> {
+    let acl = call.core.acl_of(call.caller()?);
+    if acl.is_root() {
+        return Ok(Answer::data(json!({ "root": true })));
+    }
+    let (mut exact, mut globs) = (Map::new(), Map::new());
+    for rule in acl.rules() {
+        if rule.pattern.split('/').any(|segment| segment == "+") {
+            continue;
+        }
+        let words = rule.capabilities.iter().map(Capability::as_str);
+        let words: Vec<&str> = words.collect();
+        let entry = json!({ "capabilities": words });
+        match rule.pattern.strip_suffix('*') {
+            Some(prefix) => globs.insert(prefix.to_owned(), entry),
+            None => exact.insert(rule.pattern.to_owned(), entry),
+        };
+    }
+    Ok(Answer::data(json!({
+        "exact_paths": exact,
+        "glob_paths": globs,
+        "root": false,
+    })))
 }

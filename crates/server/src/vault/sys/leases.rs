@@ -156,3 +156,24 @@ pub(super) async fn tidy(call: &mut Call) -> Result<Answer, Fault> {
     full.warnings.push("Tidy operation finished.".into());
     Ok(Answer::Full(Box::new(full)))
 }
+
+/// Whether a read asks for leases that cannot be revoked, the only ones it can ask for.
+fn asks_for_irrevocable(call: &Call) -> Result<bool, Fault> {
+    let kind = field::text(&call.fields, "type")?;
+    Ok(kind.as_deref() == Some("irrevocable"))
+}
+
+/// Every lease here can be revoked: what it is for is a record of the store itself.
+pub(super) async fn count(call: &mut Call) -> Result<Answer, Fault> {
+    match asks_for_irrevocable(call)? {
+        true => Ok(Answer::data(json!({ "counts": {}, "lease_count": 0 }))),
+        false => Err(Fault::NotFound),
+    }
+}
+
+pub(super) async fn irrevocable(call: &mut Call) -> Result<Answer, Fault> {
+    match asks_for_irrevocable(call)? {
+        true => Ok(Answer::data(json!({ "lease_count": 0, "leases": [] }))),
+        false => Err(Fault::NotFound),
+    }
+}

@@ -16,6 +16,8 @@ use crate::vault::call::Call;
 use crate::vault::error::Fault;
 use crate::vault::field;
 use crate::vault::reply::Answer;
+use crate::vault::reply::Data;
+use crate::vault::reply::Full;
 
 async fn names(call: &Call) -> Result<Vec<String>, Fault> {
     let mut names: Vec<String> = vec![DEFAULT.into()];
@@ -101,7 +103,9 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
             name.as_str()
         )));
     }
-    let text = match field::text(&call.fields, "policy")? {
+    let text = field::text(&call.fields, "policy")?;
+    let is_old = text.is_none();
+    let text = match text {
         Some(text) => Some(text),
         None => field::text(&call.fields, "rules")?,
     };
@@ -116,6 +120,12 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
         .state
         .put_policy(name.as_str(), &text, call.now, cas)
         .await?;
+    if is_old {
+        let mut full = Full::of(Data::None);
+        let text = "'rules' is deprecated, please use 'policy' instead";
+        full.warnings.push(text.into());
+        return Ok(Answer::Full(Box::new(full)));
+    }
     Ok(Answer::Empty)
 }
 
@@ -133,11 +143,12 @@ fn decoded(text: String) -> String {
 
 pub(super) async fn delete(call: &mut Call) -> Result<Answer, Fault> {
     let name = name_of(call)?;
-    if name.is_root() || matches!(name.as_str(), DEFAULT | WRAPPING) {
-        return Err(Fault::Invalid(format!(
-            "cannot delete {} policy",
-            name.as_str()
-        )));
+    if name.as_str() == DEFAULT {
+        return Err(Fault::invalid("cannot delete default policy"));
+    }
+    if name.is_root() || name.as_str() == WRAPPING {
+        let text = format!("cannot delete {:?} policy", name.as_str());
+        return Err(Fault::Invalid(text));
     }
     let state = &call.core.state;
     state.delete_policy(name.as_str(), call.now).await?;

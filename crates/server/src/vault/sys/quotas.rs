@@ -8,6 +8,7 @@ use strongroom_engine::state::Shelf;
 
 use crate::quota::Quota;
 use crate::vault::call::Call;
+use crate::vault::dispatch;
 use crate::vault::error::Fault;
 use crate::vault::field;
 use crate::vault::reply::Answer;
@@ -46,6 +47,10 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
         return Err(Fault::invalid("'rate' is invalid"));
     }
     let path = field::text(fields, "path")?.unwrap_or_default();
+    if !path.is_empty() && dispatch::mount_at(&call.core.mounts(), &path).is_none() {
+        let shown: String = path.chars().take(64).collect();
+        return Err(Fault::Invalid(format!("invalid mount path {shown:?}")));
+    }
     let quota = Quota {
         path: path.clone(),
         rate,

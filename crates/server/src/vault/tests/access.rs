@@ -131,9 +131,14 @@ fn the_paths_of_administrators_ask_for_sudo() {
         "audit",
         "audit/+",
         "auth/*",
+        "config/auditing/request-headers",
+        "config/auditing/request-headers/+",
+        "leases",
         "leases/lookup/*",
         "leases/revoke-force/*",
         "leases/revoke-prefix/*",
+        "plugins/catalog/+",
+        "plugins/catalog/+/+",
         "remount",
         "rotate",
         "seal",
@@ -265,4 +270,122 @@ async fn a_change_of_a_policy_holds_at_once() {
         204
     );
     assert_eq!(world.ask(Some(&token), line, "").await.status, 403);
+}
+
+#[tokio::test]
+async fn another_spelling_is_no_way_round_a_policy() {
+    let world = world().await;
+    let all = r#"["create", "read", "update", "delete", "list", "sudo"]"#;
+    let wide = |path: &str| format!("path \"{path}\" {{ capabilities = {all} }}\n");
+    let deny = |path: &str| format!("path \"{path}\" {{ capabilities = [\"deny\"] }}\n");
+    let read = |path: &str| format!("path \"{path}\" {{ capabilities = [\"read\"] }}\n");
+    let user = r#"{"password":"long-enough","policies":"x"}"#;
+    world.root("POST auth/userpass/users/ann", user).await;
+    world.root("POST auth/approle/role/web", "{}").await;
+    for (policy, line, is_denied) in [
+        (
+            wide("sys/mounts/*") + &deny("sys/mounts/old"),
+            "GET sys/mounts/old",
+            true,
+        ),
+        (
+            wide("sys/mounts/*") + &deny("sys/mounts/old"),
+            "GET sys/mounts/old/",
+            true,
+        ),
+        (
+            wide("sys/mounts/*") + &deny("sys/mounts/old/"),
+            "GET sys/mounts/old",
+            true,
+        ),
+        (
+            wide("sys/mounts/*") + &deny("sys/mounts/+"),
+            "GET sys/mounts/old/",
+            true,
+        ),
+        (
+            wide("sys/mounts/*") + &read("sys/mounts/old"),
+            "GET sys/mounts/old/",
+            false,
+        ),
+        (
+            wide("sys/mounts/*") + &read("sys/mounts/old"),
+            "DELETE sys/mounts/old/",
+            true,
+        ),
+        (
+            deny("sys/mounts/*") + &wide("sys/mounts/old"),
+            "GET sys/mounts/old",
+            false,
+        ),
+        (
+            deny("sys/mounts/*") + &wide("sys/mounts/old/"),
+            "GET sys/mounts/old/",
+            false,
+        ),
+        (
+            wide("sys/mounts/*") + &deny("sys/mounts/old/*"),
+            "GET sys/mounts/old",
+            false,
+        ),
+        (
+            wide("sys/auth/*") + &deny("sys/auth/userpass"),
+            "DELETE sys/auth/userpass/",
+            true,
+        ),
+        (
+            wide("sys/auth/*") + &read("sys/auth/userpass"),
+            "GET sys/auth/userpass/",
+            true,
+        ),
+        (
+            wide("sys/leases/revoke-prefix/*") + &deny("sys/leases/revoke-prefix/auth/userpass"),
+            "PUT sys/leases/revoke-prefix/auth/userpass/",
+            true,
+        ),
+        (
+            wide("sys/policies/acl/*") + &deny("sys/policies/acl/nothing"),
+            "GET sys/policies/acl/NOTHING",
+            true,
+        ),
+        (
+            wide("sys/policy/*") + &deny("sys/policy/noth*"),
+            "DELETE sys/policy/%20Nothing",
+            true,
+        ),
+        (
+            wide("auth/userpass/users/*") + &deny("auth/userpass/users/ann"),
+            "POST auth/userpass/users/Ann/password",
+            false,
+        ),
+        (
+            wide("auth/userpass/users/*") + &deny("auth/userpass/users/ann/password"),
+            "POST auth/userpass/users/Ann/password",
+            true,
+        ),
+        (
+            wide("auth/approle/role/+") + &read("auth/approle/role/web"),
+            "DELETE auth/approle/role/WEB",
+            true,
+        ),
+        (
+            wide("auth/approle/role/Web"),
+            "GET auth/approle/role/Web",
+            false,
+        ),
+        (
+            wide("secret/data/*") + &deny("secret/data/a"),
+            "GET secret/data/A",
+            false,
+        ),
+    ] {
+        world.policy("tested", &policy).await;
+        let token = world.token(&["tested"]).await;
+        let reply = world.ask(Some(&token), line, "{}").await;
+        assert_eq!(
+            reply.error() == (403, DENIED.into()),
+            is_denied,
+            "{line} with {policy}: {reply:?}"
+        );
+    }
 }

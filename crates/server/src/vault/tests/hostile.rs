@@ -229,11 +229,4 @@ async fn a_file_of_the_log_lies_in_its_folder_only() {
             "{options}"
         );
     }
-    assert_eq!(
-        world
-            .root("POST sys/audit/s", r#"{"type":"socket"}"#)
-            .await
-            .status,
-        400
-    );
 }

@@ -131,9 +131,9 @@ async fn machines_log_in_by_role() {
     assert_eq!(looked.data()["secret_id_num_uses"], 1, "{looked:?}");
     // Through another role nothing is seen or destroyed.
     world.root("POST auth/approle/role/other", "{}").await;
-    for what in ["lookup", "destroy"] {
+    for (what, status) in [("lookup", 404), ("destroy", 403)] {
         let line = format!("POST auth/approle/role/other/secret-id-accessor/{what}");
-        assert_eq!(world.root(&line, &named).await.status, 404);
+        assert_eq!(world.root(&line, &named).await.status, status);
         let line = format!("POST auth/approle/role/other/secret-id/{what}");
         assert_eq!(
             world
@@ -260,4 +260,86 @@ async fn rates_are_limited() {
             .status,
         204
     );
+}
+
+#[tokio::test]
+async fn settings_are_shown_by_the_names_they_were_given_by() {
+    let world = World::new().await;
+    world
+        .root("POST sys/auth/userpass", r#"{"type":"userpass"}"#)
+        .await;
+    let user = "auth/userpass/users/bob";
+    let body = r#"{"password":"long-enough","policies":"a,b","ttl":"1h","max_ttl":"2h"}"#;
+    assert_eq!(world.root(&format!("POST {user}"), body).await.status, 204);
+    let read = world.root(&format!("GET {user}"), "").await;
+    assert_eq!(read.data()["ttl"], 3600, "{read:?}");
+    assert_eq!(read.data()["max_ttl"], 7200);
+    assert_eq!(read.data()["policies"], serde_json::json!(["a", "b"]));
+    world
+        .root(&format!("POST {user}"), r#"{"token_ttl":"30m"}"#)
+        .await;
+    world
+        .root(
+            &format!("POST {user}/policies"),
+            r#"{"token_policies":"c"}"#,
+        )
+        .await;
+    let read = world.root(&format!("GET {user}"), "").await;
+    assert_eq!(read.data()["token_ttl"], 1800, "{read:?}");
+    assert_eq!(read.data()["ttl"], serde_json::Value::Null);
+    assert_eq!(read.data()["policies"], serde_json::Value::Null);
+    assert_eq!(read.data()["max_ttl"], 7200);
+}
+
+#[tokio::test]
+async fn an_accessor_of_another_role_is_refused() {
+    let world = World::new().await;
+    world
+        .root("POST sys/auth/approle", r#"{"type":"approle"}"#)
+        .await;
+    for role in ["web", "other"] {
+        world
+            .root(&format!("POST auth/approle/role/{role}"), "{}")
+            .await;
+    }
+    let made = world
+        .root("POST auth/approle/role/web/secret-id", "{}")
+        .await;
+    let accessor = made.data()["secret_id_accessor"].as_str().unwrap();
+    let destroy = async |role: &str, accessor: &str| {
+        let line = format!("POST auth/approle/role/{role}/secret-id-accessor/destroy");
+        let body = serde_json::json!({ "secret_id_accessor": accessor }).to_string();
+        world.root(&line, &body).await.error()
+    };
+    let refused = (403, "invalid secret id accessor".to_owned());
+    assert_eq!(destroy("other", accessor).await, refused);
+    let missing = (404, "failed to find accessor entry".to_owned());
+    assert_eq!(destroy("other", "none").await, missing);
+    assert_eq!(destroy("web", accessor).await.0, 204);
+    let line = "POST auth/approle/role/web/secret-id-accessor/lookup";
+    let body = serde_json::json!({ "secret_id_accessor": accessor }).to_string();
+    let looked_up = world.root(line, &body).await;
+    assert_eq!(looked_up.status, 404);
+    assert_eq!(looked_up.data()["error"], missing.1.as_str());
+}
+
+#[tokio::test]
+async fn a_limit_is_for_a_mount_that_is_there() {
+    let world = World::new().await;
+    for (path, status) in [
+        ("none/", 400),
+        ("none*", 400),
+        ("", 204),
+        ("secret", 204),
+        ("secret/data/x", 204),
+        ("secret/*", 204),
+    ] {
+        let body = serde_json::json!({"rate": 1000, "path": path}).to_string();
+        let made = world.root("POST sys/quotas/rate-limit/z", &body).await;
+        assert_eq!(made.status, status, "{path}: {made:?}");
+    }
+    let body = r#"{"delete_version_after":"-1s"}"#;
+    assert_eq!(world.root("POST secret/config", body).await.status, 204);
+    let read = world.root("GET secret/config", "").await;
+    assert_eq!(read.data()["delete_version_after"], "-1s");
 }

@@ -130,11 +130,16 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
             kind => kind.into(),
         };
     }
-    if role.token_type == "batch" && (role.is_renewable || role.period > 0) {
-        return Err(Fault::invalid(
-            "'token_type' cannot be 'batch' when role is set to generate renewable or periodic \
-             tokens",
-        ));
+    let refused = [
+        (!role.is_orphan, "non-orphan"),
+        (role.period > 0, "periodic"),
+        (role.is_renewable, "renewable"),
+    ];
+    let refused = refused.iter().find(|(is_so, _)| *is_so);
+    if let (Some((_, kind)), "batch") = (refused, role.token_type.as_str()) {
+        return Err(Fault::Invalid(format!(
+            "'token_type' cannot be 'batch' when role is set to generate {kind} tokens"
+        )));
     }
     if let Some(aliases) = field::texts(fields, "allowed_entity_aliases")? {
         role.allowed_entity_aliases = aliases;

@@ -1,0 +1,114 @@
+//! `audit query` and `audit tail` on the files of a server, and on the store's own log.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::process::Command;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::served::Served;
+use crate::support::Case;
+use crate::support::PROGRAM;
+
+const VALUE: &str = "canary-51fe";
+
+fn put(served: &Served, name: &str, token: &str) -> u16 {
+    let body = format!(r#"{{"data":{{"k":"{VALUE}"}}}}"#);
+    served
+        .ask("PUT", &format!("secret/data/{name}"), token, &body)
+        .0
+}
+
+#[test]
+fn requests_of_a_server_are_found_by_what_they_were() {
+    let (served, case) = (Served::dev(), Case::new());
+    assert_eq!(put(&served, "one", "root"), 200);
+    assert_eq!(put(&served, "two", "hvs.nobody"), 403);
+    assert_eq!(served.ask("GET", "secret/data/one", "root", "").0, 200);
+    let folder = served.folder().display();
+    let query = |filters: &str| {
+        let line = format!("audit query {folder} {filters} --json");
+        let found = case.sr(&line).ok();
+        assert!(!found.out().contains(VALUE), "{}", found.out());
+        found.json()["events"].as_array().unwrap().clone()
+    };
+    let paths = |events: &[Value]| {
+        let path = |event: &Value| event["path"].as_str().unwrap().to_owned();
+        events.iter().map(path).collect::<Vec<_>>()
+    };
+    let all = query("");
+    assert_eq!(
+        paths(&all),
+        ["secret/data/one", "secret/data/two", "secret/data/one"]
+    );
+    assert_eq!(all[0]["actor"], "root");
+    assert_eq!(all[0]["status"], 200);
+    let hash = all[0]["request"]["data"]["k"].as_str().unwrap();
+    assert!(hash.starts_with("hmac-sha256:"), "{hash}");
+    assert_eq!(paths(&query("--outcome denied")), ["secret/data/two"]);
+    assert_eq!(query("--operation read --actor root").len(), 1);
+    assert_eq!(query("--path secret/data/t --error denied").len(), 1);
+    assert_eq!(query("--until 2020-01-01").len(), 0);
+    assert_eq!(query("--since 1h -n 2").len(), 2);
+    let table = case
+        .sr(&format!("audit query {folder}/audit.log"))
+        .ok()
+        .out();
+    assert!(table.contains("denied 403"), "{table}");
+    case.sr("audit query no/such/folder").code(1);
+    case.sr("audit query --since tomorrowish").code(2);
+    case.sr("audit query --error x").code(2);
+}
+
+#[test]
+fn tail_goes_on_in_a_new_file() {
+    let (served, case) = (Served::dev(), Case::new());
+    assert_eq!(put(&served, "one", "root"), 200);
+    let log = served.folder().join("audit.log");
+    let mut tail = Command::new(PROGRAM)
+        .args(["audit", "tail", "-f", "-n", "1", "--json"])
+        .arg(&log)
+        .env_clear()
+        .env("HOME", served.folder())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut next = || {
+        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        line["path"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(next(), "secret/data/one");
+    assert_eq!(put(&served, "two", "root"), 200);
+    assert_eq!(next(), "secret/data/two");
+    std::fs::rename(&log, log.with_file_name("audit.log.1")).unwrap();
+    served.hang_up();
+    served.wait_until(|| log.exists());
+    assert_eq!(put(&served, "three", "root"), 200);
+    assert_eq!(next(), "secret/data/three");
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    let folder = served.folder().display();
+    let all = case.sr(&format!("audit query {folder} --json")).ok().json();
+    assert_eq!(all["events"].as_array().unwrap().len(), 3, "{all}");
+}
+
+#[test]
+fn the_log_of_the_store_is_searched_alike() {
+    let case = Case::new();
+    case.sr("set /shop/one").stdin(VALUE).ok();
+    case.sr("get /shop/one").ok();
+    let found = case
+        .sr("audit query --operation read --path /shop/ --json")
+        .ok()
+        .json();
+    let events = found["events"].as_array().unwrap();
+    assert_eq!(events.len(), 1, "{found}");
+    assert_eq!(events[0]["paths"][0], "shop/one");
+    let line = case.sr("audit tail -n 1 --operation write").ok().out();
+    assert!(
+        line.contains("/shop/one") && line.lines().count() == 1,
+        "{line}"
+    );
+}
