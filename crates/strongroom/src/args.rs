@@ -85,7 +85,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "STRONGROOM_STORE", value_name = "FILE")]
     #[arg(value_parser = path())]
     pub(crate) store: Option<PathBuf>,
-    /// Server to use in the store's place, e.g. https://strongroom.example:8200
+    /// URL of a Strongroom server to use in the store's place
     #[arg(long, global = true, env = "STRONGROOM_ADDR", value_name = "URL")]
     pub(crate) server: Option<String>,
     /// Key file that opens the store
