@@ -185,11 +185,11 @@ values and hand them to the same `true`.
 
 Two designs were measured. With everything optimised for speed and across crates, and format 1 of
 the store, a start with 200 secrets took 11 times the floor. Now vendors' libraries are built for
-size, the store's rows are in format 2 (99 reads of the file instead of 928), placeholders are told in one
-look and only the arguments of `run` are described to the parser: 8 to 9 times the floor. What is
-left is mostly not ours to save while one binary holds every vendor's library: half of the 735 page
-faults of a start are the loader's, which relocates the tables of 39 MB before the first
-instruction; the rest is starting a child, reading 200 sealed rows and checking them.",
+size, the store's rows are in format 2 (99 reads of the file instead of 928), placeholders are
+told in one look and only the arguments of `run` are described to the parser: 8 to 9 times the
+floor. What is left is mostly not ours to save while one binary holds every vendor's library: half
+of the 735 page faults of a start are the loader's, which relocates the tables of 39 MB before the
+first instruction; the rest is starting a child, reading 200 sealed rows and checking them.",
     },
     Section {
         name: "set",
