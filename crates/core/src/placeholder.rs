@@ -6,6 +6,8 @@
 mod names;
 mod words;
 
+use std::sync::LazyLock;
+
 use zeroize::Zeroizing;
 
 use crate::format::split_url;
@@ -161,18 +163,27 @@ fn url_reason(
 
 /// The first phrase, in the order of the list, that stands in a text of letters.
 fn phrase_in(letters: &str) -> Option<&'static str> {
-    let mut first: Option<usize> = None;
-    for at in 0..letters.len() {
-        let rest = &letters.as_bytes()[at..];
-        let earlier = &PHRASES[..first.unwrap_or(PHRASES.len())];
-        // Every value of a start comes through here: the first letter settles most of it.
-        let begins = |(phrase, _): &(&str, &str)| {
-            phrase.as_bytes()[0] == rest[0] && rest.starts_with(phrase.as_bytes())
-        };
-        first = earlier.iter().position(begins).or(first);
-    }
-    first.map(|position| PHRASES[position].1)
+    let letters = letters.as_bytes();
+    let begun_at = |at: usize| -> Option<usize> {
+        let begun = &PHRASES_BY_LETTER[usize::from(letters[at])];
+        let is_there = |place: &&usize| letters[at..].starts_with(PHRASES[**place].0.as_bytes());
+        begun.iter().find(is_there).copied()
+    };
+    let first = (0..letters.len()).filter_map(begun_at).min();
+    first.map(|place| PHRASES[place].1)
 }
+
+/// The phrases that begin with a byte. Every value of a start comes through here, and the first
+/// letter settles most of it.
+static PHRASES_BY_LETTER: LazyLock<[Vec<usize>; 256]> = LazyLock::new(|| {
+    let mut table = [const { Vec::new() }; 256];
+    for (place, (phrase, _)) in PHRASES.iter().enumerate() {
+        if let Some(first) = phrase.bytes().next() {
+            table[usize::from(first)].push(place);
+        }
+    }
+    table
+});
 
 /// What a value itself says: phrases, brackets, dots.
 fn says_so(lower: &str, is_document: bool) -> Option<&'static str> {

@@ -1,5 +1,6 @@
 //! A `.env` file in a chain.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -249,9 +250,10 @@ impl Backend for DotenvBackend {
                 Ok(file) => file,
                 Err(error) => return lookups.iter().map(|_| Err(error.clone())).collect(),
             };
+            let values = values(&file);
             lookups
                 .iter()
-                .map(|lookup| Ok(find(&file, lookup)))
+                .map(|lookup| Ok(find(&values, lookup)))
                 .collect()
         })
     }
@@ -326,13 +328,15 @@ impl Backend for DotenvBackend {
         addresses: &'a [String],
     ) -> BoxFuture<'a, Vec<Result<Option<Item>, BackendError>>> {
         Box::pin(async move {
-            match self.load() {
-                Ok((file, _)) => addresses
-                    .iter()
-                    .map(|address| Ok(present(&file, address).map(item)))
-                    .collect(),
-                Err(error) => addresses.iter().map(|_| Err(error.clone())).collect(),
-            }
+            let file = match self.load() {
+                Ok((file, _)) => file,
+                Err(error) => return addresses.iter().map(|_| Err(error.clone())).collect(),
+            };
+            let values = values(&file);
+            addresses
+                .iter()
+                .map(|address| Ok(values.get(address.as_str()).copied().map(item)))
+                .collect()
         })
     }
 
@@ -366,14 +370,26 @@ impl Backend for DotenvBackend {
     }
 }
 
-fn find(file: &DotenvFile, lookup: &Lookup) -> Option<Fetched> {
-    let by_path = || present(file, &names::upper_snake(&lookup.path));
-    let value = present(file, &lookup.name).or_else(by_path)?;
+fn find(values: &HashMap<&str, &SecretValue>, lookup: &Lookup) -> Option<Fetched> {
+    let present = |name: &str| values.get(name).copied();
+    let by_path = || present(&names::upper_snake(&lookup.path));
+    let value = present(&lookup.name).or_else(by_path)?;
     Some(Fetched {
         value: value.clone(),
         version: None,
         expires_at: None,
     })
+}
+
+/// The values that are not empty. Of a name that is assigned more than once, the last counts.
+fn values(file: &DotenvFile) -> HashMap<&str, &SecretValue> {
+    let mut values: HashMap<&str, &SecretValue> = file
+        .entries()
+        .iter()
+        .map(|entry| (entry.name.as_str(), &entry.value))
+        .collect();
+    values.retain(|_, value| !value.is_empty());
+    values
 }
 
 fn present<'f>(file: &'f DotenvFile, name: &str) -> Option<&'f SecretValue> {
