@@ -1,6 +1,7 @@
 //! One deadline for the questions of a chain: a backend that does not answer in time is
 //! unreachable, whatever it waits for.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -138,6 +139,13 @@ impl Backend for Deadline {
         limit: usize,
     ) -> BoxFuture<'a, Result<Page, BackendError>> {
         self.inner.page(prefix, after, limit)
+    }
+
+    fn listed<'a>(
+        &'a self,
+        addresses: &'a [String],
+    ) -> BoxFuture<'a, Result<Option<BTreeSet<String>>, BackendError>> {
+        self.inner.listed(addresses)
     }
 
     fn details<'a>(

@@ -78,6 +78,7 @@ pub fn store_capabilities() -> Capabilities {
         delete: true,
         restore: true,
         cas: true,
+        names_by_token: false,
         description: true,
         tags: true,
         expiry: true,

@@ -57,6 +57,8 @@ pub struct Capabilities {
     pub restore: bool,
     /// A write can demand what must be there before it.
     pub cas: bool,
+    /// A version that is written with a token has the token for its name.
+    pub names_by_token: bool,
     /// Descriptions are kept.
     pub description: bool,
     /// Tags are kept.
@@ -325,6 +327,17 @@ pub trait Backend: Send + Sync {
     ) -> BoxFuture<'a, Result<Page, BackendError>> {
         let _ = (prefix, after, limit);
         Box::pin(std::future::ready(Err(self.unsupported("list"))))
+    }
+
+    /// Of many addresses those that may be there, where a listing tells so in fewer requests than
+    /// reading them; `None` where it does not. What was made in the last minutes may be missing:
+    /// who writes it then demands that it is absent.
+    fn listed<'a>(
+        &'a self,
+        addresses: &'a [String],
+    ) -> BoxFuture<'a, Result<Option<BTreeSet<String>>, BackendError>> {
+        let _ = addresses;
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     /// Everything known about a secret but its values; `None` when there is none.

@@ -222,6 +222,14 @@ impl Entry {
         )
     }
 
+    /// The target held the value, and it is none of ours: a rollback leaves it.
+    pub(super) fn was_there(&mut self, fingerprint: [u8; 16]) {
+        self.state = State::Unchanged;
+        self.fingerprint = Some(fingerprint);
+        self.todo.clear();
+        self.made.clear();
+    }
+
     /// True when the target may hold something that this migration wrote.
     #[must_use]
     pub fn may_have_written(&self) -> bool {
@@ -405,9 +413,13 @@ impl Journal {
         self.commit(batch).await
     }
 
-    /// Writes down an entry as it is handed in.
-    pub(super) async fn save_entry(&self, at: usize, entry: &Entry) -> Result<(), MigrateError> {
-        let batch = vec![self.still_mine(), self.put(at, entry)];
+    /// Writes down entries as they are handed in.
+    pub(super) async fn save_entries(
+        &self,
+        changed: impl IntoIterator<Item = (usize, &Entry)>,
+    ) -> Result<(), MigrateError> {
+        let mut batch = vec![self.still_mine()];
+        batch.extend(changed.into_iter().map(|(at, entry)| self.put(at, entry)));
         self.commit(batch).await
     }
 
