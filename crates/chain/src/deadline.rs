@@ -21,6 +21,7 @@ use strongroom_core::port::NewValue;
 use strongroom_core::port::Page;
 use strongroom_core::port::Removal;
 use strongroom_core::port::Stored;
+use strongroom_core::port::VersionChange;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
 
@@ -170,6 +171,16 @@ impl Backend for Deadline {
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
         note_write();
         self.inner.remove(address, removal)
+    }
+
+    fn change_versions<'a>(
+        &'a self,
+        address: &'a str,
+        versions: &'a [String],
+        change: VersionChange,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        note_write();
+        self.inner.change_versions(address, versions, change)
     }
 
     fn restore<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Result<bool, BackendError>> {
