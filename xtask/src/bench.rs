@@ -219,7 +219,16 @@ before they return.",
         about: "\
 A whole `migrate` from a `.env` file to AWS Secrets Manager: planned, written, read back, compared,
 journalled, the file cleaned. moto stands in AWS's place, a new one each time; beside it eight
-clients that write as many secrets to it and do nothing else.",
+clients that write as many secrets to it and do nothing else.
+
+moto is one interpreter: a creation costs it 3.2 to 4.7 ms of CPU, reading 20 secrets back 5 to 7.
+Of 1,000 secrets 1,000 creations, 50 readings and two listings have to be asked for: 1.08 times
+what the bare clients ask, so that 0.93 is the most there is. Two designs were measured. The first
+looked every name up before (another 50 readings) and read each group back before it began the
+next, while moto had nothing to do: 0.76 with a load of 2, 0.69 with one of 8 to 10. Now a listing
+says what is there, and what was written is read back while the next is being written; the figure
+below is of the same minutes as the 0.69, under the same load. A quiet machine has not measured it
+yet.",
     },
     Section {
         name: "server",

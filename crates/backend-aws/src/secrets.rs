@@ -3,6 +3,7 @@
 //! An address is the secret's full AWS name; reads also take its ARN. A prefix is part of the
 //! names that declared secrets get, and the bound of listings.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use aws_sdk_secretsmanager::Client;
@@ -142,6 +143,7 @@ impl Backend for AwsBackend {
             delete: true,
             restore: true,
             cas: true,
+            names_by_token: true,
             description: true,
             tags: true,
             binary: true,
@@ -221,6 +223,14 @@ impl Backend for AwsBackend {
         limit: usize,
     ) -> BoxFuture<'a, Result<Page, BackendError>> {
         Box::pin(self.site().within(self.list_page(prefix, after, limit)))
+    }
+
+    fn listed<'a>(
+        &'a self,
+        addresses: &'a [String],
+    ) -> BoxFuture<'a, Result<Option<BTreeSet<String>>, BackendError>> {
+        // A few pages, and every one with its own limit.
+        Box::pin(self.listed_of(addresses))
     }
 
     fn details<'a>(

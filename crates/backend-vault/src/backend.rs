@@ -19,6 +19,7 @@ use strongroom_core::port::Page;
 use strongroom_core::port::Removal;
 use strongroom_core::port::Stored;
 use strongroom_core::port::Variables;
+use strongroom_core::port::VersionChange;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
 use strongroom_core::uri::BackendUri;
@@ -312,5 +313,13 @@ impl Backend for VaultBackend {
 
     fn restore<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Result<bool, BackendError>> {
         Box::pin(self.restore_one(address))
+    }
+    fn change_versions<'a>(
+        &'a self,
+        address: &'a str,
+        versions: &'a [String],
+        change: VersionChange,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(self.change_some(address, versions, change))
     }
 }

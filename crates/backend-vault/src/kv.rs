@@ -5,6 +5,7 @@ use serde_json::Value;
 use serde_json::json;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::VersionChange;
 use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
 use tokio::time::Instant;
@@ -174,15 +175,21 @@ impl Session {
         self.done(Request::new(Verb::Delete, path), deadline).await
     }
 
-    /// Brings a deleted version back.
-    pub(crate) async fn undelete(
+    /// Deletes, brings back or destroys versions.
+    pub(crate) async fn change(
         &self,
         route: &Route<'_>,
-        version: u64,
+        versions: &[u64],
+        change: VersionChange,
         deadline: Instant,
     ) -> Result<(), BackendError> {
-        let request = Request::new(Verb::Post, route.below("undelete"))
-            .with_json(json!({ "versions": [version] }));
+        let word = match change {
+            VersionChange::Delete => "delete",
+            VersionChange::Undelete => "undelete",
+            VersionChange::Destroy => "destroy",
+        };
+        let request =
+            Request::new(Verb::Post, route.below(word)).with_json(json!({ "versions": versions }));
         self.done(request, deadline).await
     }
 

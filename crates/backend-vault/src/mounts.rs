@@ -97,6 +97,7 @@ impl Engine {
                 list: true,
                 delete: !has_field,
                 restore: !has_field,
+                single_versions: !has_field,
                 cas: !has_field,
                 description: !has_field,
                 tags: !has_field,

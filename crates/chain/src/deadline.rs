@@ -1,6 +1,7 @@
 //! One deadline for the questions of a chain: a backend that does not answer in time is
 //! unreachable, whatever it waits for.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -20,6 +21,7 @@ use strongroom_core::port::NewValue;
 use strongroom_core::port::Page;
 use strongroom_core::port::Removal;
 use strongroom_core::port::Stored;
+use strongroom_core::port::VersionChange;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
 
@@ -140,6 +142,13 @@ impl Backend for Deadline {
         self.inner.page(prefix, after, limit)
     }
 
+    fn listed<'a>(
+        &'a self,
+        addresses: &'a [String],
+    ) -> BoxFuture<'a, Result<Option<BTreeSet<String>>, BackendError>> {
+        self.inner.listed(addresses)
+    }
+
     fn details<'a>(
         &'a self,
         address: &'a str,
@@ -162,6 +171,16 @@ impl Backend for Deadline {
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
         note_write();
         self.inner.remove(address, removal)
+    }
+
+    fn change_versions<'a>(
+        &'a self,
+        address: &'a str,
+        versions: &'a [String],
+        change: VersionChange,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        note_write();
+        self.inner.change_versions(address, versions, change)
     }
 
     fn restore<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Result<bool, BackendError>> {

@@ -24,6 +24,7 @@ pub use backend::NewValue;
 pub use backend::Page;
 pub use backend::Removal;
 pub use backend::Stored;
+pub use backend::VersionChange;
 pub use backend::VersionDetails;
 pub use backend::VersionRef;
 pub use backend::every_address;

@@ -18,6 +18,7 @@ use strongroom_core::port::Page;
 use strongroom_core::port::Removal;
 use strongroom_core::port::StorageError;
 use strongroom_core::port::Stored;
+use strongroom_core::port::VersionChange;
 use strongroom_core::port::VersionDetails;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
@@ -77,7 +78,9 @@ pub fn store_capabilities() -> Capabilities {
         list: true,
         delete: true,
         restore: true,
+        single_versions: true,
         cas: true,
+        names_by_token: false,
         description: true,
         tags: true,
         expiry: true,
@@ -436,6 +439,25 @@ impl Backend for StoreBackend {
             let newest = Versions::Newest;
             let restored = self.engine.undelete(&self.context, &path, &newest).await;
             Ok(if_there(restored)?.is_some_and(|numbers| !numbers.is_empty()))
+        })
+    }
+    fn change_versions<'a>(
+        &'a self,
+        address: &'a str,
+        versions: &'a [String],
+        change: VersionChange,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        Box::pin(async move {
+            let path = path_of(address)?;
+            let numbers = versions.iter().filter_map(|id| id.parse().ok());
+            let (engine, context) = (&self.engine, &self.context);
+            let some = Versions::Some(numbers.collect());
+            let changed = match change {
+                VersionChange::Delete => engine.delete(context, &path, &some).await,
+                VersionChange::Undelete => engine.undelete(context, &path, &some).await,
+                VersionChange::Destroy => engine.destroy(context, &path, &some).await,
+            };
+            changed.map(drop).map_err(|error| backend_error(&error))
         })
     }
 }

@@ -84,6 +84,31 @@ pub async fn read_all(
     found
 }
 
+/// As [`read_all`], for who writes with `Expected::Absent` what is not there: where a listing is
+/// cheaper, only what it shows is read.
+pub async fn read_listed(
+    backend: &dyn Backend,
+    addresses: &[String],
+) -> Vec<Result<Option<Item>, BackendError>> {
+    let can = backend.capabilities();
+    let is_told_apart = can.cas && can.names_by_token;
+    let listed = match is_told_apart {
+        true => backend.listed(addresses).await.ok().flatten(),
+        false => None,
+    };
+    let Some(listed) = listed else {
+        return read_all(backend, addresses, &|_, _| {}).await;
+    };
+    let is_listed = |address: &&String| listed.contains(address.as_str());
+    let shown: Vec<String> = addresses.iter().filter(is_listed).cloned().collect();
+    let mut found = read_all(backend, &shown, &|_, _| {}).await.into_iter();
+    let each = addresses.iter().map(|address| match is_listed(&address) {
+        true => found.next().unwrap_or(Ok(None)),
+        false => Ok(None),
+    });
+    each.collect()
+}
+
 /// What is known of many secrets beside their values, in the order asked; nothing where the
 /// backend keeps nothing.
 pub async fn details_all(

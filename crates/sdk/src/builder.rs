@@ -15,6 +15,7 @@ use strongroom_chain::remote;
 use strongroom_core::manifest::Manifest;
 use strongroom_core::manifest::Profile;
 use strongroom_core::port::Backend;
+use strongroom_core::secret::SecretValue;
 use strongroom_engine::resolve::Link;
 
 use crate::environment::Environment;
@@ -90,6 +91,14 @@ impl Builder {
     /// The key file that opens the store.
     pub fn key_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.place.key_file = Some(path.into());
+        self
+    }
+
+    /// The passphrase that opens the store where its key file and the user's keyring do not,
+    /// instead of that in the file which `STRONGROOM_PASSPHRASE_FILE` names. Also a recovery key.
+    /// Deriving a key from it takes about a second.
+    pub fn passphrase(mut self, passphrase: SecretValue) -> Self {
+        self.place.passphrase = Some(passphrase);
         self
     }
 

@@ -1,5 +1,6 @@
 use strongroom_chain::ChainError;
 use strongroom_chain::manifest::ReadManifestError;
+use strongroom_chain::passphrase::PassphraseFileError;
 use strongroom_chain::places::ConfigFileError;
 use strongroom_chain::unlock::UnlockError;
 use strongroom_core::port::BackendError;
@@ -44,6 +45,9 @@ pub enum LoadError {
     /// The store's key cannot be used.
     #[error("{0}")]
     Unlock(#[from] UnlockError),
+    /// The file with the store's passphrase cannot be read.
+    #[error("{0}")]
+    Passphrase(#[from] PassphraseFileError),
     /// None of the store's key slots opened without asking a person.
     #[error("the store is locked: {}", refused.join("; "))]
     Locked {

@@ -23,8 +23,9 @@
 //! is an error of its own and never "not found": [`Secrets::get_or_env`] does not hand out an old
 //! value of the environment because a server is away, unless [`Builder::on_error`] says so.
 //!
-//! Nothing is asked of a person and nothing is written: a store is opened by its key file or the
-//! user's keyring, missing values are not generated.
+//! Nothing is asked of a person and nothing is written: a store is opened by its key file, the
+//! user's keyring or a passphrase that is handed in ([`Builder::passphrase`], or the file that
+//! `STRONGROOM_PASSPHRASE_FILE` names), missing values are not generated.
 
 pub mod blocking;
 mod builder;

@@ -1,8 +1,11 @@
 //! The user's store as a link of the chain: opened without asking anybody.
 
+use std::path::Path;
 use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
+use strongroom_chain::passphrase;
+use strongroom_chain::passphrase::PassphraseFileError;
 use strongroom_chain::places;
 use strongroom_chain::unlock;
 use strongroom_core::port::Backend;
@@ -33,6 +36,7 @@ use crate::secrets::now;
 pub(crate) struct Place {
     pub(crate) store: Option<PathBuf>,
     pub(crate) key_file: Option<PathBuf>,
+    pub(crate) passphrase: Option<SecretValue>,
 }
 
 /// The store; before it is made, a place without secrets.
@@ -65,8 +69,14 @@ impl StoreLink {
         let key = key.or(config.key_file);
         let key = key.or(config_folder.map(|it| it.join("store.key")));
         let key = key.ok_or(LoadError::NoHome)?;
+        let passphrase_file = named("STRONGROOM_PASSPHRASE_FILE");
+        let passphrase = || match (&place.passphrase, &passphrase_file) {
+            (Some(given), _) => Ok(Some(given.clone())),
+            (None, Some(file)) => passphrase::read(file).map(Some),
+            (None, None) => Ok(None),
+        };
         let engine = match StoreFile::open(&path) {
-            Ok(file) => Some(unlocked(file, &key)?),
+            Ok(file) => Some(unlocked(file, &key, passphrase)?),
             Err(OpenStoreError::Missing { .. }) => None,
             Err(error) => return Err(error.into()),
         };
@@ -95,11 +105,25 @@ impl StoreLink {
     }
 }
 
-fn unlocked(file: StoreFile, key_file: &std::path::Path) -> Result<Engine, LoadError> {
+fn unlocked(
+    file: StoreFile,
+    key_file: &Path,
+    passphrase: impl FnOnce() -> Result<Option<SecretValue>, PassphraseFileError>,
+) -> Result<Engine, LoadError> {
     let mut refused = Vec::new();
-    let found = unlock::without_a_person(file.header(), key_file, &mut refused)?;
+    let header = file.header();
+    let mut found = unlock::without_a_person(header, key_file, &mut refused)?;
+    if found.is_none() && passphrase::is_taken(header) {
+        match passphrase()? {
+            Some(passphrase) => {
+                found = passphrase::unseal(header, &passphrase);
+                refused.push("the passphrase does not open it".into());
+            }
+            None => refused.push("no passphrase: STRONGROOM_PASSPHRASE_FILE names none".into()),
+        }
+    }
     let Some((unsealed, _)) = found else {
-        let slots = unlock::slots_in_words(file.header());
+        let slots = unlock::slots_in_words(header);
         refused.push(format!("its key slots: {slots}"));
         return Err(LoadError::Locked { refused });
     };

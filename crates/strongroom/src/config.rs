@@ -1,19 +1,16 @@
 //! Settings in layers: flag, environment, config file, default; each knows where it came from.
 
-use std::io::Read;
 use std::path::PathBuf;
 
+use strongroom_chain::passphrase;
 use strongroom_chain::places::ConfigFile;
 use strongroom_chain::places::read_config;
 use strongroom_core::secret::SecretValue;
-use zeroize::Zeroizing;
 
 use crate::args::Global;
 use crate::env::Environment;
 use crate::error::CommandError;
 use crate::error::Kind;
-
-const PASSPHRASE_BYTES_MAX: u64 = 4096;
 
 /// A setting and where it was found.
 #[derive(Clone, Debug)]
@@ -91,19 +88,10 @@ impl Settings {
         let Some(path) = &self.passphrase_file else {
             return Ok(None);
         };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(256));
-        std::fs::File::open(path)
-            .and_then(|file| file.take(PASSPHRASE_BYTES_MAX).read_to_end(&mut bytes))
-            .map_err(|error| {
-                let message = format!(
-                    "the passphrase file {} cannot be read: {error}",
-                    path.display()
-                );
-                CommandError::new(Kind::Locked, "key.passphrase_file", message)
-            })?;
-        let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        Ok(Some(SecretValue::copy_from(line)))
+        let read = passphrase::read(path).map_err(|error| {
+            CommandError::new(Kind::Locked, "key.passphrase_file", error.to_string())
+        });
+        read.map(Some)
     }
 }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use strongroom_chain::keyfile;
+use strongroom_chain::passphrase;
 use strongroom_chain::unlock;
 use strongroom_core::port::Rng;
 use strongroom_core::port::Storage;
-use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Timestamp;
 use strongroom_crypto::SystemRng;
 use strongroom_crypto::barrier::Barrier;
@@ -239,28 +239,11 @@ fn try_passphrase(
     header: &Header,
     refused: &mut Vec<String>,
 ) -> Result<Option<(Unsealed, KeySlot)>, CommandError> {
-    let is_typed =
-        |slot: &&KeySlot| matches!(slot.kind, SlotKind::Passphrase { .. } | SlotKind::Recovery);
-    let slots: Vec<&KeySlot> = header.slots().iter().filter(is_typed).collect();
-    if slots.is_empty() {
+    if !passphrase::is_taken(header) {
         return Ok(None);
     }
-    let attempt = |secret: &SecretValue| -> Option<(Unsealed, KeySlot)> {
-        slots.iter().find_map(|slot| {
-            // EXPOSE: only its prefix is looked at, to spare a slow derivation.
-            let is_kit = secret
-                .expose_secret()
-                .trim_ascii_start()
-                .starts_with(b"SRK1");
-            if is_kit != (slot.kind == SlotKind::Recovery) {
-                return None;
-            }
-            let unsealed = header.unseal(slot.id, secret).ok()?;
-            Some((unsealed, (*slot).clone()))
-        })
-    };
-    if let Some(passphrase) = app.settings.passphrase()? {
-        let found = attempt(&passphrase);
+    if let Some(read) = app.settings.passphrase()? {
+        let found = passphrase::unseal(header, &read);
         if found.is_none() {
             refused.push("the passphrase from the file does not open this store".into());
         }
@@ -276,7 +259,7 @@ fn try_passphrase(
     }
     for _ in 0..PASSPHRASE_TRIES {
         let typed = app.ui.ask_secret("Passphrase (or recovery key)", false)?;
-        if let Some(found) = attempt(&typed) {
+        if let Some(found) = passphrase::unseal(header, &typed) {
             return Ok(Some(found));
         }
         app.ui.warn("that does not open the store");

@@ -5,5 +5,6 @@ pub mod backend_faults;
 pub mod canary;
 pub mod clock;
 pub mod fault;
+pub mod openbao;
 pub mod rng;
 pub mod store_contract;

@@ -1,5 +1,7 @@
 //! Listing, and what is known of a secret besides its values.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use aws_sdk_secretsmanager::types::Filter;
 use aws_sdk_secretsmanager::types::FilterNameStringType;
@@ -14,6 +16,7 @@ use strongroom_core::version::STAGE_PREVIOUS;
 use strongroom_core::version::VersionState;
 
 use super::AwsBackend;
+use super::read::BATCH;
 use crate::failure::Call;
 use crate::payload::timestamp;
 
@@ -159,6 +162,44 @@ impl AwsBackend {
         } else {
             return Ok(Page::default());
         };
+        self.page_of(narrower, after, limit).await
+    }
+
+    /// Of these those that a listing shows, if it takes fewer requests than reading them all.
+    pub(super) async fn listed_of(
+        &self,
+        addresses: &[String],
+    ) -> Result<Option<BTreeSet<String>>, BackendError> {
+        let prefix = common_prefix(addresses);
+        if !is_filter(prefix) {
+            return Ok(None);
+        }
+        // What can be no name is for the reading to refuse.
+        let is_wrong = |address: &&String| self.check_address(address).is_err();
+        let wrong = addresses.iter().filter(is_wrong).cloned().collect();
+        let wanted: BTreeSet<&str> = addresses.iter().map(String::as_str).collect();
+        let mut listed: BTreeSet<String> = wrong;
+        let mut after = None;
+        for _ in 0..addresses.len() / BATCH {
+            let page = self.page_of(prefix, after.as_deref(), PAGE_SIZE);
+            let page = self.site().within(page).await?;
+            let named = page.addresses.into_iter();
+            listed.extend(named.filter(|name| wanted.contains(name.as_str())));
+            after = page.next;
+            if after.is_none() {
+                return Ok(Some(listed));
+            }
+        }
+        Ok(None)
+    }
+
+    /// One page of the names that begin with `narrower`.
+    async fn page_of(
+        &self,
+        narrower: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, BackendError> {
         let max = i32::try_from(limit).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
         let mut request = self
             .client
@@ -197,6 +238,20 @@ impl AwsBackend {
     }
 }
 
+/// What all of them begin with.
+fn common_prefix(addresses: &[String]) -> &str {
+    let Some((first, others)) = addresses.split_first() else {
+        return "";
+    };
+    let same = |other: &String| {
+        let pairs = first.char_indices().zip(other.chars());
+        let end = pairs.take_while(|((_, a), b)| a == b).last();
+        end.map_or(0, |((at, c), _)| at + c.len_utf8())
+    };
+    let end = others.iter().map(same).min().unwrap_or(first.len());
+    first.get(..end).unwrap_or_default()
+}
+
 /// A token to go on with; some servers write an empty one at the end.
 fn token(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
@@ -232,3 +287,4 @@ fn rank(stages: &[String]) -> u8 {
 }
 
 const PAGE_MAX: i32 = 100;
+const PAGE_SIZE: usize = PAGE_MAX as usize;

@@ -284,7 +284,7 @@ fn is_named(id: &str, entry: &SecretValueEntry) -> bool {
 
 const GET: &str = "secretsmanager:GetSecretValue";
 /// As many as `BatchGetSecretValue` takes.
-const BATCH: usize = 20;
+pub(super) const BATCH: usize = 20;
 const IN_FLIGHT: usize = 8;
 const NAME_BYTES: std::ops::RangeInclusive<usize> = 1..=512;
 const ARN_BYTES_MAX: usize = 2048;

@@ -173,3 +173,39 @@ fn an_expired_session_is_an_error_of_all() {
     }
     assert_eq!(trap.count("GetSecretValue"), 0);
 }
+
+#[test]
+fn a_listing_tells_in_one_request_what_is_not_there() {
+    let moto = Moto::start();
+    let address = moto.address;
+    let trap = Trap::new(move |_, _| Reply::Forward(address));
+    let direct = open_at("/", address, "");
+    let backend = open_at("/", trap.address, "");
+    let wanted: Vec<String> = (0..60).map(|n| format!("team/s{n}")).collect();
+    wait(async {
+        for there in ["team/s7", "team/s8", "team/of-others", "elsewhere"] {
+            direct.write(there, &text(there)).await.unwrap();
+        }
+        let listed = backend.listed(&wanted).await.unwrap().unwrap();
+        assert_eq!(
+            listed.into_iter().collect::<Vec<_>>(),
+            ["team/s7", "team/s8"]
+        );
+        assert_eq!(trap.count("ListSecrets"), 1);
+        // No page is cheaper than one batch, and without a common beginning all is listed.
+        assert!(backend.listed(&wanted[..10]).await.unwrap().is_none());
+        let apart: Vec<String> = (0..60).map(|n| format!("{n}/s")).collect();
+        assert!(backend.listed(&apart).await.unwrap().is_none());
+        assert_eq!(trap.seen().len(), 1);
+        // What can be no name is left for the reading to refuse.
+        let wrong = [wanted.as_slice(), &["team/ä".to_owned()]].concat();
+        assert!(
+            backend
+                .listed(&wrong)
+                .await
+                .unwrap()
+                .unwrap()
+                .contains("team/ä")
+        );
+    });
+}

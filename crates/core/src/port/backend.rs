@@ -55,8 +55,12 @@ pub struct Capabilities {
     pub delete: bool,
     /// What was removed can be brought back.
     pub restore: bool,
+    /// Single versions can be deleted, brought back and destroyed.
+    pub single_versions: bool,
     /// A write can demand what must be there before it.
     pub cas: bool,
+    /// A version that is written with a token has the token for its name.
+    pub names_by_token: bool,
     /// Descriptions are kept.
     pub description: bool,
     /// Tags are kept.
@@ -227,6 +231,17 @@ pub enum Removal {
     Final,
 }
 
+/// What is done to single versions of a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionChange {
+    /// They can be brought back.
+    Delete,
+    /// What was deleted can be read again.
+    Undelete,
+    /// Their values are gone for good.
+    Destroy,
+}
+
 /// A place where secrets are looked up (and, if it can, written).
 pub trait Backend: Send + Sync {
     /// The name of its kind in a chain: `store`, `dotenv`, `aws`, `vault`.
@@ -327,6 +342,17 @@ pub trait Backend: Send + Sync {
         Box::pin(std::future::ready(Err(self.unsupported("list"))))
     }
 
+    /// Of many addresses those that may be there, where a listing tells so in fewer requests than
+    /// reading them; `None` where it does not. What was made in the last minutes may be missing:
+    /// who writes it then demands that it is absent.
+    fn listed<'a>(
+        &'a self,
+        addresses: &'a [String],
+    ) -> BoxFuture<'a, Result<Option<BTreeSet<String>>, BackendError>> {
+        let _ = addresses;
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Everything known about a secret but its values; `None` when there is none.
     fn details<'a>(
         &'a self,
@@ -362,6 +388,19 @@ pub trait Backend: Send + Sync {
         Box::pin(std::future::ready(Err(self.unsupported("restore"))))
     }
 
+    /// Changes single versions, by the backend's own names for them.
+    fn change_versions<'a>(
+        &'a self,
+        address: &'a str,
+        versions: &'a [String],
+        change: VersionChange,
+    ) -> BoxFuture<'a, Result<(), BackendError>> {
+        let _ = (address, versions, change);
+        Box::pin(std::future::ready(Err(
+            self.unsupported("change single versions")
+        )))
+    }
+
     /// Has the backend rotate a secret; the version it makes.
     fn rotate<'a>(
         &'a self,
@@ -374,7 +413,12 @@ pub trait Backend: Send + Sync {
     /// The error for what the backend cannot do.
     fn unsupported(&self, what: &str) -> BackendError {
         let backend = self.describe();
-        let message = format!("a {} backend cannot {what}", self.scheme());
+        let scheme = self.scheme();
+        let article = match scheme.starts_with('a') || scheme.starts_with('e') {
+            true => "an",
+            false => "a",
+        };
+        let message = format!("{article} {scheme} backend cannot {what}");
         BackendError::new(BackendErrorKind::Unsupported, backend, message)
     }
 }

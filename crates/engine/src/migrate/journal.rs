@@ -1,5 +1,8 @@
 //! The journal: a header and an entry for each secret, sealed in the store.
 
+mod entry;
+mod stored;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -11,23 +14,28 @@ use strongroom_core::port::Precondition;
 use strongroom_core::port::Record;
 use strongroom_core::port::RecordId;
 use strongroom_core::port::StorageError;
-use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
-use strongroom_core::secret::Shape;
 use strongroom_core::time::Timestamp;
-use strongroom_crypto::barrier::Barrier;
 use strongroom_crypto::barrier::Field;
 
+use self::stored::backup_id;
+use self::stored::entries_parent;
+use self::stored::entry_id;
+use self::stored::header_id;
+use self::stored::headers_parent;
+use self::stored::open_entry;
+use self::stored::open_header;
 use super::MigrateError;
 use crate::error::Error;
 use crate::folder::PAGE;
 use crate::record;
 use crate::secrets::Engine;
 
-/// The kind of the journal's records: see `record::Kind` for the others.
-const KIND: u8 = 74;
-/// Of an entry: the first one knew no stages and no expiry.
-const ENTRY_FORMAT: u8 = 2;
+pub use entry::Before;
+pub use entry::Entry;
+pub use entry::State;
+pub(super) use entry::Todo;
+
 /// Bytes of an id, as hexadecimal digits.
 const ID_BYTES: usize = 8;
 
@@ -91,180 +99,6 @@ pub struct Header {
     pub left: Option<[u8; 16]>,
     /// Lines that were added to a `.gitignore`: the file, and the lines.
     pub ignored: Option<(String, Vec<String>)>,
-}
-
-/// How it stands with one secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum State {
-    /// Nothing was done yet.
-    Planned,
-    /// It is about to be written, or was, and nobody has looked since.
-    Writing,
-    /// Written and read back.
-    Verified,
-    /// The target held this value already.
-    Unchanged,
-    /// Left out; why.
-    Skipped(String),
-    /// It failed; why. It is tried again when the migration is resumed.
-    Failed(String),
-    /// Put back as it was.
-    Restored,
-    /// Not put back, since somebody changed it; what was found.
-    Kept(String),
-}
-
-impl State {
-    /// The word in tables and JSON.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::Writing => "writing",
-            Self::Verified => "migrated",
-            Self::Unchanged => "unchanged",
-            Self::Skipped(_) => "skipped",
-            Self::Failed(_) => "failed",
-            Self::Restored => "restored",
-            Self::Kept(_) => "kept",
-        }
-    }
-
-    /// Why, where there is something to say.
-    #[must_use]
-    pub fn remark(&self) -> Option<&str> {
-        match self {
-            Self::Skipped(why) | Self::Failed(why) | Self::Kept(why) => Some(why),
-            _ => None,
-        }
-    }
-
-    /// True when the target holds what the source held.
-    #[must_use]
-    pub fn is_there(&self) -> bool {
-        matches!(self, Self::Verified | Self::Unchanged)
-    }
-}
-
-/// What a target held before.
-#[derive(Clone, Debug)]
-pub struct Before {
-    /// The value.
-    pub payload: Payload,
-    /// Its version.
-    pub version: Option<String>,
-    /// Its description.
-    pub description: Option<String>,
-    /// Its tags.
-    pub tags: BTreeMap<String, String>,
-    /// The version's stages.
-    pub stages: Vec<String>,
-    /// When it was to expire.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// A version that is to be written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Todo {
-    /// The source's name for it; `None` for the current one.
-    pub(super) version: Option<String>,
-    /// Of its value.
-    pub(super) fingerprint: [u8; 16],
-}
-
-/// One secret of a migration.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Its address in the source.
-    pub from: String,
-    /// Its address in the target.
-    pub to: String,
-    /// How it stands with it.
-    pub state: State,
-    /// It was taken out of the source.
-    pub is_cleaned: bool,
-    /// Of the value that is in the target now.
-    pub fingerprint: Option<[u8; 16]>,
-    /// What the target held before; nothing if it held none, or none was written yet.
-    pub before: Option<Before>,
-    pub(super) todo: Vec<Todo>,
-    pub(super) done: u32,
-    /// The target's name of the version that the next write comes after.
-    pub(super) last: Option<String>,
-    /// Fingerprints of everything that was written, or may have been.
-    pub(super) made: Vec<[u8; 16]>,
-}
-
-impl Entry {
-    /// A secret that is to be moved.
-    #[must_use]
-    pub fn new(from: String, to: String, state: State) -> Self {
-        Self {
-            from,
-            to,
-            state,
-            is_cleaned: false,
-            fingerprint: None,
-            before: None,
-            todo: Vec::new(),
-            done: 0,
-            last: None,
-            made: Vec::new(),
-        }
-    }
-
-    /// True when nothing more is done with it by copying.
-    #[must_use]
-    pub fn is_copied(&self) -> bool {
-        !matches!(
-            self.state,
-            State::Planned | State::Writing | State::Failed(_)
-        )
-    }
-
-    /// True when the target may hold something that this migration wrote.
-    #[must_use]
-    pub fn may_have_written(&self) -> bool {
-        !self.made.is_empty()
-    }
-}
-
-/// A header as it is stored.
-#[derive(Serialize, Deserialize)]
-struct StoredHeader {
-    header: Header,
-}
-
-/// An entry as it is stored; the value that was there before stands behind it. This is its first
-/// format; the second has `More` between the two.
-#[derive(Serialize, Deserialize)]
-struct StoredEntry {
-    number: u32,
-    from: String,
-    to: String,
-    state: State,
-    is_cleaned: bool,
-    fingerprint: Option<[u8; 16]>,
-    before: Option<StoredBefore>,
-    todo: Vec<Todo>,
-    done: u32,
-    last: Option<String>,
-    made: Vec<[u8; 16]>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredBefore {
-    shape: Shape,
-    version: Option<String>,
-    description: Option<String>,
-    tags: BTreeMap<String, String>,
-}
-
-/// What the first format of an entry did not know of the value that was there before.
-#[derive(Default, Serialize, Deserialize)]
-struct More {
-    stages: Vec<String>,
-    expires_at: Option<Timestamp>,
 }
 
 /// A migration's journal, and the right to write to it until another process takes it over.
@@ -405,9 +239,13 @@ impl Journal {
         self.commit(batch).await
     }
 
-    /// Writes down an entry as it is handed in.
-    pub(super) async fn save_entry(&self, at: usize, entry: &Entry) -> Result<(), MigrateError> {
-        let batch = vec![self.still_mine(), self.put(at, entry)];
+    /// Writes down entries as they are handed in.
+    pub(super) async fn save_entries(
+        &self,
+        changed: impl IntoIterator<Item = (usize, &Entry)>,
+    ) -> Result<(), MigrateError> {
+        let mut batch = vec![self.still_mine()];
+        batch.extend(changed.into_iter().map(|(at, entry)| self.put(at, entry)));
         self.commit(batch).await
     }
 
@@ -485,8 +323,7 @@ impl Journal {
     fn put_header(&self, precondition: Precondition) -> BatchItem {
         let barrier = &self.engine.barrier;
         let id = header_id(barrier, &self.header.id);
-        let header = self.header.clone();
-        let plain = record::encode(&StoredHeader { header }, None);
+        let plain = stored::header(&self.header);
         BatchItem {
             id,
             precondition,
@@ -508,31 +345,7 @@ impl Journal {
         // The count of entries is checked to fit.
         let number = u32::try_from(at).unwrap_or(u32::MAX);
         let id = entry_id(barrier, &self.header.id, number);
-        let stored = StoredEntry {
-            number,
-            from: entry.from.clone(),
-            to: entry.to.clone(),
-            state: entry.state.clone(),
-            is_cleaned: entry.is_cleaned,
-            fingerprint: entry.fingerprint,
-            before: entry.before.as_ref().map(|before| StoredBefore {
-                shape: before.payload.shape,
-                version: before.version.clone(),
-                description: before.description.clone(),
-                tags: before.tags.clone(),
-            }),
-            todo: entry.todo.clone(),
-            done: entry.done,
-            last: entry.last.clone(),
-            made: entry.made.clone(),
-        };
-        let more = entry.before.as_ref().map(|before| More {
-            stages: before.stages.clone(),
-            expires_at: before.expires_at,
-        });
-        let value = entry.before.as_ref().map(|before| &before.payload.value);
-        let form = (stored, more.unwrap_or_default());
-        let plain = record::encode_as(ENTRY_FORMAT, &form, value);
+        let plain = stored::entry(number, entry);
         let put = Change::Put {
             parent: entries_parent(barrier, &self.header.id),
             name: Vec::new(),
@@ -569,68 +382,6 @@ fn damaged() -> Error {
         what: "the journal of migrations".into(),
         detail: "a record of it does not open or has vanished".into(),
     }
-}
-
-fn headers_parent(barrier: &Barrier) -> RecordId {
-    barrier.record_id(KIND, "")
-}
-
-fn header_id(barrier: &Barrier, id: &str) -> RecordId {
-    barrier.record_id(KIND, &format!("{id}/header"))
-}
-
-fn entries_parent(barrier: &Barrier, id: &str) -> RecordId {
-    barrier.record_id(KIND, &format!("{id}/entries"))
-}
-
-fn entry_id(barrier: &Barrier, id: &str, number: u32) -> RecordId {
-    barrier.record_id(KIND, &format!("{id}/entry/{number}"))
-}
-
-fn backup_id(barrier: &Barrier, id: &str) -> RecordId {
-    barrier.record_id(KIND, &format!("{id}/backup"))
-}
-
-fn open_header(barrier: &Barrier, stored: &Record) -> Option<Header> {
-    let plain = barrier.open(stored.id, Field::Value, &stored.value).ok()?;
-    let (stored, _): (StoredHeader, _) = record::decode(&plain)?;
-    Some(stored.header)
-}
-
-fn open_entry(barrier: &Barrier, stored: &Record) -> Option<(u32, Entry)> {
-    let plain = barrier.open(stored.id, Field::Value, &stored.value).ok()?;
-    let (stored, more, rest): (StoredEntry, More, &[u8]) =
-        match record::decode_as(ENTRY_FORMAT, &plain) {
-            Some(((stored, more), rest)) => (stored, more, rest),
-            None => {
-                let (stored, rest) = record::decode(&plain)?;
-                (stored, More::default(), rest)
-            }
-        };
-    let before = stored.before.map(|before| Before {
-        payload: Payload {
-            value: SecretValue::copy_from(rest),
-            shape: before.shape,
-        },
-        version: before.version,
-        description: before.description,
-        tags: before.tags,
-        stages: more.stages,
-        expires_at: more.expires_at,
-    });
-    let entry = Entry {
-        from: stored.from,
-        to: stored.to,
-        state: stored.state,
-        is_cleaned: stored.is_cleaned,
-        fingerprint: stored.fingerprint,
-        before,
-        todo: stored.todo,
-        done: stored.done,
-        last: stored.last,
-        made: stored.made,
-    };
-    Some((stored.number, entry))
 }
 
 async fn children(engine: &Engine, parent: RecordId) -> Result<Vec<Record>, StorageError> {
@@ -673,51 +424,4 @@ pub(crate) async fn open_all(engine: &Engine) -> Result<(Vec<RecordId>, u64), St
         }
     }
     Ok((ids, closed))
-}
-
-#[cfg(test)]
-mod tests {
-    use strongroom_crypto::SystemRng;
-    use strongroom_crypto::keyring::Keyring;
-
-    use super::*;
-
-    #[test]
-    fn an_entry_of_the_first_format_opens() {
-        let keyring = Keyring::generate(&SystemRng, Timestamp::from_micros(0));
-        let barrier = Barrier::new([1; 16], &keyring);
-        let value = SecretValue::copy_from(b"before");
-        let stored = StoredEntry {
-            number: 7,
-            from: "a".into(),
-            to: "b".into(),
-            state: State::Writing,
-            is_cleaned: false,
-            fingerprint: None,
-            before: Some(StoredBefore {
-                shape: Shape::Text,
-                version: Some("3".into()),
-                description: None,
-                tags: BTreeMap::new(),
-            }),
-            todo: Vec::new(),
-            done: 0,
-            last: None,
-            made: Vec::new(),
-        };
-        let id = entry_id(&barrier, "id", 7);
-        let record = Record {
-            id,
-            parent: entries_parent(&barrier, "id"),
-            revision: 1,
-            name: Vec::new(),
-            value: barrier.seal(id, Field::Value, &record::encode(&stored, Some(&value))),
-            due_at: None,
-        };
-        let (number, entry) = open_entry(&barrier, &record).unwrap();
-        assert_eq!((number, entry.to.as_str()), (7, "b"));
-        let before = entry.before.unwrap();
-        assert!(before.payload.value.ct_eq(&value));
-        assert_eq!((before.stages, before.expires_at), (Vec::new(), None));
-    }
 }

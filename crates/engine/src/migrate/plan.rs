@@ -138,7 +138,11 @@ pub async fn plan(
         .into_iter()
         .map(unless_all)
         .collect::<Result<Vec<_>, _>>()?;
-    let found = transfer::read_all(target, &to, &|_, _| {}).await;
+    // What is to be replaced is known before; what is made is demanded to be absent then.
+    let found = match options.overwrite {
+        true => transfer::read_all(target, &to, &|_, _| {}).await,
+        false => transfer::read_listed(target, &to).await,
+    };
     let found = found
         .into_iter()
         .map(unless_all)

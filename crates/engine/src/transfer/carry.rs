@@ -10,6 +10,7 @@ use strongroom_core::port::Expected;
 use strongroom_core::port::Item;
 use strongroom_core::port::NewValue;
 use strongroom_core::port::VersionRef;
+use strongroom_core::secret::SecretValue;
 
 use super::Loss;
 
@@ -23,7 +24,18 @@ pub enum Carried {
     },
     /// There is nothing to copy.
     NotFound,
-    /// Something is at the target; nothing was written.
+    /// The target holds the same, as an interrupted copying leaves it; nothing was written but
+    /// what is known of it, where that was missing.
+    WasThere,
+    /// The target holds the first of the versions, as an interrupted copying leaves it; nothing
+    /// was written.
+    Begun {
+        /// So many it holds.
+        versions: usize,
+        /// Of so many.
+        of: usize,
+    },
+    /// Something else is at the target; nothing was written.
     AlreadyExists,
 }
 
@@ -46,9 +58,11 @@ pub async fn copy(backend: &dyn Backend, from: &str, to: &str) -> Result<Carried
         true => backend.details(from).await?.unwrap_or_default(),
         false => Details::default(),
     };
-    if is_taken(backend, to, keeps_facts).await? {
-        return Ok(Carried::AlreadyExists);
-    }
+    let there = match keeps_facts {
+        true => backend.details(to).await?,
+        false => None,
+    };
+    let found = backend.read(to, &VersionRef::Current).await?;
     let losses = super::losses(&item, Some(&details), can, can.versions);
     let mut copy = Copy {
         backend,
@@ -58,6 +72,15 @@ pub async fn copy(backend: &dyn Backend, from: &str, to: &str) -> Result<Carried
         details,
         last: None,
     };
+    match (there, found) {
+        (None, None) => {}
+        // A removed secret that can be brought back is in the way, too.
+        (_, None) => return Ok(Carried::AlreadyExists),
+        (there, Some(found)) => {
+            let there = there.unwrap_or_default();
+            return copy.compared(&item, &found, &there).await;
+        }
+    }
     match copy.write_all(&item).await {
         Ok(()) => Ok(Carried::Copied { losses }),
         Err(error) if copy.last.is_none() => Err(error),
@@ -66,19 +89,6 @@ pub async fn copy(backend: &dyn Backend, from: &str, to: &str) -> Result<Carried
             Err(error)
         }
     }
-}
-
-/// A removed secret that can be brought back is in the way, too.
-async fn is_taken(
-    backend: &dyn Backend,
-    to: &str,
-    keeps_facts: bool,
-) -> Result<bool, BackendError> {
-    if keeps_facts && backend.details(to).await?.is_some() {
-        return Ok(true);
-    }
-    let found = backend.read(to, &VersionRef::Current).await?;
-    Ok(found.is_some())
 }
 
 struct Copy<'c> {
@@ -93,19 +103,91 @@ struct Copy<'c> {
 
 impl Copy<'_> {
     async fn write_all(&mut self, item: &Item) -> Result<(), BackendError> {
+        for id in self.earlier(item) {
+            // Destroyed meanwhile, or nothing that can be written: there is nothing to copy.
+            if let Some(found) = self.version(self.from, &id).await? {
+                self.write(&found, Some(&id), Annotation::default()).await?;
+            }
+        }
+        self.write(item, None, self.annotation(item)).await?;
+        let found = self.backend.read(self.to, &VersionRef::Current).await?;
+        match found {
+            Some(found) if found.payload.value.ct_eq(&item.payload.value) => Ok(()),
+            _ => {
+                let message = "what was read back is not what was written";
+                let kind = BackendErrorKind::Malformed;
+                Err(BackendError::new(kind, self.backend.describe(), message))
+            }
+        }
+    }
+
+    /// What is at the target beside what would be written there.
+    async fn compared(
+        &self,
+        item: &Item,
+        found: &Item,
+        there: &Details,
+    ) -> Result<Carried, BackendError> {
+        let mut of_target = match self.can.versions {
+            true => super::history(there, found.version.as_deref()),
+            false => Vec::new(),
+        };
+        of_target.pop();
+        let ours = self.values(self.from, self.earlier(item), item).await?;
+        let theirs = self.values(self.to, of_target, found).await?;
+        let mut pairs = ours.iter().zip(&theirs);
+        if theirs.len() > ours.len() || !pairs.all(|(ours, theirs)| ours.ct_eq(theirs)) {
+            return Ok(Carried::AlreadyExists);
+        }
+        if theirs.len() < ours.len() {
+            return Ok(Carried::Begun {
+                versions: theirs.len(),
+                of: ours.len(),
+            });
+        }
+        let wanted = self.annotation(item);
+        let is_bare = there.description.is_none() && there.tags.is_empty();
+        if is_bare && !wanted.is_empty() {
+            self.backend.annotate(self.to, &wanted).await?;
+        } else if there.description != self.details.description || there.tags != self.details.tags {
+            return Ok(Carried::AlreadyExists);
+        }
+        Ok(Carried::WasThere)
+    }
+
+    /// The values of versions that can be read, and of the current one.
+    async fn values(
+        &self,
+        address: &str,
+        earlier: Vec<String>,
+        current: &Item,
+    ) -> Result<Vec<SecretValue>, BackendError> {
+        let mut values = Vec::with_capacity(earlier.len() + 1);
+        for id in earlier {
+            let found = self.version(address, &id).await?;
+            values.extend(found.map(|found| found.payload.value));
+        }
+        values.push(current.payload.value.clone());
+        Ok(values)
+    }
+
+    async fn version(&self, address: &str, id: &str) -> Result<Option<Item>, BackendError> {
+        let reference = VersionRef::Id(id.to_owned());
+        let found = self.backend.read(address, &reference).await?;
+        Ok(found.filter(|found| !found.payload.value.is_empty()))
+    }
+
+    /// The source's versions before the current one, oldest first.
+    fn earlier(&self, item: &Item) -> Vec<String> {
         let mut earlier = match self.can.versions {
             true => super::history(&self.details, item.version.as_deref()),
             false => Vec::new(),
         };
         earlier.pop();
-        for id in earlier {
-            let reference = VersionRef::Id(id.clone());
-            let found = self.backend.read(self.from, &reference).await?;
-            // Destroyed meanwhile, or nothing that can be written: there is nothing to copy.
-            if let Some(found) = found.filter(|found| !found.payload.value.is_empty()) {
-                self.write(&found, Some(&id), Annotation::default()).await?;
-            }
-        }
+        earlier
+    }
+
+    fn annotation(&self, item: &Item) -> Annotation {
         let mut annotation = Annotation::default();
         if self.can.description {
             annotation.description.clone_from(&self.details.description);
@@ -117,16 +199,7 @@ impl Copy<'_> {
         if self.can.expiry {
             annotation.expires_at = item.expires_at.map(Some);
         }
-        self.write(item, None, annotation).await?;
-        let found = self.backend.read(self.to, &VersionRef::Current).await?;
-        match found {
-            Some(found) if found.payload.value.ct_eq(&item.payload.value) => Ok(()),
-            _ => {
-                let message = "what was read back is not what was written";
-                let kind = BackendErrorKind::Malformed;
-                Err(BackendError::new(kind, self.backend.describe(), message))
-            }
-        }
+        annotation
     }
 
     /// Writes one version; `id` is its name in the source, `None` for the current one.

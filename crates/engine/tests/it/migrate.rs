@@ -48,7 +48,7 @@ const OPTIONS: Options = Options {
     with_history: true,
 };
 
-fn backend(world: &World) -> StoreBackend {
+pub(crate) fn backend(world: &World) -> StoreBackend {
     StoreBackend::new(world.engine.clone(), context(), String::new())
 }
 
@@ -104,7 +104,7 @@ async fn plan(source: &dyn Backend, target: &dyn Backend) -> Vec<Planned> {
         .unwrap()
 }
 
-async fn begin(journals: &World, planned: &[Planned]) -> Result<Journal, MigrateError> {
+pub(crate) async fn begin(journals: &World, planned: &[Planned]) -> Result<Journal, MigrateError> {
     let fingerprint = |value: &SecretValue| journals.barrier.fingerprint(value);
     let entries = planned
         .iter()

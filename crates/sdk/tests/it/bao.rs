@@ -7,18 +7,19 @@ use strongroom_sdk::BackendErrorKind;
 use strongroom_sdk::GetError;
 use strongroom_sdk::OnError;
 use strongroom_sdk::Secrets;
+use strongroom_testkit::openbao::OpenBao;
 use tokio::sync::Barrier;
 
 use crate::place::Place;
 use crate::place::text;
 use crate::server::Door;
-use crate::server::OpenBao;
+use crate::server::put;
 
 const MANIFEST: &str = "[profiles.development]\nchain = [\"vault:secret/shop\"]\n\
                         [secrets.API_KEY]\npath = \"api/key\"\n[secrets.OTHER_KEY]\n";
 
-async fn place(bao: &OpenBao, door: &Door) -> Place {
-    bao.put("shop/api/key", "of-the-server-4Qz").await;
+fn place(bao: &OpenBao, door: &Door) -> Place {
+    put(bao, "shop/api/key", "of-the-server-4Qz");
     Place::new(MANIFEST)
         .with("VAULT_ADDR", &door.url())
         .with("VAULT_TOKEN", "root")
@@ -28,9 +29,9 @@ async fn place(bao: &OpenBao, door: &Door) -> Place {
 
 #[tokio::test]
 async fn callers_of_one_expired_value_cause_one_fetch() {
-    let bao = OpenBao::start().await;
-    let door = Door::open(bao.port).await;
-    let place = place(&bao, &door).await;
+    let bao = OpenBao::start();
+    let door = Door::open(bao.port()).await;
+    let place = place(&bao, &door);
     let secrets = place.builder().load().await.unwrap();
     const CALLERS: usize = 32;
     let together = Arc::new(Barrier::new(CALLERS));
@@ -45,7 +46,7 @@ async fn callers_of_one_expired_value_cause_one_fetch() {
     }
     let asked = door.count("GET /v1/secret/data/shop/api/key") - before;
     assert_eq!(asked, 1, "one fetch for all");
-    bao.put("shop/api/key", "rotated-7Kd").await;
+    put(&bao, "shop/api/key", "rotated-7Kd");
     assert_eq!(
         text(&secrets.get("API_KEY").await.unwrap()),
         "of-the-server-4Qz"
@@ -58,9 +59,9 @@ async fn callers_of_one_expired_value_cause_one_fetch() {
 
 #[tokio::test]
 async fn a_failure_is_never_not_found() {
-    let bao = OpenBao::start().await;
-    let door = Door::open(bao.port).await;
-    let place = place(&bao, &door).await;
+    let bao = OpenBao::start();
+    let door = Door::open(bao.port()).await;
+    let place = place(&bao, &door);
     let load = |on_error| {
         let builder = place.builder().ttl(Duration::ZERO);
         builder.on_error(on_error).load()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use strongroom_sdk::GetError;
 use strongroom_sdk::LoadError;
+use strongroom_sdk::SecretValue;
 use strongroom_sdk::blocking;
 
 use crate::place::Place;
@@ -161,4 +162,41 @@ async fn a_locked_store_is_an_error_and_not_an_empty_one() {
     let error = place.builder().load().await.unwrap_err();
     assert!(matches!(error, LoadError::Locked { .. }), "{error}");
     assert!(error.to_string().contains("there is none"), "{error}");
+}
+
+#[tokio::test]
+async fn a_passphrase_opens_the_store_from_its_file_or_the_application() {
+    let place = Place::new(CHAIN);
+    let store = place.store_with_passphrase("of-the-passphrase-4Qz");
+    store
+        .set("shop/development/api/key", "of-the-store-4Qz")
+        .await;
+    let error = place.builder().load().await.unwrap_err();
+    assert!(
+        error.to_string().contains("STRONGROOM_PASSPHRASE_FILE"),
+        "{error}"
+    );
+    let given = |text: &str| SecretValue::copy_from(text.as_bytes());
+    let wrong = place.builder().passphrase(given("of-nothing-4Qz"));
+    let error = wrong.load().await.unwrap_err().to_string();
+    assert!(error.contains("the passphrase does not open it"), "{error}");
+    assert!(!error.contains("of-nothing"), "{error}");
+
+    let right = place.builder().passphrase(given("of-the-passphrase-4Qz"));
+    let secrets = right.load().await.unwrap();
+    assert_eq!(
+        text(&secrets.get("API_KEY").await.unwrap()),
+        "of-the-store-4Qz"
+    );
+
+    let file = place.path("passphrase");
+    let place = place.with("STRONGROOM_PASSPHRASE_FILE", &file.display().to_string());
+    let error = place.builder().load().await.unwrap_err();
+    assert!(matches!(error, LoadError::Passphrase(_)), "{error}");
+    place.write("passphrase", "of-the-passphrase-4Qz\n");
+    let secrets = place.builder().load().await.unwrap();
+    assert_eq!(
+        text(&secrets.get("API_KEY").await.unwrap()),
+        "of-the-store-4Qz"
+    );
 }

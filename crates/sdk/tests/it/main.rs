@@ -1,7 +1,6 @@
 //! The library as applications use it: a real store, a `.env` file, a real OpenBao.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     reason = "these are tests; clippy sees only functions marked #[test] as such"
 )]
 

@@ -11,6 +11,7 @@ use strongroom_core::version::Provenance;
 use strongroom_crypto::SystemRng;
 use strongroom_crypto::barrier::Barrier;
 use strongroom_crypto::header::Header;
+use strongroom_crypto::kdf::KdfCost;
 use strongroom_crypto::slot::SlotKind;
 use strongroom_crypto::slot::WrapContext;
 use strongroom_engine::Engine;
@@ -64,9 +65,26 @@ impl Place {
 
     /// A store with a key file, where the library looks for it.
     pub(crate) fn store(&self) -> Store {
-        let path = self.path(".local/share/strongroom/store.db");
         let key_path = self.path(".config/strongroom/store.key");
         let key = keyfile::create(&key_path, &SystemRng).unwrap();
+        self.store_with(SlotKind::KeyFile, &key)
+    }
+
+    /// A store that only a passphrase opens.
+    pub(crate) fn store_with_passphrase(&self, passphrase: &str) -> Store {
+        let kind = SlotKind::Passphrase {
+            cost: KdfCost {
+                memory_kib: 64,
+                passes: 1,
+                lanes: 1,
+            },
+            salt: [7; 16],
+        };
+        self.store_with(kind, &SecretValue::copy_from(passphrase.as_bytes()))
+    }
+
+    fn store_with(&self, kind: SlotKind, key: &SecretValue) -> Store {
+        let path = self.path(".local/share/strongroom/store.db");
         let now = Timestamp::from_micros(1_000_000);
         let (mut header, unsealed) = Header::create(&SystemRng, now);
         let context = WrapContext {
@@ -74,7 +92,7 @@ impl Place {
             now,
         };
         header
-            .add_slot(&unsealed, SlotKind::KeyFile, "of a test", &key, &context)
+            .add_slot(&unsealed, kind, "of a test", key, &context)
             .unwrap();
         let barrier = Barrier::new(header.store_id(), &unsealed.keyring);
         let first = Engine::first_records(&barrier);

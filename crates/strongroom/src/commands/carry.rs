@@ -87,8 +87,21 @@ fn carry_elsewhere(
         return Err(from.unsupported("remove", instead));
     }
     let carried = wait(carry::copy(backend, &from.address, &to.address))?;
-    let losses = match carried {
-        Carried::Copied { losses } => losses,
+    let (losses, was_there) = match carried {
+        Carried::Copied { losses } => (losses, false),
+        Carried::WasThere => (Vec::new(), true),
+        Carried::Begun { versions, of } => {
+            let to_name = &to.name;
+            let message = format!(
+                "{} holds the first {versions} of {of} versions, as an interrupted copy leaves it",
+                to.describe()
+            );
+            return Err(
+                CommandError::new(Kind::Conflict, "secret.exists", message).hint(format!(
+                    "strongroom destroy {to_name}, then the same line again; or choose another name"
+                )),
+            );
+        }
         Carried::NotFound => return Err(from.not_found()),
         Carried::AlreadyExists => {
             let message = format!("{} is there already", to.describe());
@@ -99,6 +112,15 @@ fn carry_elsewhere(
     for loss in losses {
         let (to, loss) = (to.describe(), loss.word());
         app.ui.warn(&format!("warning: not copied to {to}: {loss}"));
+    }
+    if was_there {
+        let (from, to) = (&from.name, to.describe());
+        let then = match is_move {
+            true => format!("; removing {from}"),
+            false => String::new(),
+        };
+        app.ui
+            .say(&format!("{to} holds the same as {from} already{then}"));
     }
     if is_move && !wait(backend.remove(&from.address, Removal::Recoverable))? {
         return Err(from.not_found());

@@ -2,12 +2,16 @@ use clap::Args;
 use serde_json::json;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::Removal;
+use strongroom_core::port::VersionChange;
+use strongroom_core::port::VersionDetails;
+use strongroom_core::version::VersionState;
 use strongroom_engine::secrets::Versions;
 
 use crate::app::App;
 use crate::commands::check::plural;
 use crate::elsewhere;
 use crate::elsewhere::Elsewhere;
+use crate::elsewhere::Known;
 use crate::elsewhere::version_json;
 use crate::elsewhere::version_text;
 use crate::error::CommandError;
@@ -71,13 +75,42 @@ impl Which {
         }
     }
 
-    /// Other managers are asked about whole secrets.
-    fn require_none(&self, elsewhere: &Elsewhere, verb: &str) -> Result<(), CommandError> {
-        if self.versions() == Versions::Newest {
-            return Ok(());
+    /// Whole secrets are meant, by their newest version.
+    fn is_newest(&self) -> bool {
+        self.versions() == Versions::Newest
+    }
+
+    /// Of a secret in another manager those that are meant and are in a state to be changed.
+    fn versions_of(
+        &self,
+        elsewhere: &Elsewhere,
+        known: &Known,
+        change: VersionChange,
+    ) -> Result<Vec<String>, CommandError> {
+        if !elsewhere.backend.capabilities().single_versions {
+            let verb = match change {
+                VersionChange::Delete => "delete",
+                VersionChange::Undelete => "undelete",
+                VersionChange::Destroy => "destroy",
+            };
+            let what = format!("{verb} versions one by one");
+            return Err(elsewhere.unsupported(&what, "leave --versions and --all-versions out"));
         }
-        let what = format!("{verb} versions one by one");
-        Err(elsewhere.unsupported(&what, "leave --versions and --all-versions out"))
+        let is_meant = |version: &&VersionDetails| {
+            self.all_versions
+                || version
+                    .id
+                    .parse()
+                    .is_ok_and(|id| self.versions.contains(&id))
+        };
+        let is_open = |version: &&VersionDetails| match (change, version.state) {
+            (VersionChange::Delete, state) => state == VersionState::Live,
+            (VersionChange::Undelete, state) => matches!(state, VersionState::Deleted { .. }),
+            (VersionChange::Destroy, state) => state != VersionState::Destroyed,
+        };
+        let versions = known.details.versions.iter();
+        let changed = versions.filter(is_meant).filter(is_open);
+        Ok(changed.map(|version| version.id.clone()).collect())
     }
 }
 
@@ -109,7 +142,19 @@ fn rm_elsewhere(app: &App, args: &RmArgs, elsewhere: &Elsewhere) -> Result<(), C
     let known = elsewhere.require()?;
     let can = elsewhere.backend.capabilities();
     require_removal(elsewhere)?;
-    args.which.require_none(elsewhere, "delete")?;
+    if !args.which.is_newest() {
+        let change = VersionChange::Delete;
+        let versions = args.which.versions_of(elsewhere, &known, change)?;
+        change_some(elsewhere, &versions, change)?;
+        report_some(app, "deleted", elsewhere, &versions)?;
+        if !versions.is_empty() {
+            let (name, versions) = (&elsewhere.name, versions.join(","));
+            app.ui.say(&format!(
+                "strongroom undelete {name} --versions {versions} brings back what was deleted"
+            ));
+        }
+        return Ok(());
+    }
     if known.details.removed.is_some() {
         return report_elsewhere(app, "deleted", elsewhere, None);
     }
@@ -164,7 +209,13 @@ fn undelete_elsewhere(
     if !elsewhere.backend.capabilities().restore {
         return Err(elsewhere.unsupported("bring back what was removed", instead));
     }
-    args.which.require_none(elsewhere, "undelete")?;
+    if !args.which.is_newest() {
+        let known = known.ok_or_else(|| elsewhere.not_found())?;
+        let change = VersionChange::Undelete;
+        let versions = args.which.versions_of(elsewhere, &known, change)?;
+        change_some(elsewhere, &versions, change)?;
+        return report_some(app, "undeleted", elsewhere, &versions);
+    }
     let is_back = wait(elsewhere.backend.restore(&elsewhere.address))?;
     if !is_back {
         known.ok_or_else(|| elsewhere.not_found())?;
@@ -214,7 +265,17 @@ fn destroy_elsewhere(
 ) -> Result<(), CommandError> {
     let known = elsewhere.require()?;
     require_removal(elsewhere)?;
-    args.which.require_none(elsewhere, "destroy")?;
+    if !args.which.is_newest() {
+        let change = VersionChange::Destroy;
+        let versions = args.which.versions_of(elsewhere, &known, change)?;
+        if !versions.is_empty() {
+            let (described, list) = (elsewhere.describe(), list_of(&versions));
+            app.ui
+                .confirm(&format!("Destroy {list} of {described} for good?"))?;
+        }
+        change_some(elsewhere, &versions, change)?;
+        return report_some(app, "destroyed", elsewhere, &versions);
+    }
     let versions: Vec<String> = known.details.versions.into_iter().map(|it| it.id).collect();
     let with = match versions.len() {
         0 => String::new(),
@@ -228,6 +289,34 @@ fn destroy_elsewhere(
         return Err(elsewhere.not_found());
     }
     report_elsewhere(app, "destroyed", elsewhere, Some(&versions))
+}
+
+fn change_some(
+    elsewhere: &Elsewhere,
+    versions: &[String],
+    change: VersionChange,
+) -> Result<(), CommandError> {
+    if versions.is_empty() {
+        return Ok(());
+    }
+    let (backend, address) = (&elsewhere.backend, &elsewhere.address);
+    Ok(wait(backend.change_versions(address, versions, change))?)
+}
+
+fn report_some(
+    app: &App,
+    done: &str,
+    elsewhere: &Elsewhere,
+    versions: &[String],
+) -> Result<(), CommandError> {
+    let changed = (!versions.is_empty()).then_some(versions);
+    report_elsewhere(app, done, elsewhere, changed)
+}
+
+/// `v1, v2`.
+fn list_of(versions: &[String]) -> String {
+    let versions: Vec<String> = versions.iter().map(|it| version_text(it)).collect();
+    versions.join(", ")
 }
 
 fn require_removal(elsewhere: &Elsewhere) -> Result<(), CommandError> {
@@ -268,10 +357,7 @@ fn report_elsewhere(
     app.ui.say(&match versions {
         None => format!("{described}: no version to be {done}"),
         Some([]) => format!("{done} {described}"),
-        Some(versions) => {
-            let versions: Vec<String> = versions.iter().map(|it| version_text(it)).collect();
-            format!("{done} {described}, {}", versions.join(", "))
-        }
+        Some(versions) => format!("{done} {described}, {}", list_of(versions)),
     });
     Ok(())
 }

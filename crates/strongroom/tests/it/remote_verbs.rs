@@ -1,6 +1,15 @@
 //! The commands about one secret, in other managers than the store.
 
 use std::collections::BTreeSet;
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::Sender;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -99,6 +108,10 @@ fn every_verb_works(case: &Case) {
     assert_eq!(copied["tags"], serde_json::json!({"team": "payments"}));
     assert_eq!(copied["description"], "of-the-shop");
     case.sr("cp API_KEY other/key")
+        .ok()
+        .says("holds the same as API_KEY already");
+    case.sr("set taken/key").stdin(&second).ok();
+    case.sr("cp API_KEY taken/key")
         .code(6)
         .says("is there already");
     case.sr("cp nothing/here third/key").code(3);
@@ -127,11 +140,6 @@ fn every_verb_works(case: &Case) {
     ] {
         case.sr(line).code(3);
     }
-    case.sr("rm API_KEY --all-versions")
-        .code(1)
-        .says("versions one by one")
-        .says("leave --versions and --all-versions out");
-
     case.sr("destroy third/key").code(2).says("for good?");
     let destroyed = same("destroy API_KEY --yes --json");
     assert_eq!(destroyed["done"], "destroyed");
@@ -156,11 +164,184 @@ fn every_verb_works_with_openbao() {
 }
 
 #[test]
+fn single_versions_are_removed_and_brought_back_with_openbao() {
+    let bao = OpenBao::start();
+    let case = case_with("\"vault:secret/shop\", \"env\"");
+    bao.lead(&case);
+    let store = case_with("\"store\"");
+    let values: Vec<String> = (0..4).map(|_| case.canary("value")).collect();
+    for value in &values {
+        case.sr("set API_KEY").stdin(value).ok();
+        store.sr("set API_KEY").stdin(store.canary("value")).ok();
+    }
+    let same = |line: &str| {
+        let (here, there) = (case.sr(line).ok().json(), store.sr(line).ok().json());
+        assert_eq!(here, there, "{line}");
+        let history = |case: &Case| {
+            let history = case.sr("history API_KEY --json").ok().json();
+            let states: Vec<String> = states(&history).iter().map(ToString::to_string).collect();
+            states.join(" ")
+        };
+        let left = history(&case);
+        assert_eq!(left, history(&store), "{line}");
+        left
+    };
+    assert_eq!(
+        same("rm API_KEY --versions 1,3,9 --json"),
+        "deleted live deleted live"
+    );
+    assert_eq!(case.get("API_KEY"), values[3].as_bytes());
+    assert_eq!(
+        same("destroy API_KEY --versions 3,2 --yes --json"),
+        "deleted destroyed destroyed live"
+    );
+    assert_eq!(
+        same("undelete API_KEY --all-versions --json"),
+        "live destroyed destroyed live"
+    );
+    assert_eq!(
+        same("rm API_KEY --all-versions --json"),
+        "deleted destroyed destroyed deleted"
+    );
+    case.sr("rm API_KEY --all-versions")
+        .ok()
+        .says("no version to be deleted");
+    case.sr("undelete API_KEY --versions 4").ok().says("v4");
+    assert_eq!(case.get("API_KEY"), values[3].as_bytes());
+    case.sr("destroy API_KEY --all-versions")
+        .code(2)
+        .says("Destroy v1, v4 of API_KEY in vault:secret/shop for good?");
+    assert_eq!(
+        same("destroy API_KEY --all-versions --yes --json"),
+        "destroyed destroyed destroyed destroyed"
+    );
+    case.sr("rm nothing/here --versions 1").code(3);
+    case.sr("destroy nothing/here --versions 1 --yes").code(3);
+}
+
+/// Hands everything to a server but a request to delete: that one it holds, and tells of it.
+struct Door {
+    address: String,
+    held: Receiver<()>,
+}
+
+impl Door {
+    fn before(server: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (tell, held) = channel();
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let server = TcpStream::connect(&server).unwrap();
+                let tell = tell.clone();
+                let (mut back, mut answers) =
+                    (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+                std::thread::spawn(move || hand_on(client, server, &tell));
+            }
+        });
+        Self { address, held }
+    }
+}
+
+fn hand_on(mut client: TcpStream, mut server: TcpStream, tell: &Sender<()>) {
+    let mut bytes = [0; 1 << 16];
+    while let Ok(count) = client.read(&mut bytes) {
+        if count == 0 {
+            return;
+        }
+        if bytes.starts_with(b"DELETE ") {
+            let _ = tell.send(());
+            // Until the client is gone.
+            let _ = client.read(&mut bytes);
+            return;
+        }
+        server.write_all(&bytes[..count]).unwrap();
+    }
+}
+
+#[test]
+fn a_move_that_is_killed_before_it_deletes_is_finished_by_the_same_line() {
+    let bao = OpenBao::start();
+    let case = case_with("\"vault:secret/shop\", \"env\"");
+    bao.lead(&case);
+    let (first, second) = (case.canary("first"), case.canary("second"));
+    for value in [&first, &second] {
+        case.sr("set API_KEY").stdin(value).ok();
+    }
+    case.sr("tag API_KEY team=payments").ok();
+    let door = Door::before(bao.address());
+    let mut moving = case
+        .command(env!("CARGO_BIN_EXE_strongroom"))
+        .args(["mv", "API_KEY", "other/key"])
+        .env("VAULT_ADDR", &door.address)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    door.held.recv_timeout(Duration::from_secs(60)).unwrap();
+    moving.kill().unwrap();
+    moving.wait().unwrap();
+    assert_eq!(case.get("API_KEY"), second.as_bytes());
+    assert_eq!(case.get("other/key"), second.as_bytes());
+
+    case.sr("mv API_KEY other/key")
+        .ok()
+        .says("other/key in vault:secret/shop holds the same as API_KEY already; removing API_KEY")
+        .says("moved API_KEY to other/key");
+    case.sr("get API_KEY").code(3);
+    let moved = case.sr("history other/key --json").ok().json();
+    assert_eq!(states(&moved), ["live", "live"]);
+    assert_eq!(moved["tags"], serde_json::json!({"team": "payments"}));
+}
+
+#[test]
+fn what_a_killed_copy_has_begun_is_told_from_what_is_in_the_way() {
+    let bao = OpenBao::start();
+    let case = case_with("\"vault:secret/shop\", \"env\"");
+    bao.lead(&case);
+    let (first, second) = (case.canary("first"), case.canary("second"));
+    for value in [&first, &second] {
+        case.sr("set API_KEY").stdin(value).ok();
+    }
+    case.sr("set begun/key").stdin(&first).ok();
+    case.sr("mv API_KEY begun/key")
+        .code(6)
+        .says("holds the first 1 of 2 versions")
+        .says("strongroom destroy begun/key");
+    case.sr("set taken/key").stdin(&second).ok();
+    case.sr("mv API_KEY taken/key")
+        .code(6)
+        .says("is there already");
+    // The same values, but somebody has tagged them.
+    case.sr("cp API_KEY tagged/key").ok();
+    case.sr("tag tagged/key team=others").ok();
+    case.sr("tag API_KEY team=payments").ok();
+    case.sr("mv API_KEY tagged/key")
+        .code(6)
+        .says("is there already");
+    // The same values, and the tags were still to be written.
+    case.sr("tag tagged/key team-").ok();
+    case.sr("mv API_KEY tagged/key").ok();
+    let moved = case.sr("history tagged/key --json").ok().json();
+    assert_eq!(moved["tags"], serde_json::json!({"team": "payments"}));
+}
+
+#[test]
 fn every_verb_works_with_aws() {
     let moto = Moto::start();
     let case = case_with("\"aws:us-east-1/shop\", \"env\"");
     moto.lead(&case);
     every_verb_works(&case);
+    case.sr("set API_KEY").stdin(case.canary("value")).ok();
+    for verb in ["rm", "undelete", "destroy"] {
+        case.sr(&format!("{verb} API_KEY --all-versions"))
+            .code(1)
+            .says("an aws backend cannot")
+            .says("versions one by one")
+            .says("leave --versions and --all-versions out");
+    }
+    case.sr("destroy API_KEY --yes").ok();
     let gone = moto.call("DescribeSecret", r#"{"SecretId":"shop/api/key"}"#);
     assert!(gone.contains("ResourceNotFoundException"), "{gone}");
 }
