@@ -128,7 +128,7 @@ impl Fault {
             Self::Uninitialised => (StatusCode::BAD_REQUEST, one("Vault is not initialized")),
             Self::Sealed => (StatusCode::SERVICE_UNAVAILABLE, one("Vault is sealed")),
             Self::Audit => (
-                StatusCode::INTERNAL_SERVER_ERROR,
+                StatusCode::SERVICE_UNAVAILABLE,
                 one("the audit log cannot be written"),
             ),
             Self::Engine(error) => of_engine(error),

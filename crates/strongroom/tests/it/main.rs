@@ -5,6 +5,8 @@
     reason = "these are tests; clippy sees only functions marked #[test] as such"
 )]
 
+#[path = "../../examples/support/attacks.rs"]
+mod attacks;
 mod served;
 mod support;
 
