@@ -16,6 +16,8 @@ pub mod manifest;
 pub mod oskeyring;
 pub mod places;
 pub mod remote;
+#[cfg(feature = "vault")]
+pub mod server;
 pub mod unlock;
 
 pub use error::ChainError;

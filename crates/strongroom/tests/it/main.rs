@@ -10,6 +10,7 @@ mod attacks;
 mod served;
 mod support;
 
+mod administer;
 mod audit_files;
 mod bad_input;
 mod cache;
