@@ -4,13 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ssm::Client;
-use aws_sdk_ssm::config::Builder;
-use aws_sdk_ssm::operation::get_parameter_history::GetParameterHistoryError;
-use aws_sdk_ssm::types::Parameter;
-use aws_sdk_ssm::types::ParameterHistory;
 use futures_util::StreamExt;
 use futures_util::stream;
+use serde_json::json;
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
@@ -32,17 +28,25 @@ use tokio::time::Instant;
 use crate::connection::Connection;
 use crate::connection::Service;
 use crate::connection::Site;
-use crate::connection::TooManyRequests;
 use crate::credentials;
 use crate::failure::Call;
 use crate::payload;
-use crate::payload::timestamp;
+use crate::payload::seconds;
 use crate::settings::OPTIONS_PARAMETERS;
 use crate::settings::Settings;
 
+mod answer;
+mod call;
+
+use answer::History;
+use answer::Parameter;
+use answer::Parameters;
+use call::Action;
+use call::Caller;
+
 /// The parameters of one account and region.
 pub struct SsmBackend {
-    client: Client,
+    caller: Caller,
     connection: Connection,
     settings: Settings,
 }
@@ -66,10 +70,8 @@ impl SsmBackend {
     async fn connect(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {
         let settings = Settings::parse(uri, OPTIONS_PARAMETERS)?;
         let connection = Connection::open(Service::Parameters, &settings, variables).await?;
-        let mut config = Builder::from(&connection.config).retry_classifier(TooManyRequests);
-        config.set_endpoint_url(connection.endpoint.clone());
         Ok(Self {
-            client: Client::from_conf(config.build()),
+            caller: Caller::new(&connection),
             connection,
             settings,
         })
@@ -113,13 +115,9 @@ impl SsmBackend {
     }
 
     async fn read_batch<'a>(&self, chunk: &[&'a str], deadline: Instant) -> Vec<(&'a str, Found)> {
-        let names = chunk.iter().map(|name| (*name).to_owned()).collect();
-        let request = self
-            .client
-            .get_parameters()
-            .set_names(Some(names))
-            .with_decryption(true);
-        let Ok(answer) = tokio::time::timeout_at(deadline, request.send()).await else {
+        let body = json!({ "Names": chunk, "WithDecryption": true });
+        let asked = self.caller.call::<Parameters>(Action::Named, body);
+        let Ok(answer) = tokio::time::timeout_at(deadline, asked).await else {
             return Vec::new();
         };
         let each = |found: &Found| chunk.iter().map(|name| (*name, found.clone())).collect();
@@ -168,9 +166,9 @@ impl SsmBackend {
         })?;
         Ok(Some(Item {
             payload,
-            version: Some(parameter.version.to_string()),
+            version: Some(parameter.version.unwrap_or_default().to_string()),
             stages: Vec::new(),
-            created: timestamp(parameter.last_modified_date.as_ref()),
+            created: seconds(parameter.last_modified_date),
             expires_at: None,
         }))
     }
@@ -222,32 +220,28 @@ impl SsmBackend {
             None | Some(("", _)) => "/",
             Some((folder, _)) => folder,
         };
-        let max = i32::try_from(limit).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
-        let answer = self
-            .client
-            .get_parameters_by_path()
-            .path(folder)
-            .recursive(true)
-            .with_decryption(false)
-            .max_results(max)
-            .set_next_token(after.map(str::to_owned))
-            .send()
-            .await;
+        let mut body = json!({
+            "Path": folder,
+            "Recursive": true,
+            "WithDecryption": false,
+            "MaxResults": limit.clamp(1, PAGE_MAX),
+        });
+        if let Some(after) = after {
+            body["NextToken"] = after.into();
+        }
+        let answer = self.caller.call::<Parameters>(Action::Below, body).await;
         let call = Call {
             action: "ssm:GetParametersByPath",
             address: folder,
         };
         let answer = answer.map_err(|error| self.site().failure(call, &error).error)?;
-        let names = answer.parameters().iter().filter_map(Parameter::name);
+        let parameters = answer.parameters.unwrap_or_default();
+        let names = parameters
+            .into_iter()
+            .filter_map(|parameter| parameter.name);
         Ok(Page {
-            addresses: names
-                .filter(|name| name.starts_with(narrower))
-                .map(str::to_owned)
-                .collect(),
-            next: answer
-                .next_token()
-                .filter(|token| !token.is_empty())
-                .map(str::to_owned),
+            addresses: names.filter(|name| name.starts_with(narrower)).collect(),
+            next: answer.next_token.filter(|token| !token.is_empty()),
         })
     }
 
@@ -289,26 +283,18 @@ impl SsmBackend {
             action: "ssm:GetParameterHistory",
             address,
         };
-        let mut history: Vec<ParameterHistory> = Vec::new();
-        let mut next = None;
+        let mut history = Vec::new();
+        let mut next: Option<String> = None;
         loop {
-            let answer = self
-                .client
-                .get_parameter_history()
-                .name(address)
-                .with_decryption(false)
-                .set_next_token(next)
-                .send()
-                .await;
+            let mut body = json!({ "Name": address, "WithDecryption": false });
+            if let Some(next) = next {
+                body["NextToken"] = next.into();
+            }
+            let answer = self.caller.call::<History>(Action::History, body).await;
+            let is_absent = |refusal: &call::Refusal| refusal.is_parameter_not_found();
             let answer = match answer {
                 Ok(answer) => answer,
-                Err(error)
-                    if error
-                        .as_service_error()
-                        .is_some_and(GetParameterHistoryError::is_parameter_not_found) =>
-                {
-                    return Ok(None);
-                }
+                Err(error) if error.as_service_error().is_some_and(is_absent) => return Ok(None),
                 Err(error) => return Err(self.site().failure(call, &error).error),
             };
             next = answer.next_token.filter(|token| !token.is_empty());
@@ -322,15 +308,15 @@ impl SsmBackend {
             return Ok(None);
         };
         let versions = history.iter().map(|version| VersionDetails {
-            id: version.version.to_string(),
-            stages: version.labels().to_vec(),
-            created: timestamp(version.last_modified_date()),
+            id: version.version.unwrap_or_default().to_string(),
+            stages: version.labels.clone().unwrap_or_default(),
+            created: seconds(version.last_modified_date),
             state: VersionState::Live,
         });
         Ok(Some(Details {
-            description: last.description().map(str::to_owned),
-            created: timestamp(first.last_modified_date()),
-            updated: timestamp(last.last_modified_date()),
+            description: last.description.clone(),
+            created: seconds(first.last_modified_date),
+            updated: seconds(last.last_modified_date),
             versions: versions.collect(),
             ..Details::default()
         }))
@@ -342,8 +328,8 @@ impl SsmBackend {
             "" => "/",
             folder => folder,
         };
-        let request = self.client.get_parameters_by_path().path(folder);
-        let asked = request.max_results(1).with_decryption(false).send().await;
+        let body = json!({ "Path": folder, "WithDecryption": false, "MaxResults": 1 });
+        let asked = self.caller.call::<Parameters>(Action::Below, body).await;
         let who = match credentials::describe(&self.connection.config).await {
             Ok(who) => format!(", with {who}"),
             Err(_) => String::new(),
@@ -489,8 +475,8 @@ fn full(name: &str) -> String {
 /// By name or ARN, with the selector that was asked for. AWS repeats the selector; a server that
 /// does not is believed where the version is the one.
 fn is_named(asked: &str, parameter: &Parameter) -> bool {
-    let version = parameter.version().to_string();
-    let selector = parameter.selector().unwrap_or_default();
+    let version = parameter.version.unwrap_or_default().to_string();
+    let selector = parameter.selector.as_deref().unwrap_or_default();
     let selector = selector.strip_prefix(':').unwrap_or(selector);
     let is = |base: Option<&str>| {
         let rest = base.and_then(|base| asked.strip_prefix(base));
@@ -500,11 +486,11 @@ fn is_named(asked: &str, parameter: &Parameter) -> bool {
             Some(asked) => asked == selector,
         })
     };
-    is(parameter.name()) || is(parameter.arn())
+    is(parameter.name.as_deref()) || is(parameter.arn.as_deref())
 }
 
 /// As many as `GetParameters` takes.
 const BATCH: usize = 10;
 const IN_FLIGHT: usize = 8;
 const NAME_BYTES_MAX: usize = 2048;
-const PAGE_MAX: i32 = 10;
+const PAGE_MAX: usize = 10;

@@ -63,6 +63,11 @@ pub(crate) fn timestamp(time: Option<&DateTime>) -> Option<Timestamp> {
     Some(Timestamp::from_micros(micros))
 }
 
+/// Seconds since 1970 with a fraction, as JSON answers have them.
+pub(crate) fn seconds(time: Option<f64>) -> Option<Timestamp> {
+    timestamp(Some(&DateTime::from_secs_f64(time?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

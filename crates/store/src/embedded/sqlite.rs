@@ -295,23 +295,33 @@ pub(super) fn get(connection: &Connection, id: RecordId) -> Result<Option<Record
     read().map_err(|error| failed(&error))
 }
 
+/// Runs several statements on one state of the store. The bounds are prepared once: a read
+/// transaction of the library parses its two statements each time.
+fn in_reading<T>(
+    connection: &Connection,
+    read: impl FnOnce() -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    connection.prepare_cached("BEGIN")?.execute([])?;
+    let result = read();
+    let ended = connection.prepare_cached("COMMIT")?.execute([]);
+    if ended.is_err() {
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    let result = result?;
+    ended?;
+    Ok(result)
+}
+
 pub(super) fn get_many(
-    connection: &mut Connection,
+    connection: &Connection,
     ids: &[RecordId],
 ) -> Result<Vec<Option<Record>>, StorageError> {
-    let mut read = || -> rusqlite::Result<Vec<Option<Record>>> {
-        let transaction = connection.transaction()?;
-        let mut found = Vec::with_capacity(ids.len());
-        {
-            let mut statement = transaction.prepare_cached(SQL_GET)?;
-            for id in ids {
-                found.push(statement.query_row([&id.0], record_of).optional()?);
-            }
-        }
-        transaction.commit()?;
-        Ok(found)
+    let read = || -> rusqlite::Result<Vec<Option<Record>>> {
+        let mut statement = connection.prepare_cached(SQL_GET)?;
+        let one = |id: &RecordId| statement.query_row([&id.0], record_of).optional();
+        ids.iter().map(one).collect()
     };
-    read().map_err(|error| failed(&error))
+    in_reading(connection, read).map_err(|error| failed(&error))
 }
 
 pub(super) fn list(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use futures_channel::oneshot;
 use rusqlite::Connection;
@@ -26,6 +27,10 @@ use super::sqlite::failed;
 const GROUP_MAX: usize = 512;
 /// Most batches waiting; past that, writers wait to submit.
 const QUEUE_MAX: usize = 4096;
+
+/// A group that is small beside the last one waits so long for more: those who were answered
+/// just now are about to write again, and each commit costs a wait for the disk.
+const GATHER: Duration = Duration::from_micros(150);
 
 /// After so long without a request, the log is folded back.
 const IDLE: Duration = Duration::from_millis(200);
@@ -105,6 +110,7 @@ impl Drop for Writer {
 fn serve(shared: &Shared, requests: &mpsc::Receiver<Request>) {
     // A connection of its own keeps its pages: those of the pool lose theirs with every commit.
     let mut own = None;
+    let mut last_count = 0;
     loop {
         let first = match requests.recv_timeout(IDLE) {
             Ok(first) => first,
@@ -120,13 +126,8 @@ fn serve(shared: &Shared, requests: &mpsc::Receiver<Request>) {
                 }
             }
         };
-        let mut waiting = vec![first];
-        while waiting.len() < GROUP_MAX {
-            match requests.try_recv() {
-                Ok(request) => waiting.push(request),
-                Err(_) => break,
-            }
-        }
+        let waiting = gather(requests, first, last_count);
+        last_count = waiting.len();
         let (groups, replies): (Vec<Group>, Vec<_>) = waiting
             .into_iter()
             .map(|request| (request.group, request.reply))
@@ -149,6 +150,27 @@ fn serve(shared: &Shared, requests: &mpsc::Receiver<Request>) {
             let _ = reply.send(result);
         }
     }
+}
+
+/// What waits, and for a moment what is about to come.
+fn gather(requests: &mpsc::Receiver<Request>, first: Request, last_count: usize) -> Vec<Request> {
+    let mut waiting = vec![first];
+    let until = Instant::now() + GATHER;
+    while waiting.len() < GROUP_MAX {
+        let next = match requests.try_recv() {
+            Ok(request) => Some(request),
+            Err(_) if waiting.len() < last_count => {
+                let left = until.saturating_duration_since(Instant::now());
+                requests.recv_timeout(left).ok()
+            }
+            Err(_) => None,
+        };
+        match next {
+            Some(request) => waiting.push(request),
+            None => break,
+        }
+    }
+    waiting
 }
 
 /// Writes groups in one transaction: each is applied whole or not at all.
@@ -238,8 +260,18 @@ fn apply_batch(
     batch: Vec<BatchItem>,
     revision: u64,
 ) -> Result<u64, Refused> {
+    let mut places = Vec::with_capacity(batch.len());
     for item in &batch {
-        let stored = stored_revision(connection, merged, item.id).map_err(Refused::All)?;
+        // What holds anyway is not looked up: the audit record of every write is such a one.
+        if item.precondition == Precondition::Any {
+            places.push(None);
+            continue;
+        }
+        let place = find_place(connection, item.id).map_err(Refused::All)?;
+        let stored = match merged.0.get(&item.id) {
+            Some((_, revision)) => Some(*revision),
+            None => place.as_ref().map(|place| place.revision),
+        };
         let holds = match item.precondition {
             Precondition::Any => true,
             Precondition::Absent => stored.is_none(),
@@ -249,10 +281,11 @@ fn apply_batch(
         if !holds {
             return Err(Refused::Batch(StorageError::Conflict { id: item.id }));
         }
+        places.push(place);
     }
     let staged = stage_merges(connection, merged, &batch)?;
     let mut seals = 0;
-    for BatchItem { id, change, .. } in batch {
+    for (BatchItem { id, change, .. }, place) in batch.into_iter().zip(places) {
         match change {
             Change::Check | Change::Merge(_) => continue,
             Change::Put {
@@ -263,7 +296,15 @@ fn apply_batch(
             } => {
                 merged.0.remove(&id);
                 seals += 2;
-                put(connection, id, &parent, &name, &value, due_at, revision)
+                let row = Row {
+                    id,
+                    parent: &parent,
+                    name: &name,
+                    value: &value,
+                    due_at,
+                    revision,
+                };
+                row.put(connection, place)
             }
             Change::Delete => {
                 merged.0.remove(&id);
@@ -308,42 +349,91 @@ fn stage_merges(
     Ok(staged)
 }
 
-fn stored_revision(
-    connection: &Connection,
-    merged: &Merged,
-    id: RecordId,
-) -> Result<Option<u64>, StorageError> {
-    if let Some((_, revision)) = merged.0.get(&id) {
-        return Ok(Some(*revision));
-    }
-    let read = || -> rusqlite::Result<Option<u64>> {
-        use rusqlite::OptionalExtension;
+/// Where a record lies, and what its indexes say of it.
+struct Place {
+    row: i64,
+    parent: RecordId,
+    due_at: Option<i64>,
+    revision: u64,
+}
+
+fn find_place(connection: &Connection, id: RecordId) -> Result<Option<Place>, StorageError> {
+    use rusqlite::OptionalExtension;
+    let place = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Place> {
+        Ok(Place {
+            row: row.get(0)?,
+            parent: RecordId(row.get(1)?),
+            due_at: row.get(2)?,
+            revision: row.get(3)?,
+        })
+    };
+    let read = || -> rusqlite::Result<Option<Place>> {
         connection
-            .prepare_cached("SELECT revision FROM record WHERE id = ?1")?
-            .query_row([&id.0], |row| row.get(0))
+            .prepare_cached("SELECT row, parent, due_at, revision FROM record WHERE id = ?1")?
+            .query_row([&id.0], place)
             .optional()
     };
     read().map_err(|error| failed(&error))
 }
 
-fn put(
-    connection: &Connection,
+/// A record on its way into the table.
+struct Row<'a> {
     id: RecordId,
-    parent: &RecordId,
-    name: &[u8],
-    value: &[u8],
+    parent: &'a RecordId,
+    name: &'a [u8],
+    value: &'a [u8],
     due_at: Option<i64>,
     revision: u64,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO record (id, parent, name, value, due_at, revision)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (id) DO UPDATE SET parent = excluded.parent, name = excluded.name,
-             value = excluded.value, due_at = excluded.due_at, revision = excluded.revision",
-        )?
-        .execute(params![&id.0, &parent.0, name, value, due_at, revision])?;
-    Ok(())
+}
+
+impl Row<'_> {
+    fn put(&self, connection: &Connection, place: Option<Place>) -> rusqlite::Result<()> {
+        let fits = |place: &Place| place.parent == *self.parent && place.due_at == self.due_at;
+        if let Some(place) = place.filter(fits)
+            && self.update(connection, place.row)?
+        {
+            return Ok(());
+        }
+        self.upsert(connection)
+    }
+
+    /// Changes a row without touching the indexes that stay as they are; false when it is not
+    /// there any more.
+    fn update(&self, connection: &Connection, row: i64) -> rusqlite::Result<bool> {
+        // An earlier change of the same batch may have given the number to another record.
+        let changed = connection
+            .prepare_cached(
+                "UPDATE record SET name = ?3, value = ?4, revision = ?5
+                 WHERE row = ?1 AND id = ?2",
+            )?
+            .execute(params![
+                row,
+                &self.id.0,
+                self.name,
+                self.value,
+                self.revision
+            ])?;
+        Ok(changed == 1)
+    }
+
+    fn upsert(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection
+            .prepare_cached(
+                "INSERT INTO record (id, parent, name, value, due_at, revision)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (id) DO UPDATE SET parent = excluded.parent, name = excluded.name,
+                 value = excluded.value, due_at = excluded.due_at, revision = excluded.revision",
+            )?
+            .execute(params![
+                &self.id.0,
+                &self.parent.0,
+                self.name,
+                self.value,
+                self.due_at,
+                self.revision
+            ])?;
+        Ok(())
+    }
 }
 
 fn delete(connection: &Connection, id: RecordId, revision: u64) -> rusqlite::Result<()> {
