@@ -184,8 +184,8 @@ impl Session {
             let message = "there is no token";
             let hint = match self.client.settings().server_from {
                 OWN_ADDRESS => {
-                    "log in with `strongroom login`, set STRONGROOM_TOKEN, or STRONGROOM_TOKEN_FILE \
-                     to a file with it"
+                    "log in with `strongroom login`, or set STRONGROOM_TOKEN, or \
+                     STRONGROOM_TOKEN_FILE to a file with it"
                 }
                 _ => {
                     "set VAULT_TOKEN, log in with `bao login` (or `vault login`), or add \

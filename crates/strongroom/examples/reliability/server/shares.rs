@@ -207,7 +207,7 @@ fn killed(kills: u64, is_verified: bool) -> AnyResult<bool> {
     }
     let how = if is_verified { "with" } else { "without" };
     let what = format!(
-        "kills at the end of a rekey {how} verification ({answered} answered before, {unanswered} not)"
+        "kills at the end of a rekey {how} verification ({answered} answered, {unanswered} not)"
     );
     let goal = "at least 100";
     report::row(&[

@@ -45,7 +45,7 @@ pub(super) fn init(app: &App, args: &InitArgs) -> Result<(), CommandError> {
     let token = made["root_token"].as_str().unwrap_or_default();
     app.ui.print_line(&format!("root token: {token}"))?;
     app.ui.say(&format!(
-        "{} of {} shares open {}: give each to another person; this is the only time they are shown",
+        "{} of {} shares open {}: give each to another person; they are not shown again",
         args.threshold,
         args.shares,
         server.name()

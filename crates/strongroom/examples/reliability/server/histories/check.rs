@@ -56,7 +56,14 @@ pub(super) fn violations(history: &[Event]) -> Vec<String> {
         };
         let next = versions.get(&(expected + 1));
         let could_be_next = history.iter().any(|other| {
-            let is_same = matches!(other.deed, Deed::Written { version: None, expected: of, .. } if of == *expected);
+            let is_same = match other.deed {
+                Deed::Written {
+                    version: None,
+                    expected: of,
+                    ..
+                } => of == *expected,
+                _ => false,
+            };
             is_same && other.begin <= end
         });
         let is_past = next.is_some_and(|made| made.begin <= end);
