@@ -175,9 +175,8 @@ impl Report<'_, '_> {
             return;
         }
         // EXPOSE: looked at for its scheme only.
-        let is_plain_http = value
-            .expose_secret_text()
-            .is_some_and(|text| text.len() > 7 && text[..7].eq_ignore_ascii_case("http://"));
+        let scheme = value.expose_secret().first_chunk::<7>();
+        let is_plain_http = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"http://"));
         if is_plain_http {
             let message = "is a plain http URL; a strict profile demands https".to_owned();
             self.add("check.plain_http", Severity::Error, message);

@@ -89,6 +89,22 @@ fn a_strict_profile_lets_nothing_pass() {
     case.sr("check --allow-placeholder PLACE --strict").ok();
 }
 
+/// A look at the first bytes must not stop within a character.
+#[test]
+fn a_strict_profile_takes_values_of_any_script() {
+    let case = Case::with_manifest("[secrets.WORD]\n");
+    for value in [
+        "ключ-ö-значение",
+        "http:/\u{2044}x-ключ",
+        "日本語の合言葉です",
+    ] {
+        case.run(&["set", "WORD", "-p", "production"])
+            .stdin(value)
+            .ok();
+        case.sr("check -p production").ok();
+    }
+}
+
 /// Before there is a store, `check` says what the first `run` will do.
 #[test]
 fn what_will_be_generated_is_not_missing() {
