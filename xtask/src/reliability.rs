@@ -16,12 +16,15 @@ Build the release binary, then run the long fault and crash programs
 
 Usage: cargo xtask reliability [NAME] [ROUNDS]
 
-Names: kill, power, damage, many, migrate. The results go to docs/reliability.md.";
+Of a store:   kill, power, damage, many, migrate
+Of a server:  sinks, requests, connections, timing, guesses, shares, histories, policies;
+              `server` runs all of these
+The results go to docs/reliability.md.";
 
 /// Runs one program or all, and writes down what came of it.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let root = repo::root()?;
-    let (selected, rest) = programs::select(PROGRAMS, args);
+    let (selected, rest) = select(args);
     let rest: Vec<OsString> = rest.iter().map(OsString::from).collect();
     let binary = programs::release_binary(&root)?;
     let mut document = Document::load(&root, "docs/reliability.md", INTRODUCTION, SECTIONS)?;
@@ -42,6 +45,29 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     )))
 }
 
+/// One program, those of a server, or all of them.
+fn select(args: &[String]) -> (Vec<&'static Program>, &[String]) {
+    match args.split_first() {
+        Some((name, rest)) if name == "server" => {
+            let of_server = PROGRAMS.iter().filter(|one| SERVER.contains(&one.name));
+            (of_server.collect(), rest)
+        }
+        _ => programs::select(PROGRAMS, args),
+    }
+}
+
+/// The programs that attack a server.
+const SERVER: &[&str] = &[
+    "sinks",
+    "requests",
+    "connections",
+    "timing",
+    "guesses",
+    "shares",
+    "histories",
+    "policies",
+];
+
 /// The programs, in the order they run.
 const PROGRAMS: &[Program] = &[
     Program::example("kill", "strongroom", "reliability", &["kill"]),
@@ -49,6 +75,14 @@ const PROGRAMS: &[Program] = &[
     Program::example("damage", "strongroom", "reliability", &["damage"]),
     Program::example("many", "strongroom", "reliability", &["many"]),
     Program::example("migrate", "strongroom", "reliability", &["migrate"]),
+    Program::example("sinks", "strongroom", "reliability", &["sinks"]),
+    Program::example("requests", "strongroom", "reliability", &["requests"]),
+    Program::example("connections", "strongroom", "reliability", &["connections"]),
+    Program::example("timing", "strongroom", "reliability", &["timing"]),
+    Program::example("guesses", "strongroom", "reliability", &["guesses"]),
+    Program::example("shares", "strongroom", "reliability", &["shares"]),
+    Program::example("histories", "strongroom", "reliability", &["histories"]),
+    Program::example("policies", "strongroom", "reliability", &["policies"]),
 ];
 
 const INTRODUCTION: &str = "\
@@ -100,6 +134,69 @@ with `kill -9` at random moments of their lives, and `migrate resume` goes on. A
 secret has to be there once, with one version, and the file without them; after each rollback the
 store has to be empty and the file to the byte what it was.",
     },
+    Section {
+        name: "sinks",
+        title: "A server whose audit log fails",
+        about: "\
+`strongroom serve` with a file on a disk that fills up, in a folder that is moved away, and with a
+socket that nobody reads as its only device. Every answer that holds the secret has to have a line
+with its request id; everything else is refused. Then one line of a whole log is taken out, moved or
+changed.",
+    },
+    Section {
+        name: "requests",
+        title: "A server that is sent malformed requests",
+        about: "\
+HTTP that two readers would cut differently, heads that are too large, and JSON that eats memory, to
+`strongroom serve` over loopback.",
+    },
+    Section {
+        name: "connections",
+        title: "A server with thousands of connections",
+        about: "\
+Connections that stop in the middle of a head (or before it), others that asked once and stay, while
+somebody else asks `sys/health` on new connections; then more connections than the server may have
+file descriptors, while an open connection writes. Client and server share the machine.",
+    },
+    Section {
+        name: "timing",
+        title: "What time tells",
+        about: "\
+Welch's t of two kinds of requests that are answered alike, in an order that is drawn. The slowest
+5 % of both together are left out, as they are the machine's other work; t of all stands beside it.
+In process the operations are timed in batches of 16.",
+    },
+    Section {
+        name: "guesses",
+        title: "Guessing at a server",
+        about: "\
+Eight clients with wrong passwords for 1,000 names from 50 addresses, while somebody else logs in;
+then wrong unseal shares.",
+    },
+    Section {
+        name: "shares",
+        title: "New unseal shares, and kills",
+        about: "\
+Shares that are wrong, the same or another store's; a rekey that somebody without a token tries to
+cancel; then `kill -9` within 30 ms of the last share of a rekey. What its holders have afterwards,
+old shares or new ones that were shown to them, has to open the store.",
+    },
+    Section {
+        name: "histories",
+        title: "Reads and writes of many clients, with kills",
+        about: "\
+Eight clients read and write with check-and-set over HTTP while the server is killed and started
+again and again. For each secret there has to be one order of the operations, in keeping with real
+time, that explains every answer.",
+    },
+    Section {
+        name: "policies",
+        title: "Generated policies",
+        about: "\
+What `sys/capabilities-self` says for generated policies and paths, beside a model of 60 lines and
+beside OpenBao. (A test compares 100,000 decisions with the same model; `cargo xtask parity
+policies` compares 450,000 with OpenBao.)",
+    },
 ];
 
 #[cfg(test)]
@@ -110,6 +207,9 @@ mod tests {
     fn every_program_has_a_section() {
         for program in PROGRAMS {
             assert!(SECTIONS.iter().any(|section| section.name == program.name));
+        }
+        for name in SERVER {
+            assert!(PROGRAMS.iter().any(|program| program.name == *name));
         }
     }
 }

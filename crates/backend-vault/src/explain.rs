@@ -10,6 +10,7 @@ use crate::client::Client;
 use crate::client::Reply;
 use crate::client::Request;
 use crate::client::Verb;
+use crate::settings::OWN_ADDRESS;
 
 /// Longest quotation of a server's words, in characters.
 const QUOTE_CHARS_MAX: usize = 200;
@@ -72,11 +73,16 @@ pub(crate) fn absent(
                 BackendErrorKind::Misconfigured,
                 format!("there is no namespace `{namespace}` on {}", settings.server),
             )
-            .with_hint("see namespace= in the address and VAULT_NAMESPACE"));
+            .with_hint(settings.named("see namespace= in the address and VAULT_NAMESPACE")));
     }
     let message = format!("`{}`{}", request.path, quote(request, reply));
-    let hint = "no secrets engine is mounted there: `bao secrets list` (or `vault secrets list`) \
-                shows those that are";
+    let hint = match settings.server_from {
+        OWN_ADDRESS => "no secrets engine is mounted there, or the path leads nowhere",
+        _ => {
+            "no secrets engine is mounted there: `bao secrets list` (or `vault secrets list`) \
+             shows those that are"
+        }
+    };
     Err(client
         .error(BackendErrorKind::Misconfigured, message)
         .with_hint(hint))

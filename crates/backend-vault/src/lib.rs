@@ -29,6 +29,7 @@
 //! secrets). There is no task in the background: tokens are renewed by the requests that use them.
 
 mod address;
+mod api;
 mod backend;
 mod client;
 mod explain;
@@ -38,4 +39,8 @@ mod session;
 mod settings;
 mod value;
 
+pub use api::Api;
+pub use api::ApiAnswer;
+pub use api::As;
+pub use api::Call;
 pub use backend::VaultBackend;

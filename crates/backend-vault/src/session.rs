@@ -173,12 +173,20 @@ impl Session {
         })
     }
 
+    /// Names of variables, in the family of the server.
+    fn named(&self, text: &str) -> String {
+        self.client.settings().named(text)
+    }
+
     /// A token that is there already.
     fn given(&self, credential: Option<&Credential>) -> Result<Token, BackendError> {
         let Some(credential) = credential else {
             let message = "there is no token";
             let hint = match self.client.settings().server_from {
-                OWN_ADDRESS => "set STRONGROOM_TOKEN, or STRONGROOM_TOKEN_FILE to a file with it",
+                OWN_ADDRESS => {
+                    "log in with `strongroom login`, or set STRONGROOM_TOKEN, or \
+                     STRONGROOM_TOKEN_FILE to a file with it"
+                }
                 _ => {
                     "set VAULT_TOKEN, log in with `bao login` (or `vault login`), or add \
                      auth=approle, kubernetes, jwt or userpass to the address"
@@ -220,7 +228,7 @@ impl Session {
                 if let Some(secret_id) = secret_id {
                     body["secret_id"] = text(secret_id)?;
                 }
-                (body, "VAULT_ROLE_ID and VAULT_SECRET_ID".to_owned())
+                (body, self.named("VAULT_ROLE_ID and VAULT_SECRET_ID"))
             }
             Proof::Jwt { role, jwt } => {
                 let mut body = json!({ "jwt": text(jwt)? });
@@ -232,7 +240,7 @@ impl Session {
             Proof::Password { username, password } => {
                 path = format!("{path}/{username}");
                 let body = json!({ "password": text(password)? });
-                (body, "VAULT_USERNAME and VAULT_PASSWORD".to_owned())
+                (body, self.named("VAULT_USERNAME and VAULT_PASSWORD"))
             }
         };
         let request = Request::new(Verb::Post, path).with_json(body);
@@ -269,7 +277,10 @@ impl Session {
             return self
                 .client
                 .error(BackendErrorKind::Misconfigured, message)
-                .with_hint("say where it is with auth_mount=PATH; `bao auth list` shows them");
+                .with_hint(match self.client.settings().server_from {
+                    OWN_ADDRESS => "say where it is with auth_mount=PATH",
+                    _ => "say where it is with auth_mount=PATH; `bao auth list` shows them",
+                });
         }
         let status = reply.status.as_u16();
         if !matches!(status, 400 | 401 | 403) {
@@ -354,9 +365,12 @@ impl Session {
             "{} does not know the token in {place}: it is wrong, has expired or was revoked",
             settings.server
         );
+        let again = match settings.server_from {
+            OWN_ADDRESS => "log in again with `strongroom login`",
+            _ => "look at it with `bao token lookup` (or `vault token lookup`) and log in again",
+        };
         let hint = format!(
-            "look at it with `bao token lookup` (or `vault token lookup`) and log in again; is {} \
-             the server that it was made by?",
+            "{again}; is {} the server that it was made by?",
             settings.server_from
         );
         self.client

@@ -116,6 +116,23 @@ impl<'v> Family<'v> {
 }
 
 impl Settings {
+    /// A text that names Vault's variables, with those of the server that is asked.
+    pub(crate) fn named(&self, text: &str) -> String {
+        match self.server_from {
+            OWN_ADDRESS => text.replace("VAULT_", "STRONGROOM_"),
+            _ => text.to_owned(),
+        }
+    }
+
+    /// The command that an operator gives to the server that is asked.
+    pub(crate) fn command(&self, words: &str) -> String {
+        match (self.server_from, words) {
+            (OWN_ADDRESS, "status") => "`strongroom operator status`".to_owned(),
+            (OWN_ADDRESS, words) => format!("`strongroom {words}`"),
+            (_, words) => format!("`bao {words}` (or `vault {words}`)"),
+        }
+    }
+
     /// Reads everything. Looks at no file but those of certificates, and at no network.
     pub(crate) fn read(uri: &BackendUri, variables: &Variables) -> Result<Self, BackendError> {
         let label = uri.clone().without(OPTIONS).to_string();

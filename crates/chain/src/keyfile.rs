@@ -86,7 +86,9 @@ pub fn create(path: &Path, rng: &dyn Rng) -> Result<SecretValue, KeyFileError> {
     if let Some(key) = read(path)? {
         return Ok(key);
     }
-    let folder = path.parent().unwrap_or(Path::new("."));
+    // A bare name has a parent without a name.
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or(Path::new("."));
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -17,6 +17,8 @@ pub mod oskeyring;
 pub mod passphrase;
 pub mod places;
 pub mod remote;
+#[cfg(feature = "vault")]
+pub mod server;
 pub mod unlock;
 
 pub use error::ChainError;

@@ -12,6 +12,7 @@ pub mod config;
 mod core;
 mod devices;
 mod hashing;
+mod head;
 pub mod keeper;
 mod kv_config;
 mod listen;

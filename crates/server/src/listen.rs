@@ -24,6 +24,8 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::process::Resource;
+use rustix::process::getrlimit;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpListener;
@@ -33,6 +35,7 @@ use zeroize::Zeroizing;
 
 use crate::bodies::SMALL_BYTES;
 use crate::bodies::Share;
+use crate::head;
 use crate::node::Node;
 use crate::tls::Tls;
 use crate::vault::body::BODY_BYTES_MAX;
@@ -41,8 +44,10 @@ use crate::vault::dispatch::Incoming;
 use crate::vault::dispatch::Outgoing;
 use crate::vault::error::Fault;
 
-/// Connections at once.
-pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections at once, where the process may have that many files open.
+pub const CONNECTIONS_MAX: usize = 16_000;
+/// Files that are kept for the store, the log and what else is not a connection.
+const FILES_RESERVED: u64 = 128;
 /// A client has so long to send its headers; an idle connection is kept as long.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client has so long to send its body.
@@ -69,7 +74,7 @@ pub(crate) async fn serve(
     tls: Option<Arc<Tls>>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(places(getrlimit(Resource::Nofile).current)));
     let graceful = GracefulShutdown::new();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -90,11 +95,18 @@ pub(crate) async fn serve(
         let _ = stream.set_nodelay(true);
         let watcher = graceful.watcher();
         let (node, tls) = (Arc::clone(&node), tls.clone());
+        let mut stop = stop.clone();
         tokio::spawn(async move {
             let open = &node.metrics.connections;
             open.fetch_add(1, Ordering::Relaxed);
             match tls {
-                None => converse(&node, stream, remote, Version::One, watcher).await,
+                None => {
+                    let begun = head::read(stream, HEADERS_TIMEOUT, HEADER_BYTES_MAX, &mut stop);
+                    if let Some(stream) = begun.await {
+                        // Not a part of this task's memory before there is a request.
+                        Box::pin(converse(&node, stream, remote, Version::One, watcher)).await;
+                    }
+                }
                 Some(tls) => {
                     let handshake = tls.acceptor().accept(stream);
                     let secured = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await;
@@ -104,7 +116,7 @@ pub(crate) async fn serve(
                             Some(b"h2") => Version::Two,
                             _ => Version::One,
                         };
-                        converse(&node, stream, remote, version, watcher).await;
+                        Box::pin(converse(&node, stream, remote, version, watcher)).await;
                     }
                 }
             }
@@ -114,6 +126,16 @@ pub(crate) async fn serve(
     }
     drop(listener);
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await;
+}
+
+/// How many connections there may be, so that the store and the log can always open their files.
+fn places(files: Option<u64>) -> usize {
+    let for_connections = files.map_or(u64::MAX, |files| {
+        files.saturating_sub(FILES_RESERVED).max(files / 2).max(1)
+    });
+    usize::try_from(for_connections)
+        .unwrap_or(usize::MAX)
+        .min(CONNECTIONS_MAX)
 }
 
 /// What is spoken on a connection: agreed upon by TLS, else HTTP/1.
@@ -324,6 +346,15 @@ pub(crate) mod tests {
     pub(crate) async fn ask(node: &Arc<Node>, request: Request<Full<bytes::Bytes>>) -> Outgoing {
         let remote = IpAddr::from([127, 0, 0, 1]);
         route(node, request, remote).await
+    }
+
+    #[test]
+    fn connections_leave_files_to_others() {
+        assert_eq!(places(None), CONNECTIONS_MAX);
+        assert_eq!(places(Some(1 << 20)), CONNECTIONS_MAX);
+        assert_eq!(places(Some(1024)), 896);
+        assert_eq!(places(Some(100)), 50);
+        assert_eq!(places(Some(0)), 1);
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod ceremony;
 mod setup;
+mod shares;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +20,6 @@ use strongroom_crypto::header::UnsealError;
 use strongroom_crypto::header::Unsealed;
 use strongroom_crypto::password::LOGIN_COST;
 use strongroom_crypto::password::PasswordHash;
-use strongroom_crypto::slot::SlotKind;
 use strongroom_engine::Error;
 
 use crate::audit::AuditLog;
@@ -37,11 +37,14 @@ pub(crate) use ceremony::Progress;
 pub(crate) use ceremony::Rekey;
 pub(crate) use ceremony::RootAttempt;
 pub(crate) use ceremony::Waiting;
+pub(crate) use ceremony::delay_after;
 pub(crate) use ceremony::new_nonce;
 pub use setup::CreateError;
 pub use setup::DevKeys;
 pub(crate) use setup::FIRST_DEVICE;
 pub use setup::FirstMount;
+pub(crate) use shares::LABEL;
+pub(crate) use shares::ShareSlot;
 
 /// What a server is told at its start and keeps for its life.
 #[derive(Clone, Debug)]
@@ -78,6 +81,9 @@ pub struct Node {
     /// The header's generation that the keys are of.
     generation: AtomicU64,
     pub(crate) ceremonies: tokio::sync::Mutex<Ceremonies>,
+    /// Attempts to unseal in a row that opened nothing. Whoever gives a share holds it.
+    pub(crate) unseal_failures: tokio::sync::Mutex<u32>,
+    share_slots: std::sync::Mutex<shares::ShareSlots>,
 }
 
 /// Why a server cannot be unsealed.
@@ -139,6 +145,8 @@ impl Node {
             core: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             ceremonies: tokio::sync::Mutex::default(),
+            unseal_failures: tokio::sync::Mutex::default(),
+            share_slots: std::sync::Mutex::default(),
         }
     }
 
@@ -277,13 +285,5 @@ impl Node {
             devices.push(Device::File(Arc::new(opened)));
         }
         Ok(devices)
-    }
-
-    /// The key slot that unseal shares open.
-    pub(crate) fn share_slot(header: &Header) -> Option<(u32, u8, u8)> {
-        header.slots().iter().find_map(|slot| match slot.kind {
-            SlotKind::Shamir { shares, threshold } => Some((slot.id, shares, threshold)),
-            _ => None,
-        })
     }
 }

@@ -37,6 +37,11 @@ pub(crate) async fn housekeeping(node: Arc<Node>, mut stop: watch::Receiver<bool
             node.log
                 .error(&format!("the store's keys cannot be read anew: {error}"));
         }
+        if let Err(fault) = node.retire_slots(&core, Some(node.now())) {
+            let detail = fault.detail().unwrap_or_default();
+            node.log
+                .error(&format!("old unseal shares cannot be ended yet: {detail}"));
+        }
         let rotated = crate::vault::keys::rotate_if_due(&node, &core).await;
         let rotated = rotated.map_err(|fault| fault.detail().unwrap_or_default());
         let mut result = run_once(&node, &core).await;

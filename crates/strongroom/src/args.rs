@@ -177,6 +177,12 @@ pub(crate) enum Command {
     Cache(commands::cache::CacheArgs),
     Serve(commands::serve::ServeArgs),
     Operator(commands::operator::OperatorArgs),
+    #[cfg(feature = "vault")]
+    Login(commands::login::LoginArgs),
+    #[cfg(feature = "vault")]
+    Token(commands::token::TokenArgs),
+    #[cfg(feature = "vault")]
+    Policy(commands::policy::PolicyArgs),
     Schema(commands::meta::SchemaArgs),
     Completions(commands::meta::CompletionsArgs),
     Man(commands::meta::ManArgs),

@@ -14,9 +14,13 @@ pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod list;
+#[cfg(feature = "vault")]
+pub(crate) mod login;
 pub(crate) mod meta;
 pub(crate) mod migrate;
 pub(crate) mod operator;
+#[cfg(feature = "vault")]
+pub(crate) mod policy;
 pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod serve;
@@ -24,3 +28,5 @@ pub(crate) mod set;
 pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod tag;
+#[cfg(feature = "vault")]
+pub(crate) mod token;

@@ -19,6 +19,8 @@ mod output;
 mod progress;
 mod project;
 mod runtime;
+#[cfg(feature = "vault")]
+mod server;
 mod session;
 mod side;
 mod ui;
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
     let Cli { global, command } = cli;
     let global = global.without_empty();
     let environment = match &global.server {
-        Some(server) => environment.with("STRONGROOM_ADDR", server),
+        Some(server) => on_server(environment, server),
         None => environment,
     };
     let ui = app::ui_of(&global, &environment);
@@ -62,6 +64,22 @@ fn main() -> ExitCode {
             ExitCode::from(error.kind.exit_code())
         }
     }
+}
+
+/// The variables of a server: its address, and the token that `login` keeps for it.
+fn on_server(environment: Environment, server: &str) -> Environment {
+    let environment = environment.with("STRONGROOM_ADDR", server);
+    #[cfg(feature = "vault")]
+    if !environment.has("STRONGROOM_TOKEN")
+        && !environment.has("STRONGROOM_TOKEN_FILE")
+        && let Some(folder) = environment.state_folder()
+        && let file = strongroom_chain::server::token_file(&folder, server)
+        && file.is_file()
+        && let Some(file) = file.to_str()
+    {
+        return environment.with("STRONGROOM_TOKEN_FILE", file);
+    }
+    environment
 }
 
 /// A panic is a bug of ours; its message might quote a value, so only its place is shown.
@@ -106,6 +124,12 @@ fn dispatch(app: &App, command: &Command) -> Result<u8, CommandError> {
         Command::Cache(args) => commands::cache::run(app, args),
         Command::Serve(args) => commands::serve::run(app, args),
         Command::Operator(args) => commands::operator::run(app, args),
+        #[cfg(feature = "vault")]
+        Command::Login(args) => commands::login::run(app, args),
+        #[cfg(feature = "vault")]
+        Command::Token(args) => commands::token::run(app, args),
+        #[cfg(feature = "vault")]
+        Command::Policy(args) => commands::policy::run(app, args),
         Command::Schema(args) => commands::meta::schema(app, args),
         Command::Completions(args) => commands::meta::completions(app, args),
         Command::Man(args) => commands::meta::man(app, args),
@@ -145,6 +169,12 @@ impl Command {
             Self::Cache(_) => "cache",
             Self::Serve(_) => "serve",
             Self::Operator(_) => "operator",
+            #[cfg(feature = "vault")]
+            Self::Login(_) => "login",
+            #[cfg(feature = "vault")]
+            Self::Token(_) => "token",
+            #[cfg(feature = "vault")]
+            Self::Policy(_) => "policy",
             Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",

@@ -93,32 +93,58 @@ fn refuse_beside_server(app: &App) -> Result<(), CommandError> {
     }
     let command = app.command;
     let message = format!("`{command}` works on a store file, and a server stands in its place");
-    Err(CommandError::usage(message)
-        .hint("leave --server away and unset STRONGROOM_ADDR to work on the store"))
+    let error = CommandError::usage(message)
+        .hint("leave --server away and unset STRONGROOM_ADDR to work on the store");
+    Err(match command {
+        "audit" => error.hint("strongroom audit query FILE reads an audit file of the server"),
+        _ => error,
+    })
 }
 
 /// Opens the user's store, or makes it with a key-file slot; says so.
 pub(crate) fn open_or_create(app: &App) -> Result<Session, CommandError> {
     refuse_beside_server(app)?;
+    open_or_create_own(app)
+}
+
+/// As `open_or_create`, also when a server stands in the store's place.
+fn open_or_create_own(app: &App) -> Result<Session, CommandError> {
     let path = app.settings.store()?.value;
+    let opened = |file| unlock(app, file, Rollback::Refuse);
     match StoreFile::open(&path) {
-        Ok(file) => return unlock(app, file, Rollback::Refuse),
+        Ok(file) => return opened(file),
         Err(OpenStoreError::Missing { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     match create(app, &path) {
-        Err(error) if error.code == "store.exists" => open(app),
+        Err(error) if error.code == "store.exists" => opened(StoreFile::open(&path)?),
         other => other,
     }
 }
 
 /// For a command that may only look: opens the store if there is one, and makes one only if the
-/// command writes.
+/// command writes. Nothing where a server stands in the store's place.
 pub(crate) fn open_for(app: &App, writes: bool) -> Result<Option<Session>, CommandError> {
     match writes {
+        _ if app.global.server.is_some() => Ok(None),
         true => open_or_create(app).map(Some),
         false => open_if_there(app),
     }
+}
+
+/// The store that keeps the journals of moves: the user's own, whatever stands in its place as a
+/// place for secrets. Made only if the command writes.
+pub(crate) fn open_journals(app: &App, writes: bool) -> Result<Option<Session>, CommandError> {
+    match writes {
+        true => open_or_create_own(app).map(Some),
+        false => open_if_there(app),
+    }
+}
+
+/// The store with the journals of moves that were begun.
+pub(crate) fn open_begun(app: &App) -> Result<Session, CommandError> {
+    let path = app.settings.store()?;
+    unlock(app, StoreFile::open(&path.value)?, Rollback::Refuse)
 }
 
 /// Opens the store if there is one.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use strongroom_backends::dotenv::DotenvBackend;
+use strongroom_chain::detect::SERVER;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::Backend;
 use strongroom_core::port::Lookup;
@@ -26,6 +27,8 @@ const PROBE_NAME: &str = "NAMEPROBE";
 const PROBE_PATH: &str = "path/probe";
 /// The folder of a store where there is no project: the root.
 const NO_FOLDER: &str = "";
+/// What a server's URI begins with in a journal: its URL and the folder stand behind.
+const ON_SERVER: &str = "store@";
 
 /// How addresses are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +76,9 @@ impl Side {
         text: &str,
         importing_from: Option<&str>,
     ) -> Result<Self, CommandError> {
+        if let Some(folder) = of_journal(app, text)? {
+            return Self::on_server(opener(app, project, session), folder);
+        }
         let entry = Entry::parse(text)?;
         if entry.migrates || entry.is_optional {
             let message = "optional and migrate are options of a chain, not of a migration's side";
@@ -80,6 +86,10 @@ impl Side {
         }
         let opener = opener(app, project, session);
         match entry.scheme() {
+            "store" if app.global.server.is_some() => {
+                let folder = folder_of(&opener, &entry);
+                Self::on_server(opener, folder)
+            }
             "store" => Ok(Self::store(&opener, session, &entry, importing_from)),
             "dotenv" => Self::dotenv(&opener, &entry),
             "env" => Ok(Self {
@@ -116,14 +126,7 @@ impl Side {
         entry: &Entry,
         importing_from: Option<&str>,
     ) -> Self {
-        let folder = match entry.uri.path() {
-            None | Some("") => opener.folder.clone(),
-            Some(path) => match path.strip_prefix('/') {
-                Some(absolute) => absolute.trim_end_matches('/').to_owned(),
-                None if opener.folder.is_empty() => path.trim_end_matches('/').to_owned(),
-                None => format!("{}/{}", opener.folder, path.trim_end_matches('/')),
-            },
-        };
+        let folder = folder_of(opener, entry);
         let backend: Box<dyn Backend> = match session {
             None => Box::new(AbsentStore),
             Some(session) => {
@@ -150,6 +153,20 @@ impl Side {
             is_bounded: !folder.is_empty(),
             folder,
         }
+    }
+
+    /// A folder on the server that stands in the store's place.
+    fn on_server(mut opener: Opener<'_>, folder: String) -> Result<Self, CommandError> {
+        let server = opener.app.global.server.as_deref().unwrap_or_default();
+        let uri = format!("{ON_SERVER}{server}#/{folder}");
+        opener.folder.clone_from(&folder);
+        let side = Self::other(&opener, &Entry::parse(SERVER)?)?;
+        Ok(Self {
+            uri,
+            folder,
+            takes_names_as_they_are: false,
+            ..side
+        })
     }
 
     fn dotenv(opener: &Opener<'_>, entry: &Entry) -> Result<Self, CommandError> {
@@ -270,7 +287,7 @@ impl Side {
         }
         if let Some(absolute) = text
             .strip_prefix('/')
-            .filter(|_| self.uri.starts_with("store:"))
+            .filter(|_| self.uri.starts_with("store:") || self.uri.starts_with(ON_SERVER))
         {
             return Ok(absolute.to_owned());
         }
@@ -287,6 +304,40 @@ impl Side {
     pub(crate) fn scheme(&self) -> &'static str {
         self.backend.scheme()
     }
+}
+
+/// The folder that a `store` entry means.
+fn folder_of(opener: &Opener<'_>, entry: &Entry) -> String {
+    match entry.uri.path() {
+        None | Some("") => opener.folder.clone(),
+        Some(path) => match path.strip_prefix('/') {
+            Some(absolute) => absolute.trim_end_matches('/').to_owned(),
+            None if opener.folder.is_empty() => path.trim_end_matches('/').to_owned(),
+            None => format!("{}/{}", opener.folder, path.trim_end_matches('/')),
+        },
+    }
+}
+
+/// The folder of a side that a journal keeps as one on a server; only that server will do.
+fn of_journal(app: &App, text: &str) -> Result<Option<String>, CommandError> {
+    let Some(rest) = text.strip_prefix(ON_SERVER) else {
+        return Ok(None);
+    };
+    let (server, folder) = rest.rsplit_once("#/").unwrap_or((rest, NO_FOLDER));
+    if app.global.server.as_deref() == Some(server) {
+        return Ok(Some(folder.to_owned()));
+    }
+    let message = format!("that is about the server {server}, and another place was named");
+    Err(CommandError::usage(message).hint(format!("name it with --server {server}")))
+}
+
+/// Refuses a journal about a store file where a server stands in the store's place.
+pub(crate) fn refuse_other_place(app: &App, uri: &str) -> Result<(), CommandError> {
+    if app.global.server.is_none() || !uri.starts_with("store:") {
+        return Ok(());
+    }
+    let message = "that is about the store file, and a server stands in its place";
+    Err(CommandError::usage(message).hint("leave --server away and unset STRONGROOM_ADDR"))
 }
 
 fn opener<'o>(app: &'o App, project: Option<&Project>, session: Option<&'o Session>) -> Opener<'o> {

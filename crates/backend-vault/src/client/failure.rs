@@ -41,8 +41,9 @@ impl Failure {
 
     fn outage(settings: &Settings, message: String) -> Self {
         let hint = format!(
-            "is {} right, and is the server up? `bao status` (or `vault status`) asks it",
-            settings.server_from
+            "is {} right, and is the server up? {} asks it",
+            settings.server_from,
+            settings.command("status")
         );
         Self {
             is_outage: true,
@@ -77,8 +78,10 @@ impl Failure {
             return Self::new(
                 BackendErrorKind::Unreachable,
                 message,
-                "name its authority with VAULT_CACERT=FILE or ca_file=FILE; if it is made for \
-                 another name, set VAULT_TLS_SERVER_NAME",
+                settings.named(
+                    "name its authority with VAULT_CACERT=FILE or ca_file=FILE; if it is made for \
+                     another name, set VAULT_TLS_SERVER_NAME",
+                ),
             );
         }
         if causes.has("InvalidContentType") {
@@ -129,14 +132,20 @@ impl Failure {
 
     pub(super) fn sealed(settings: &Settings) -> Self {
         let message = format!("{} is sealed", settings.server);
-        let hint = "its operators have to unseal it (`bao operator unseal`); `bao status` shows \
-                    how far they are";
+        let hint = format!(
+            "its operators have to unseal it ({}); {} shows how far they are",
+            settings.command("operator unseal"),
+            settings.command("status")
+        );
         Self::new(BackendErrorKind::Sealed, message, hint)
     }
 
     pub(super) fn not_initialised(settings: &Settings) -> Self {
         let message = format!("{} is not initialised", settings.server);
-        let hint = "its operators have to run `bao operator init`, or this is the wrong server";
+        let hint = format!(
+            "its operators have to run {}, or this is the wrong server",
+            settings.command("operator init")
+        );
         Self::new(BackendErrorKind::Sealed, message, hint)
     }
 
@@ -170,11 +179,10 @@ impl Failure {
 
     pub(super) fn bad_token(settings: &Settings) -> Self {
         let message = "the token has a character that no token has".to_owned();
-        let _ = settings;
         Self::new(
             BackendErrorKind::Misconfigured,
             message,
-            "set VAULT_TOKEN to the token alone, without quotes or line ends",
+            settings.named("set VAULT_TOKEN to the token alone, without quotes or line ends"),
         )
     }
 

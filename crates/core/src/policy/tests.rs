@@ -8,6 +8,7 @@ use crate::time::Span;
 
 mod model;
 mod reading;
+mod reference;
 
 fn name(text: &str) -> PolicyName {
     text.parse().unwrap()

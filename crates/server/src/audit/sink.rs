@@ -96,9 +96,10 @@ impl SinkDevice {
         }
     }
 
-    /// How long an outcome may take: a write, a new connection and another write.
+    /// How long somebody waits for an outcome. A write that fails late, a new connection and
+    /// another write take longer: whoever asked is refused then, and the next one finds it open.
     pub(crate) fn patience(&self) -> Duration {
-        self.timeout * 3
+        self.timeout
     }
 }
 

@@ -1,5 +1,7 @@
 //! What takes several people: unsealing, new shares, a new root token.
 
+use std::time::Duration;
+
 use strongroom_core::port::Rng;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Timestamp;
@@ -103,17 +105,49 @@ impl Attempt {
         threshold: u8,
         now: Timestamp,
     ) -> Result<Progress, shamir::CombineError> {
+        self.keep(share, now);
+        if self.shares.len() < usize::from(threshold) {
+            return Ok(Progress::More);
+        }
+        let whole = self.whole();
+        self.shares.clear();
+        whole.map(Progress::Whole)
+    }
+
+    /// Takes a share; the same one twice counts once.
+    pub(crate) fn keep(&mut self, share: UnsealShare, now: Timestamp) {
         self.touched = Some(now);
         if !self.has(&share) {
             self.shares.push(share);
         }
-        if self.shares.len() < usize::from(threshold) {
-            return Ok(Progress::More);
-        }
-        let shares = std::mem::take(&mut self.shares);
-        let whole = shamir::combine(&shares)?;
-        Ok(Progress::Whole(SecretValue::copy_from(&whole)))
     }
+
+    /// What the shares so far are shares of, if they belong together.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub(crate) fn whole(&self) -> Result<SecretValue, shamir::CombineError> {
+        let whole = shamir::combine(&self.shares)?;
+        Ok(SecretValue::copy_from(&whole))
+    }
+}
+
+/// After so many failures in a row the next one takes longer: people mistype.
+const FREE_FAILURES: u32 = 3;
+/// The first delay; each is twice the one before.
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+/// The longest one, which also those wait for who have the right shares.
+const DELAY_MAX: Duration = Duration::from_secs(8);
+
+/// How long the answer to a wrong set of shares is kept back, and the next share with it, after
+/// so many of them in a row.
+pub(crate) fn delay_after(failures: u32) -> Duration {
+    let doublings = match failures.checked_sub(FREE_FAILURES + 1) {
+        Some(doublings) => doublings,
+        None => return Duration::ZERO,
+    };
+    let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+    FIRST_DELAY.saturating_mul(factor).min(DELAY_MAX)
 }
 
 /// A random id.
@@ -121,4 +155,19 @@ pub(crate) fn new_nonce(rng: &dyn Rng) -> String {
     let mut bytes = [0; 16];
     rng.fill(&mut bytes);
     crate::core::uuid_text(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guessing_takes_longer_each_time() {
+        let millis: Vec<u128> = (0..12)
+            .map(|count| delay_after(count).as_millis())
+            .collect();
+        let expected = [0, 0, 0, 0, 250, 500, 1000, 2000, 4000, 8000, 8000, 8000];
+        assert_eq!(millis, expected);
+        assert_eq!(delay_after(u32::MAX), DELAY_MAX);
+    }
 }

@@ -263,7 +263,7 @@ async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, F
                 was_noted = true;
                 let core = Arc::clone(&call.core);
                 let (handled, synced) = tokio::join!(handler(call), core.audit.sync());
-                synced?;
+                synced.map_err(|_| Fault::AuditAfterwards)?;
                 finish(call, handled).await
             } else {
                 let handled = handler(call).await;
@@ -276,7 +276,8 @@ async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, F
         let lines = entry_of(call).lines();
         let response = lines.response(status, response.as_deref(), error.as_deref());
         if was_noted {
-            note(call, &[&response]).await?;
+            let noted = note(call, &[&response]).await;
+            noted.map_err(|_| Fault::AuditAfterwards)?;
         } else {
             let request = lines.request(data.as_deref());
             note(call, &[&request, &response]).await?;

@@ -44,8 +44,10 @@ pub(crate) enum Fault {
     Uninitialised,
     /// Nobody has unsealed it.
     Sealed,
-    /// The audit log cannot be written.
+    /// The audit log cannot be written: nothing was done.
     Audit,
+    /// The audit log could not be written after something was done.
+    AuditAfterwards,
     /// The engine refused or failed.
     Engine(Error),
     /// A bug, or something that must not happen; the text goes to the log.
@@ -128,8 +130,13 @@ impl Fault {
             Self::Uninitialised => (StatusCode::BAD_REQUEST, one("Vault is not initialized")),
             Self::Sealed => (StatusCode::SERVICE_UNAVAILABLE, one("Vault is sealed")),
             Self::Audit => (
-                StatusCode::INTERNAL_SERVER_ERROR,
+                StatusCode::SERVICE_UNAVAILABLE,
                 one("the audit log cannot be written"),
+            ),
+            // Not 503: a client that tries again would do it twice.
+            Self::AuditAfterwards => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                one("the audit log cannot be written: look whether the change was made"),
             ),
             Self::Engine(error) => of_engine(error),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, one(INTERNAL)),
@@ -144,6 +151,9 @@ impl Fault {
                 Some(error.to_string())
             }
             Self::Audit => Some("the audit log cannot be written: requests are refused".into()),
+            Self::AuditAfterwards => {
+                Some("the audit log cannot be written: a change has no line for its answer".into())
+            }
             Self::Invalid(_)
             | Self::NoToken
             | Self::Denied

@@ -111,10 +111,10 @@ fn refuse_twice(attempt: &Attempt, share: &UnsealShare, what: &str) -> Result<()
 /// Whether a secret opens the store's share slot.
 fn opens(node: &Node, secret: &SecretValue) -> Result<bool, Fault> {
     let header = node.header()?.ok_or(Fault::Uninitialised)?;
-    let Some((slot, _, _)) = Node::share_slot(&header) else {
+    let Some(slot) = node.share_slot(&header) else {
         return Err(Fault::invalid("this store is not unsealed by shares"));
     };
-    Ok(header.unseal(slot, secret).is_ok())
+    Ok(header.unseal(slot.id, secret).is_ok())
 }
 
 /// Whoever cancels a ceremony knows its nonce, or may do everything.
@@ -193,6 +193,12 @@ pub(crate) async fn rotate_if_due(node: &Node, core: &Core) -> Result<(), Fault>
 }
 
 pub(crate) async fn seal(call: &mut Call) -> Result<Answer, Fault> {
+    if let Err(fault) = call.node.retire_slots(&call.core, None) {
+        // They end when the new shares have opened it. Sealing waits for nothing.
+        let detail = fault.detail().unwrap_or_default();
+        let log = &call.node.log;
+        log.error(&format!("old unseal shares cannot be ended yet: {detail}"));
+    }
     call.node.seal();
     Ok(Answer::Empty)
 }

@@ -1,5 +1,7 @@
 //! Faults and crashes: `cargo xtask reliability` builds and starts these programs.
 
+#[path = "../support/attacks.rs"]
+mod attacks;
 mod crew;
 mod damage;
 #[path = "../support/draw.rs"]
@@ -10,18 +12,22 @@ mod many;
 mod migrate;
 #[path = "../support/note.rs"]
 mod note;
+#[path = "../../../core/src/policy/tests/reference.rs"]
+mod policy_model;
 mod power;
 #[path = "../support/report.rs"]
 mod report;
 #[path = "../support/rig.rs"]
 mod rig;
+mod server;
 mod worker;
 
 use std::process::ExitCode;
 
 use rig::AnyResult;
 
-const USAGE: &str = "reliability kill|power|damage|many|migrate [ROUNDS]";
+const USAGE: &str = "reliability kill|power|damage|many|migrate|sinks|requests|connections|\
+timing|guesses|shares|histories|policies [ROUNDS]";
 
 fn main() -> AnyResult<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +39,14 @@ fn main() -> AnyResult<ExitCode> {
         "damage" => damage::run(rounds(200)?)?,
         "many" => many::run(rounds(500)?)?,
         "migrate" => migrate::run(rounds(60)?)?,
+        "sinks" => server::sinks::run(rounds(10_000)?)?,
+        "requests" => server::requests::run(rounds(10)?)?,
+        "connections" => server::connections::run(rounds(1)?)?,
+        "timing" => server::timing::run(rounds(2_000)?)?,
+        "guesses" => server::guesses::run(rounds(10_000)?)?,
+        "shares" => server::shares::run(rounds(100)?)?,
+        "histories" => server::histories::run(rounds(100_000)?)?,
+        "policies" => server::policies::run(rounds(60)?)?,
         "worker" => worker::run(rest).map(|()| true)?,
         "mix" => many::mix(rest).map(|()| true)?,
         _ => return Err(USAGE.into()),

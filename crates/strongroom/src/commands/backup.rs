@@ -279,7 +279,7 @@ pub(crate) fn restore(app: &App, args: &RestoreArgs) -> Result<(), CommandError>
         .collect();
     let source = Side::of_paths(Box::new(BackupBackend::new(label, backup)), uri);
     let project = project::load_if_there(app)?;
-    let opened = session::open_for(app, !args.dry_run)?;
+    let opened = session::open_journals(app, !args.dry_run)?;
     let session = opened.as_ref();
     let target = Side::open(app, project.as_ref(), session, &args.to, Some("backup"))?;
     let wishes = addresses.into_iter().map(|from| {

@@ -3,6 +3,8 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use serde_json::json;
+use strongroom_core::port::every_address;
+use strongroom_core::secret::SecretValue;
 
 use crate::app::App;
 use crate::error::CommandError;
@@ -10,6 +12,7 @@ use crate::project;
 use crate::project::Project;
 use crate::session;
 use crate::session::Session;
+use crate::side::Side;
 
 /// Compare two profiles by fingerprint, without showing a value
 ///
@@ -38,22 +41,20 @@ pub(crate) fn run(app: &App, args: &DiffArgs) -> Result<(), CommandError> {
             "{to} would be compared with itself"
         )));
     }
-    let session = session::open(app)?;
-    let left = fingerprints(&session, &project, &args.from)?;
-    let right = fingerprints(&session, &project, &to)?;
-    let paths: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
-    let mut lines = Vec::new();
-    for path in paths {
-        let state = match (left.get(path), right.get(path)) {
-            (Some(a), Some(b)) if a == b => "same",
-            (Some(_), Some(_)) => "differs",
-            (Some(_), None) => "only_in_first",
-            _ => "only_in_second",
-        };
-        if args.all || state != "same" || app.ui.is_json {
-            lines.push((path.clone(), state));
+    let mut lines = match app.global.server {
+        None => {
+            let session = session::open(app)?;
+            let left = fingerprints(&session, &project, &args.from)?;
+            let right = fingerprints(&session, &project, &to)?;
+            compared(&left, &right, |one, other| one == other)
         }
-    }
+        Some(_) => {
+            let left = values(app, &project, &args.from)?;
+            let right = values(app, &project, &to)?;
+            compared(&left, &right, SecretValue::ct_eq)
+        }
+    };
+    lines.retain(|(_, state)| args.all || *state != "same" || app.ui.is_json);
     if app.ui.is_json {
         let secrets: Vec<_> = lines
             .iter()
@@ -85,6 +86,46 @@ pub(crate) fn run(app: &App, args: &DiffArgs) -> Result<(), CommandError> {
         })
         .collect();
     app.ui.print_table(&["path", "state"], rows)
+}
+
+/// Every path of the two, and how it stands.
+fn compared<T>(
+    left: &BTreeMap<String, T>,
+    right: &BTreeMap<String, T>,
+    is_same: impl Fn(&T, &T) -> bool,
+) -> Vec<(String, &'static str)> {
+    let paths: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+    let state = |path: &String| match (left.get(path), right.get(path)) {
+        (Some(one), Some(other)) if is_same(one, other) => "same",
+        (Some(_), Some(_)) => "differs",
+        (Some(_), None) => "only_in_first",
+        _ => "only_in_second",
+    };
+    paths
+        .into_iter()
+        .map(|path| (path.clone(), state(path)))
+        .collect()
+}
+
+/// What a server holds of a profile: it tells no fingerprints, so the values are compared here.
+fn values(
+    app: &App,
+    project: &Project,
+    profile: &str,
+) -> Result<BTreeMap<String, SecretValue>, CommandError> {
+    let folder = project.manifest.folder(profile);
+    let side = Side::open(app, Some(project), None, &format!("store:/{folder}"), None)?;
+    let backend = side.backend.as_ref();
+    let addresses = crate::runtime::wait(every_address(backend, &side.prefix))?;
+    let read = crate::runtime::wait(backend.read_many(&addresses));
+    let mut values = BTreeMap::new();
+    for (address, item) in addresses.iter().zip(read) {
+        if let Some(item) = item? {
+            let path = address.strip_prefix(&side.prefix).unwrap_or(address);
+            values.insert(path.to_owned(), item.payload.value);
+        }
+    }
+    Ok(values)
 }
 
 fn fingerprints(

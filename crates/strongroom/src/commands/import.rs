@@ -14,6 +14,9 @@ use strongroom_backends::import::detect;
 use strongroom_backends::import::from_fernet_folder;
 use strongroom_core::path::SecretPath;
 use strongroom_core::placeholder::placeholder_reason;
+use strongroom_core::port;
+use strongroom_core::port::NewValue;
+use strongroom_core::port::VersionRef;
 use strongroom_core::registry::Class;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
@@ -33,6 +36,7 @@ use crate::project;
 use crate::project::MANIFEST_NAME;
 use crate::project::Project;
 use crate::session;
+use crate::side::Side;
 
 /// The variable that holds the key of a Fernet folder.
 const FERNET_KEY_VARIABLE: &str = "SECRETS_ENCRYPTION_KEY";
@@ -358,6 +362,9 @@ pub(crate) fn store_items(app: &App, items: &[Item]) -> Result<Vec<String>, Comm
     if !items.iter().any(Item::is_wanted) {
         return Ok(Vec::new());
     }
+    if app.global.server.is_some() {
+        return store_on_server(app, items);
+    }
     let session = session::open_or_create(app)?;
     let mut stored = Vec::new();
     for item in items.iter().filter(|item| item.is_wanted()) {
@@ -371,18 +378,36 @@ pub(crate) fn store_items(app: &App, items: &[Item]) -> Result<Vec<String>, Comm
         ))?;
         let back = crate::runtime::wait(session.engine.read(&session.context, &item.place, None))?;
         if !back.payload.value.ct_eq(&item.payload.value) {
-            let message = format!("/{} does not read back as it was written", item.place);
-            return Err(CommandError::new(
-                Kind::Failed,
-                "import.not_verified",
-                message,
-            ));
+            return Err(not_verified(item));
         }
         stored.push(item.name.clone());
     }
     session.note_write();
     session.finish(app);
     Ok(stored)
+}
+
+/// The same where a server stands in the store's place.
+fn store_on_server(app: &App, items: &[Item]) -> Result<Vec<String>, CommandError> {
+    let side = Side::open(app, None, None, "store:/", None)?;
+    let mut stored = Vec::new();
+    for item in items.iter().filter(|item| item.is_wanted()) {
+        let place = item.place.as_str();
+        let new = NewValue::new(item.payload.clone());
+        crate::runtime::wait(side.backend.write(place, &new))?;
+        let back = crate::runtime::wait(side.backend.read(place, &VersionRef::Current))?;
+        let is_same = |back: &port::Item| back.payload.value.ct_eq(&item.payload.value);
+        if !back.as_ref().is_some_and(is_same) {
+            return Err(not_verified(item));
+        }
+        stored.push(item.name.clone());
+    }
+    Ok(stored)
+}
+
+fn not_verified(item: &Item) -> CommandError {
+    let message = format!("/{} does not read back as it was written", item.place);
+    CommandError::new(Kind::Failed, "import.not_verified", message)
 }
 
 fn show(app: &App, items: &[Item], import: &Import) -> Result<(), CommandError> {

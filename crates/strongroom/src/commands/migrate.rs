@@ -133,7 +133,7 @@ fn begin(app: &App, args: &MigrateArgs) -> Result<(), CommandError> {
     };
     let project = project::load_if_there(app)?;
     let writes = !args.dry_run && args.write_map.is_none();
-    let opened = session::open_for(app, writes)?;
+    let opened = session::open_journals(app, writes)?;
     let session = opened.as_ref();
     let source = Side::open(app, project.as_ref(), session, from, None)?;
     let target = Side::open(app, project.as_ref(), session, to, Some(source.scheme()))?;

@@ -1,3 +1,6 @@
+#[cfg(feature = "vault")]
+mod seal;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,7 +19,7 @@ use crate::error::CommandError;
 use crate::error::Kind;
 use crate::session;
 
-/// Look after a server of your store
+/// Look after a server: of your store, or the one that --server names
 #[derive(Args)]
 pub(crate) struct OperatorArgs {
     #[command(subcommand)]
@@ -32,6 +35,22 @@ enum OperatorCommand {
     RootToken,
     /// Check that no line of a server's audit file was changed or taken out
     VerifyAudit(VerifyAuditArgs),
+    /// Make the store of the server that --server names; prints its unseal shares and a root token
+    #[cfg(feature = "vault")]
+    Init(seal::InitArgs),
+    /// Give an unseal share to the server that --server names; it is asked for, or read from stdin
+    #[cfg(feature = "vault")]
+    Unseal {
+        /// Forget the shares that were given so far
+        #[arg(long)]
+        reset: bool,
+    },
+    /// Seal the server that --server names: it forgets its keys
+    #[cfg(feature = "vault")]
+    Seal,
+    /// Show whether the server that --server names is sealed (exit code 7 if it is)
+    #[cfg(feature = "vault")]
+    Status,
 }
 
 #[derive(Args)]
@@ -45,6 +64,14 @@ pub(crate) fn run(app: &App, args: &OperatorArgs) -> Result<(), CommandError> {
     match &args.command {
         OperatorCommand::RootToken => root_token(app),
         OperatorCommand::VerifyAudit(args) => verify_audit(app, args),
+        #[cfg(feature = "vault")]
+        OperatorCommand::Init(args) => seal::init(app, args),
+        #[cfg(feature = "vault")]
+        OperatorCommand::Unseal { reset } => seal::unseal(app, *reset),
+        #[cfg(feature = "vault")]
+        OperatorCommand::Seal => seal::seal(app),
+        #[cfg(feature = "vault")]
+        OperatorCommand::Status => seal::status(app),
     }
 }
 

@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use clap::Args;
 use clap::ValueEnum;
+use rustix::process::Resource;
+use rustix::process::Rlimit;
+use rustix::process::getrlimit;
+use rustix::process::setrlimit;
 use serde_json::json;
 use strongroom_core::port::Clock;
 use strongroom_core::secret::SecretValue;
@@ -95,11 +99,23 @@ pub(crate) fn run(app: &App, args: &ServeArgs) -> Result<(), CommandError> {
         return app.ui.print(&config.to_string());
     }
     config.check().map_err(|error| refused(&error))?;
+    allow_many_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| CommandError::failed(format!("the server cannot start: {error}")))?;
     runtime.block_on(serve(app, args, &config))
+}
+
+/// Lets this process have as many files open as it may: a server has one for each connection.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Where it fails there are fewer connections.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 fn refused(error: &ConfigError) -> CommandError {
@@ -155,16 +171,14 @@ fn configure(app: &App, args: &ServeArgs) -> Result<Config, CommandError> {
 async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), CommandError> {
     let audit = AuditFolder::make(app, config)?;
     let address = config.listen.value;
-    let listener = tokio::net::TcpListener::bind(address)
-        .await
-        .map_err(|error| {
-            CommandError::new(
-                Kind::Unreachable,
-                "serve.listen",
-                format!("{address} cannot be listened on: {error}"),
-            )
-            .hint("another server may be running there: choose another address with --listen")
-        })?;
+    let listener = listen(address).map_err(|error| {
+        CommandError::new(
+            Kind::Unreachable,
+            "serve.listen",
+            format!("{address} cannot be listened on: {error}"),
+        )
+        .hint("another server may be running there: choose another address with --listen")
+    })?;
     let address = listener.local_addr().unwrap_or(address);
     let scheme = if config.tls_cert.value.is_some() {
         "https"
@@ -184,6 +198,20 @@ async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), Comma
     strongroom_server::run(node, listener, tls, Box::pin(stop))
         .await
         .map_err(|error| CommandError::failed(error.to_string()))
+}
+
+/// Connections that wait until they are accepted: what comes at once is not turned away.
+const BACKLOG: u32 = 4096;
+
+fn listen(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    // A server that was killed is started again at the same address at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn start(

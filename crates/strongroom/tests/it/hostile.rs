@@ -5,6 +5,7 @@ use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
 
+use crate::attacks;
 use crate::served::DEADLINE;
 use crate::served::Served;
 use crate::served::answers_in;
@@ -34,45 +35,7 @@ fn client_token(answer: &str) -> String {
 #[test]
 fn a_request_that_can_be_cut_in_two_ways_is_refused() {
     let served = Served::dev();
-    let inner = "GET /v1/sys/mounts HTTP/1.1\r\nHost: a\r\nX-Vault-Token: root\r\n\r\n";
-    let length = inner.len();
-    let chunked = "Transfer-Encoding: chunked\r\n";
-    let post = "POST /v1/sys/wrapping/lookup HTTP/1.1\r\nHost: a\r\n";
-    let cases = [
-        format!("{post}Content-Length: 0\r\nContent-Length: {length}\r\n\r\n{inner}"),
-        format!("{post}Content-Length: {length}\r\nContent-Length: 0\r\n\r\n{inner}"),
-        format!("{post}Content-Length: 0, {length}\r\n\r\n{inner}"),
-        format!(
-            "{post}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"
-        ),
-        format!(
-            "{post}Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n\r\n0\r\n\r\n{inner}"
-        ),
-        format!("{post}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{inner}"),
-        format!("{post}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{inner}"),
-        format!("{post}Transfer-Encoding: identity\r\nContent-Length: 0\r\n\r\n{inner}"),
-        format!("{post}{chunked}Transfer-Encoding: identity\r\n\r\n0\r\n\r\n{inner}"),
-        format!("{post}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{inner}"),
-        format!("{post}Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n{inner}"),
-        format!("{post}X: y\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"),
-        format!("{post}Content-Length: +0\r\n\r\n{inner}"),
-        format!("{post}Content-Length: -1\r\n\r\n{inner}"),
-        format!("{post}Content-Length: 0x0\r\n\r\n{inner}"),
-        format!("{post}Content-Length: 99999999999999999999\r\n\r\n{inner}"),
-        format!("{post}Content-Length : 0\r\n\r\n{inner}"),
-        format!("{post}Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n{inner}"),
-        format!("{post}Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n\r\n{inner}"),
-        format!("{post}Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n{inner}"),
-        format!("{post}Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n{inner}"),
-        format!("{post}Content-Length\r\n\r\n{inner}"),
-        format!("{post}X: a\0b\r\n\r\n{inner}"),
-        format!("{post}X: a\rb\r\n\r\n{inner}"),
-        format!("GET  /v1/sys/health HTTP/1.1\r\nHost: a\r\n\r\n{inner}"),
-        format!("GET /v1/sys/health HTTP/9.9\r\nHost: a\r\n\r\n{inner}"),
-        format!("GET /v1/sys/health\r\n\r\n{inner}"),
-        format!("GET /v1/sys/he\0alth HTTP/1.1\r\nHost: a\r\n\r\n{inner}"),
-    ];
-    for case in &cases {
+    for case in &attacks::cuts() {
         let answer = served.exchange(case);
         let text = String::from_utf8_lossy(&answer);
         assert!(answers_in(&answer) <= 1, "two answers to {case:?}: {text}");
@@ -88,15 +51,7 @@ fn a_request_that_can_be_cut_in_two_ways_is_refused() {
 #[test]
 fn headers_have_a_bound() {
     let served = Served::dev();
-    let long = "x".repeat(1 << 20);
-    let many: String = (0..1_001).map(|n| format!("X-{n}: y\r\n")).collect();
-    for head in [
-        format!("GET /v1/sys/health HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"),
-        format!("GET /v1/sys/health HTTP/1.1\r\nHost: a\r\n{long}: x\r\n\r\n"),
-        format!("GET /v1/sys/health HTTP/1.1\r\nHost: a\r\n{many}\r\n"),
-        format!("GET /v1/{long} HTTP/1.1\r\nHost: a\r\n\r\n"),
-        format!("{long} / HTTP/1.1\r\nHost: a\r\n\r\n"),
-    ] {
+    for head in attacks::heads() {
         let answer = served.exchange(&head);
         let text = String::from_utf8_lossy(&answer);
         assert!(
@@ -144,29 +99,8 @@ fn bombs_of_json_are_refused() {
     let served = Served::dev();
     assert_works(&served);
     let before = served.memory_kib();
-    let keys: String = (0..300_000).map(|n| format!("\"k{n}\":1,")).collect();
-    let bombs = [
-        "[".repeat(1_000_000),
-        "{\"a\":".repeat(1_000_000),
-        format!(
-            "{{\"data\":{}1{}}}",
-            "{\"a\":".repeat(5_000),
-            "}".repeat(5_000)
-        ),
-        format!(
-            "{{\"data\":{}{}}}",
-            "[".repeat(100_000),
-            "]".repeat(100_000)
-        ),
-        format!("{{{keys}\"end\":1}}"),
-        format!("{{\"data\":{{{keys}\"end\":1}}}}"),
-        format!("{{\"data\":{{\"a\":\"{}\"}}}}", "x".repeat(40 << 20)),
-    ];
-    for path in [
-        "secret/data/bomb",
-        "sys/wrapping/unwrap",
-        "auth/token/create",
-    ] {
+    let bombs = attacks::bombs();
+    for path in attacks::BOMB_PATHS {
         for bomb in &bombs {
             for token in ["", "root"] {
                 let (status, body) = served.ask("POST", path, token, bomb);

@@ -5,9 +5,12 @@
     reason = "these are tests; clippy sees only functions marked #[test] as such"
 )]
 
+#[path = "../../examples/support/attacks.rs"]
+mod attacks;
 mod served;
 mod support;
 
+mod administer;
 mod audit_files;
 mod bad_input;
 mod cache;

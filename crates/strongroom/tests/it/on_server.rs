@@ -79,3 +79,82 @@ fn what_is_wrong_with_a_server_is_told_with_its_own_variables() {
         case.sr(line).code(2).says("works on a store file");
     }
 }
+
+#[test]
+fn an_import_and_a_comparison_are_of_the_server() {
+    let (case, served) = case();
+    let (first, second) = (case.canary("Aa1"), case.canary("Bb2"));
+    case.manifest(
+        "[profiles.development]\n[profiles.staging]\n\
+         [secrets.API_KEY]\npath = \"api/key\"\n[secrets.SESSION_KEY]\n",
+    );
+    let file = format!("API_KEY={first}\nSESSION_KEY={second}\n");
+    case.write_open("old.env", file);
+    case.sr("import old.env --yes")
+        .ok()
+        .says("imported 2 secrets");
+    assert_eq!(case.get("API_KEY"), first.as_bytes());
+    let (status, _) = served.ask("GET", "secret/data/shop/development/api/key", "root", "");
+    assert_eq!(status, 200);
+    case.sr("set API_KEY --profile staging").stdin(&second).ok();
+    let differences = case.sr("diff staging").ok();
+    let shown = differences.out();
+    for words in ["api/key", "differs", "only in development"] {
+        assert!(shown.contains(words), "{shown}");
+    }
+    assert!(!case.store("store.db").exists());
+}
+
+#[test]
+fn a_sync_makes_the_server_like_its_source() {
+    let (case, _served) = case();
+    let value = case.canary("synced");
+    case.write_open(".env", format!("API_KEY={value}\n"));
+    let line = "sync --from dotenv:.env --to store";
+    case.sr(&format!("{line} --dry-run --exit-code")).code(10);
+    case.sr(&format!("{line} --yes")).ok().prints("1 to create");
+    assert_eq!(case.get("API_KEY"), value.as_bytes());
+    case.sr(&format!("{line} --dry-run --exit-code")).ok();
+    let prune = "sync --from store --to dotenv:copy.env --yes";
+    case.leave_open(&case.in_project("copy.env"));
+    case.sr(prune).ok();
+    let copy = String::from_utf8(case.read("copy.env")).unwrap();
+    assert!(copy.contains(&value));
+    assert!(!case.store("store.db").exists());
+}
+
+#[test]
+fn a_migration_to_the_server_can_be_taken_back() {
+    let (case, served) = case();
+    let value = case.canary("moved");
+    let file = format!("API_KEY={value}\n");
+    case.write_open(".env", &file);
+    case.sr("migrate --from dotenv:.env --to store --yes").ok();
+    assert_eq!(case.get("API_KEY"), value.as_bytes());
+    assert!(!String::from_utf8_lossy(&case.read(".env")).contains(&value));
+    case.sr("migrate verify").ok();
+    // It is about this server, and no other place.
+    let other = case
+        .sr("migrate rollback --yes --server http://127.0.0.1:9")
+        .code(2);
+    other.says(&format!("--server http://{}", served.address));
+    case.sr("migrate rollback --yes").ok();
+    assert_eq!(case.read(".env"), file.as_bytes());
+    case.sr("get API_KEY").code(3);
+}
+
+#[test]
+fn a_servers_backup_is_restored_to_it() {
+    let (case, _served) = case();
+    let (old, new) = (case.canary("old"), case.canary("new"));
+    case.sr("set API_KEY").stdin(&old).ok();
+    case.sr("set API_KEY").stdin(&new).ok();
+    case.sr("backup all.backup --backup-key backup.key").ok();
+    case.sr("destroy API_KEY --yes").ok();
+    case.sr("get API_KEY").code(3);
+    case.sr("restore all.backup --backup-key backup.key --yes")
+        .ok();
+    assert_eq!(case.get("API_KEY"), new.as_bytes());
+    case.sr("rollback API_KEY").ok();
+    assert_eq!(case.get("API_KEY"), old.as_bytes());
+}

@@ -1,7 +1,6 @@
 //! The compiled policies against a small model that looks at every rule each time.
 
-use std::cmp::Ordering;
-
+use super::reference;
 use super::*;
 
 /// A rule of the model: its path and its words.
@@ -10,71 +9,7 @@ type ModelRule = (String, Vec<Capability>);
 /// The words for a path and a verb: the reference.
 fn model(rules: &[ModelRule], path: &str, verb: Capability) -> Vec<Capability> {
     let is_list = matches!(verb, Capability::List | Capability::Scan);
-    let shorter = path.strip_suffix('/').filter(|_| is_list);
-    let exact = |path: &str| {
-        let is_exact = |text: &str| !text.ends_with('*') && !has_plus(text);
-        rules
-            .iter()
-            .map(|(text, _)| text)
-            .find(|text| *text == path && is_exact(text))
-    };
-    let pattern = |path: &str| {
-        let matching = rules
-            .iter()
-            .map(|(text, _)| text)
-            .filter(|text| matches(text, path));
-        matching.max_by(|one, other| compare(one, other))
-    };
-    let winner = exact(path)
-        .or_else(|| exact(shorter?))
-        .or_else(|| pattern(path))
-        .or_else(|| pattern(shorter?));
-    let Some(winner) = winner else {
-        return Vec::new();
-    };
-    let of_winner = rules.iter().filter(|(text, _)| text == winner);
-    let all: Vec<Capability> = of_winner.flat_map(|(_, words)| words.clone()).collect();
-    if all.contains(&Capability::Deny) {
-        return vec![Capability::Deny];
-    }
-    Capability::ALL
-        .into_iter()
-        .filter(|word| all.contains(word))
-        .collect()
-}
-
-fn has_plus(text: &str) -> bool {
-    text.split('/')
-        .any(|part| part.trim_end_matches('*') == "+")
-}
-
-fn matches(text: &str, path: &str) -> bool {
-    let (body, is_open) = match text.strip_suffix('*') {
-        Some(body) => (body, true),
-        None => (text, false),
-    };
-    let wanted: Vec<&str> = body.split('/').collect();
-    let given: Vec<&str> = path.split('/').collect();
-    let fits = |at: usize| match (given.get(at), at + 1 == wanted.len() && is_open) {
-        (Some(part), true) => part.starts_with(wanted[at]),
-        (Some(part), false) => wanted[at] == "+" || wanted[at] == *part,
-        (None, _) => false,
-    };
-    (is_open || wanted.len() == given.len()) && (0..wanted.len()).all(fits)
-}
-
-/// Less is less specific: the order of the documentation, one question after the other.
-fn compare(one: &str, other: &str) -> Ordering {
-    let first = |text: &str| text.find(['+', '*']).unwrap_or(text.len());
-    let ends = |text: &str| !text.ends_with('*');
-    let pluses = |text: &str| text.split('/').filter(|part| *part == "+").count();
-    let body = |text: &str| text.trim_end_matches('*').len();
-    first(one)
-        .cmp(&first(other))
-        .then(ends(one).cmp(&ends(other)))
-        .then(pluses(other).cmp(&pluses(one)))
-        .then(body(one).cmp(&body(other)))
-        .then(one.cmp(other))
+    reference::words(rules, path, is_list, &Capability::ALL, Capability::Deny)
 }
 
 /// R39 and GHSA-xp3c-3jw3-4vcr: 100,000 generated policy × path × verb cases.

@@ -11,15 +11,13 @@ use zeroize::Zeroizing;
 
 use crate::node::Attempt;
 use crate::node::CreateError;
+use crate::node::LABEL;
 use crate::node::Node;
-use crate::node::Progress;
+use crate::node::ShareSlot;
 use crate::vault::body::Fields;
 use crate::vault::error::Fault;
 use crate::vault::field;
 use crate::vault::reply::Answer;
-
-/// The name of the slot that unseal shares open.
-pub(super) const LABEL: &str = "unseal shares";
 
 /// How many shares, and how many of them are needed.
 pub(super) fn numbers(fields: &Fields) -> Result<(u8, u8), Fault> {
@@ -124,31 +122,69 @@ pub(super) async fn unseal(node: &Node, fields: &Fields) -> Result<Answer, Fault
         return super::status::seal_status(node).await;
     }
     let share = super::share_of(fields)?;
-    let Some((slot, _, threshold)) = Node::share_slot(&header) else {
+    let slots = Node::share_slots(&header);
+    if slots.is_empty() {
         return Err(Fault::invalid("this store is not unsealed by shares"));
-    };
+    }
     if node.is_sealed() {
-        let mut ceremonies = node.ceremonies.lock().await;
-        // Another request may have given the last share meanwhile.
-        if node.is_sealed() {
-            if ceremonies.unseal.count() == 0 {
-                ceremonies.unseal = Attempt::begin(&*node.rng, node.now());
-            }
-            let failed = |_| Fault::invalid("failed to combine unseal shares");
-            let progress = ceremonies.unseal.add(share, threshold, node.now());
-            if let Progress::Whole(secret) = progress.map_err(failed)? {
-                ceremonies.unseal.reset();
-                open(node, slot, &secret).await?;
+        let mut failures = node.unseal_failures.lock().await;
+        match give(node, share, &slots).await {
+            Ok(true) => *failures = 0,
+            Ok(false) => {}
+            Err(fault) => {
+                *failures = failures.saturating_add(1);
+                // The next share waits, too: guesses at once are not quicker.
+                tokio::time::sleep(crate::node::delay_after(*failures)).await;
+                return Err(fault);
             }
         }
     }
     super::status::seal_status(node).await
 }
 
-async fn open(node: &Node, slot: u32, secret: &SecretValue) -> Result<(), Fault> {
+/// Takes a share; whether the server is open then. There are several slots when a rekey was
+/// interrupted: the old shares open the store, and so do the new ones.
+async fn give(node: &Node, share: UnsealShare, slots: &[ShareSlot]) -> Result<bool, Fault> {
+    let mut ceremonies = node.ceremonies.lock().await;
+    // Another request may have given the last share meanwhile.
+    if !node.is_sealed() {
+        return Ok(true);
+    }
+    let attempt = &mut ceremonies.unseal;
+    if attempt.count() == 0 {
+        *attempt = Attempt::begin(&*node.rng, node.now());
+    }
+    attempt.keep(share, node.now());
+    let count = attempt.count();
+    let is_enough = |slot: &&ShareSlot| usize::from(slot.threshold) == count;
+    let mut outcome = Ok(false);
+    for slot in slots.iter().filter(is_enough) {
+        outcome = match attempt.whole() {
+            Ok(secret) => open(node, *slot, &secret).await.map(|()| true),
+            Err(_) => Err(Fault::invalid("failed to combine unseal shares")),
+        };
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    let most = slots.iter().map(|slot| usize::from(slot.threshold)).max();
+    match outcome {
+        Ok(false) => Ok(false),
+        // There may be more to come for another slot.
+        Err(_) if most.is_some_and(|most| count < most) => Ok(false),
+        outcome => {
+            attempt.reset();
+            outcome
+        }
+    }
+}
+
+async fn open(node: &Node, slot: ShareSlot, secret: &SecretValue) -> Result<(), Fault> {
     use crate::node::StartError;
-    match node.unseal_with(slot, secret).await {
+    match node.unseal_with(slot.id, secret).await {
         Ok(()) => {
+            node.note_opened(slot);
+            end_rekey(node, slot);
             node.wake_tasks();
             Ok(())
         }
@@ -156,5 +192,19 @@ async fn open(node: &Node, slot: u32, secret: &SecretValue) -> Result<(), Fault>
             "invalid key: failed to decrypt keys from storage: the shares do not open this store",
         )),
         Err(error) => Err(Fault::Internal(error.to_string())),
+    }
+}
+
+/// Somebody has the newest shares: older ones end, if a rekey was interrupted before they did.
+fn end_rekey(node: &Node, opened: ShareSlot) {
+    let newest = node.header().ok().flatten();
+    let newest = newest.and_then(|header| Node::share_slots(&header).first().copied());
+    let Some(core) = node.core().filter(|_| newest == Some(opened)) else {
+        return;
+    };
+    if let Err(fault) = node.keep_only(&core, opened.id) {
+        let detail = fault.detail().unwrap_or_default();
+        node.log
+            .error(&format!("old unseal shares cannot be ended: {detail}"));
     }
 }

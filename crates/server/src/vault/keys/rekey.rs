@@ -9,6 +9,7 @@ use strongroom_crypto::slot::WrapContext;
 
 use super::init;
 use crate::node::Attempt;
+use crate::node::LABEL;
 use crate::node::Node;
 use crate::node::Progress;
 use crate::node::Rekey;
@@ -24,7 +25,7 @@ fn bare(json: Value) -> Answer {
 
 fn required(node: &Node) -> Result<u8, Fault> {
     let header = node.header()?.ok_or(Fault::Uninitialised)?;
-    Ok(Node::share_slot(&header).map_or(0, |(_, _, threshold)| threshold))
+    Ok(node.share_slot(&header).map_or(0, |slot| slot.threshold))
 }
 
 fn status(rekey: Option<&Rekey>, required: u8) -> Value {
@@ -163,32 +164,29 @@ pub(crate) async fn rekey_update(call: &mut Call) -> Result<Answer, Fault> {
     } else {
         let (shares, threshold) = (rekey.shares, rekey.threshold);
         ceremonies.rekey = None;
-        exchange(call, &fresh, shares, threshold)?;
+        let slot = add(call, &fresh, shares, threshold)?;
+        // Nobody has seen them yet.
+        call.node.succeed_slots(slot, call.now);
     }
     Ok(bare(json))
 }
 
-/// Puts the new slot in the place of the old one.
-fn exchange(call: &Call, secret: &SecretValue, shares: u8, threshold: u8) -> Result<(), Fault> {
+/// Adds the slot of new shares.
+fn add(call: &Call, secret: &SecretValue, shares: u8, threshold: u8) -> Result<u32, Fault> {
     let node = &call.node;
     let mut header = node.header()?.ok_or(Fault::Uninitialised)?;
     let read_at = header.generation();
-    let Some((old, _, _)) = Node::share_slot(&header) else {
-        return Err(Fault::invalid("this store is not unsealed by shares"));
-    };
     let context = WrapContext {
         rng: &*node.rng,
         now: call.now,
     };
     let kind = SlotKind::Shamir { shares, threshold };
-    call.core
-        .with_keys(|keys| {
-            header.add_slot(keys, kind, init::LABEL, secret, &context)?;
-            header.remove_slot(keys, old, &*node.rng)
-        })
+    let slot = call
+        .core
+        .with_keys(|keys| header.add_slot(keys, kind, LABEL, secret, &context))
         .map_err(|error| Fault::Internal(error.to_string()))?;
     node.keeper.replace_header(read_at, &header)?;
-    Ok(())
+    Ok(slot)
 }
 
 fn verify_json(rekey: &Rekey, waiting: &Waiting) -> Value {
@@ -243,7 +241,10 @@ pub(crate) async fn verify_update(call: &mut Call) -> Result<Answer, Fault> {
     }
     let (nonce, shares) = (waiting.attempt.nonce.clone(), rekey.shares);
     ceremonies.rekey = None;
-    exchange(call, &secret, shares, threshold)?;
+    // Their holders have just shown them.
+    let slot = add(call, &secret, shares, threshold)?;
+    call.node.succeed_slots(slot, call.now);
+    call.node.keep_only(&call.core, slot)?;
     Ok(bare(json!({ "nonce": nonce, "complete": true })))
 }
 

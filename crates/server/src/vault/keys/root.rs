@@ -44,7 +44,7 @@ fn status(
 
 fn required(node: &Node) -> Result<u8, Fault> {
     let header = node.header()?.ok_or(Fault::Uninitialised)?;
-    Ok(Node::share_slot(&header).map_or(0, |(_, _, threshold)| threshold))
+    Ok(node.share_slot(&header).map_or(0, |slot| slot.threshold))
 }
 
 fn bare(json: Value) -> Answer {

@@ -54,8 +54,8 @@ pub(super) fn health(node: &Node, query: &Query) -> Result<Answer, Fault> {
 pub(super) async fn seal_status(node: &Node) -> Result<Answer, Fault> {
     let header = node.header()?;
     let core = node.core();
-    let slot = header.as_ref().and_then(Node::share_slot);
-    let (shares, threshold) = slot.map_or((0, 0), |(_, shares, threshold)| (shares, threshold));
+    let slot = header.as_ref().and_then(|header| node.share_slot(header));
+    let (shares, threshold) = slot.map_or((0, 0), |slot| (slot.shares, slot.threshold));
     let ceremonies = node.ceremonies.lock().await;
     let (progress, nonce) = match core {
         Some(_) => (0, ""),

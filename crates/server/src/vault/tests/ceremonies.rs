@@ -178,6 +178,55 @@ async fn new_shares_count_when_they_were_shown() {
     assert_eq!(unseal(&world, &fresh[1..]).await.body["sealed"], false);
 }
 
+/// Begins a rekey and gives the shares: what it answers.
+async fn rekey(world: &World, root: &str, keys: &[String], numbers: (u8, u8)) -> Vec<String> {
+    let numbers = json!({"secret_shares": numbers.0, "secret_threshold": numbers.1}).to_string();
+    let begun = world.ask(Some(root), "PUT sys/rekey/init", &numbers).await;
+    let nonce = begun.body["nonce"].as_str().unwrap().to_owned();
+    let mut done = None;
+    for key in keys {
+        let body = json!({"key": key, "nonce": nonce}).to_string();
+        done = Some(world.ask(None, "PUT sys/rekey/update", &body).await);
+    }
+    let done = done.unwrap();
+    assert_eq!(done.body["complete"], true, "{done:?}");
+    serde_json::from_value(done.body["keys_base64"].clone()).unwrap()
+}
+
+/// A crash between the change and its answer: nobody has the new shares.
+#[tokio::test]
+async fn a_rekey_that_nobody_heard_of_leaves_the_old_shares() {
+    let (world, keys, root) = initialised().await;
+    unseal(&world, &keys[..3]).await;
+    let fresh = rekey(&world, &root, &keys[..3], (2, 2)).await;
+    // As if the process had ended before the answer: nothing seals it in order.
+    world.node.seal();
+    let opened = unseal(&world, &keys[..3]).await;
+    assert_eq!(opened.body["sealed"], false, "{opened:?}");
+    // The same holders try again.
+    let again = rekey(&world, &root, &keys[..3], (3, 2)).await;
+    world.node.seal();
+    // Whoever has the newest shares ends all others.
+    assert_eq!(unseal(&world, &again[..2]).await.body["sealed"], false);
+    world.node.seal();
+    for old in [&keys[..2], &fresh[..2]] {
+        let refused = unseal(&world, old).await;
+        assert_eq!(refused.status, 400, "{refused:?}");
+        world.ask(None, "PUT sys/unseal", r#"{"reset":true}"#).await;
+    }
+}
+
+#[tokio::test]
+async fn old_shares_end_when_the_new_ones_were_shown() {
+    let (world, keys, root) = initialised().await;
+    unseal(&world, &keys[..3]).await;
+    let fresh = rekey(&world, &root, &keys[..3], (3, 2)).await;
+    world.ask(Some(&root), "PUT sys/seal", "").await;
+    let old = unseal(&world, &keys[..2]).await;
+    assert_eq!(old.status, 400, "{old:?}");
+    assert_eq!(unseal(&world, &fresh[1..]).await.body["sealed"], false);
+}
+
 #[tokio::test]
 async fn a_root_token_is_made_by_the_holders_of_shares() {
     let (world, keys, root) = initialised().await;

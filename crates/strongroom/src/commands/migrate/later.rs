@@ -23,6 +23,7 @@ use crate::runtime::wait;
 use crate::session;
 use crate::session::Session;
 use crate::side::Side;
+use crate::side::refuse_other_place;
 
 /// The migration that is meant: by its id, or the newest that fits.
 fn find(
@@ -59,6 +60,8 @@ fn work<'w>(
             header.to
         )));
     }
+    refuse_other_place(app, &header.from)?;
+    refuse_other_place(app, &header.to)?;
     let source = Side::open(app, project, Some(session), &header.from, None)?;
     let target = Side::open(
         app,
@@ -77,7 +80,7 @@ fn work<'w>(
 }
 
 pub(super) fn resume(app: &App, id: Option<&str>) -> Result<(), CommandError> {
-    let session = session::open(app)?;
+    let session = session::open_begun(app)?;
     let project = project::load_if_there(app)?;
     let is_open = |header: &Header| {
         matches!(
@@ -105,7 +108,7 @@ pub(super) fn resume(app: &App, id: Option<&str>) -> Result<(), CommandError> {
 }
 
 pub(super) fn rollback(app: &App, id: Option<&str>) -> Result<(), CommandError> {
-    let session = session::open(app)?;
+    let session = session::open_begun(app)?;
     let project = project::load_if_there(app)?;
     let journal = find(&session, id, |header| header.stage != Stage::RolledBack)?;
     if journal.header.stage == Stage::RolledBack {
@@ -132,6 +135,8 @@ fn undo(
     mut journal: Journal,
 ) -> Result<(), CommandError> {
     let header = journal.header.clone();
+    refuse_other_place(app, &header.from)?;
+    refuse_other_place(app, &header.to)?;
     let is_restore = header.from.starts_with("backup:");
     let source = match is_restore {
         true => None,
@@ -160,11 +165,12 @@ fn undo(
 }
 
 pub(super) fn verify(app: &App, id: Option<&str>) -> Result<(), CommandError> {
-    let session = session::open(app)?;
+    let session = session::open_begun(app)?;
     let project = project::load_if_there(app)?;
     let is_there = |header: &Header| header.stage != Stage::RolledBack;
     let journal = find(&session, id, is_there)?;
     let to = journal.header.to.clone();
+    refuse_other_place(app, &to)?;
     let target = Side::open(app, project.as_ref(), Some(&session), &to, None)?;
     let drifts = {
         let meter = Meter::new(&app.ui, "compared");
@@ -208,7 +214,7 @@ pub(super) fn verify(app: &App, id: Option<&str>) -> Result<(), CommandError> {
 }
 
 pub(super) fn forget(app: &App, id: &str) -> Result<(), CommandError> {
-    let session = session::open(app)?;
+    let session = session::open_begun(app)?;
     let journal = find(&session, Some(id), |_| true)?;
     let id = journal.header.id.clone();
     app.ui.confirm(&format!(

@@ -1,0 +1,12 @@
+//! Attacks on a running `strongroom serve`, over loopback.
+
+pub(crate) mod client;
+pub(crate) mod connections;
+pub(crate) mod guesses;
+pub(crate) mod histories;
+pub(crate) mod node;
+pub(crate) mod policies;
+pub(crate) mod requests;
+pub(crate) mod shares;
+pub(crate) mod sinks;
+pub(crate) mod timing;
