@@ -201,7 +201,10 @@ before they return.",
     Section {
         name: "check",
         title: "Checking",
-        about: "The whole process, with the table it prints.",
+        about:
+            "\
+The whole process, with the table it prints. At first the values of a .env file were looked for one
+by one, and each value was compared with every phrase of the placeholder rule; now both are tables.",
     },
     Section {
         name: REDACT,
@@ -211,7 +214,18 @@ before they return.",
     Section {
         name: "store",
         title: "The store",
-        about: "Group commit and point reads, in one process.",
+        about: "\
+Group commit and point reads, in one process.
+
+The goal of 30,000 durable writes a second at 64 writers is above what SQLite does on this machine
+with the bare rows: the third line has the rows and indexes of a secret and its audit record, 64
+secrets a commit, one writer, and nothing else: no lookup, no sealing, no other thread. One random
+key a row costs about 40 us, whatever else is in it. Two designs were measured: format 1 with ids
+as keys, and format 2 with row numbers, where the writer looks up only what a condition needs,
+updates in place, and waits a moment for those it has just answered. Other layouts of the same rows
+(audit records in a table without indexes, no index of revisions) gain 10 to 15 per cent bare, so
+that a third format would not reach the goal either. Only a log that is written first and
+indexed later would; then a second process would not see what the first has acknowledged.",
     },
     Section {
         name: "migrate",
@@ -244,7 +258,8 @@ as ours, and does nothing else.",
         about: "\
 What is shipped, and what it takes to build it. With every vendor's library in one binary two
 designs miss the goals of the foundation, which has 10 to 13 MB (decision 9): 46 MB in 12m52s,
-optimised for speed and across crates; 40 MB in 12m45s, what is built now.",
+optimised for speed and across crates; 40 MB in 12m45s, vendors' libraries for size. What is built
+now is the second without the vendor's crate for Parameter Store.",
     },
 ];
 
