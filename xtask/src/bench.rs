@@ -201,10 +201,10 @@ before they return.",
     Section {
         name: "check",
         title: "Checking",
-        about:
-            "\
-The whole process, with the table it prints. At first the values of a .env file were looked for one
-by one, and each value was compared with every phrase of the placeholder rule; now both are tables.",
+        about: "\
+The whole process, with the table it prints. At first the values of a .env file were looked for
+one by one, and each value was compared with every phrase of the placeholder rule; now both are
+tables.",
     },
     Section {
         name: REDACT,

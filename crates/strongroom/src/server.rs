@@ -92,6 +92,14 @@ pub(crate) fn texts(list: &Value) -> Vec<String> {
         .collect()
 }
 
+/// How long a token lives, at the end of a sentence.
+pub(crate) fn lasting(seconds: u64) -> String {
+    match seconds {
+        0 => "without an end".to_owned(),
+        _ => format!("for {}", span(seconds)),
+    }
+}
+
 /// Seconds as people say them.
 pub(crate) fn span(seconds: u64) -> String {
     match seconds {

@@ -106,10 +106,10 @@ pub(crate) fn run(app: &App, args: &LoginArgs) -> Result<(), CommandError> {
         }));
     }
     app.ui.say(&format!(
-        "logged in to {} as {name} ({}), for {}; the token is kept in {}",
+        "logged in to {} as {name} ({}), {}; the token is kept in {}",
         server.name(),
         policies.join(", "),
-        server::span(ttl),
+        server::lasting(ttl),
         file.display()
     ));
     Ok(())

@@ -131,10 +131,10 @@ fn create(app: &App, server: &Server, args: &CreateArgs) -> Result<(), CommandEr
         }));
     }
     app.ui.say(&format!(
-        "accessor {}, policies {}, for {}",
+        "accessor {}, policies {}, {}",
         auth["accessor"].as_str().unwrap_or_default(),
         server::texts(&auth["policies"]).join(", "),
-        server::span(auth["lease_duration"].as_u64().unwrap_or(0))
+        server::lasting(auth["lease_duration"].as_u64().unwrap_or(0))
     ));
     // The one thing on standard output, so that it can be piped on.
     app.ui
@@ -198,7 +198,7 @@ fn renew(app: &App, server: &Server, args: &RenewArgs) -> Result<(), CommandErro
             .ui
             .print_json(&json!({ "version": 1, "ttl": ttl, "renewable": auth["renewable"] }));
     }
-    app.ui.say(&format!("renewed for {}", server::span(ttl)));
+    app.ui.say(&format!("renewed, {}", server::lasting(ttl)));
     Ok(())
 }
 

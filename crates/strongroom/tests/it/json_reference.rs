@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use regex::Regex;
+use serde_json::Value;
 
+use crate::served::Served;
 use crate::support::Case;
+use crate::support::Outcome;
 
 const DOCUMENT: &str = "../../docs/reference/json.md";
 /// Which commands the document shows, in this order, with what they read.
@@ -63,9 +66,25 @@ const STEPS: [(&str, &str); 38] = [
     ("chekc --json", ""),
 ];
 
+/// The same on a server that is new; `[SHARE]` and `[ROOT]` are what its first step gave.
+const STEPS_ON_SERVER: [(&str, &str); 11] = [
+    ("operator init --shares 1 --threshold 1 --json", ""),
+    ("operator unseal --json", "[SHARE]"),
+    ("operator status --json", ""),
+    ("login --json", "[ROOT]"),
+    ("token create --policy default --ttl 1h --json", ""),
+    ("token lookup --json", ""),
+    ("policy write reader reader.hcl --json", ""),
+    ("policy list --json", ""),
+    ("policy read reader --json", ""),
+    ("policy delete reader --yes --json", ""),
+    ("operator seal --yes --json", ""),
+];
+
 #[test]
 fn the_reference_shows_what_every_command_prints() {
-    let shown = run_all();
+    let mut shown = run_all();
+    shown.extend(run_on_server());
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
     let document = std::fs::read_to_string(&path).unwrap();
     let expected = with_blocks(&document, &shown);
@@ -103,18 +122,54 @@ fn run_all() -> BTreeMap<String, String> {
             case.set("STRIPE_KEY", "Mx2vBn7cLk4jHg9f");
         }
         let outcome = case.sr(line).stdin(stdin).reveals().output();
-        let printed = match outcome.stdout.as_slice() {
-            [] => outcome.err(),
-            _ => outcome.out(),
-        };
-        let value: serde_json::Value = serde_json::from_str(&printed)
-            .unwrap_or_else(|error| panic!("{line}: {error}: {printed}"));
-        let is_versioned = value["version"] == 1 || line.starts_with("export");
-        assert!(is_versioned, "{line} has no version: {printed}");
-        let pretty = serde_json::to_string_pretty(&value).unwrap();
+        let (_, pretty) = printed(line, &outcome);
         let text = case.normal(&pretty);
         let text = kit.replace_all(&text, "[KIT]");
         let text = seals.replace_all(&text, "\"seals\": 60");
+        shown.insert(line.to_owned(), text.into_owned());
+    }
+    shown
+}
+
+/// What a command printed, as a value and as it stands in the document.
+fn printed(line: &str, outcome: &Outcome) -> (Value, String) {
+    let printed = match outcome.stdout.as_slice() {
+        [] => outcome.err(),
+        _ => outcome.out(),
+    };
+    let value: Value =
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{line}: {error}: {printed}"));
+    let is_versioned = value["version"] == 1 || line.starts_with("export");
+    assert!(is_versioned, "{line} has no version: {printed}");
+    let pretty = serde_json::to_string_pretty(&value).unwrap();
+    (value, pretty)
+}
+
+fn run_on_server() -> BTreeMap<String, String> {
+    let served = Served::empty();
+    let case = Case::new();
+    case.env("STRONGROOM_ADDR", format!("http://{}", served.address));
+    case.write(
+        "reader.hcl",
+        "path \"secret/data/app/*\" { capabilities = [\"read\"] }\n",
+    );
+    let port = served.address.port().to_string();
+    let token = Regex::new("hvs\\.[A-Za-z0-9]+").unwrap();
+    let accessor = Regex::new("\"accessor\": \"[A-Za-z0-9]+\"").unwrap();
+    let (mut share, mut root) = (String::new(), String::new());
+    let mut shown = BTreeMap::new();
+    for (line, stdin) in STEPS_ON_SERVER {
+        let stdin = stdin.replace("[SHARE]", &share).replace("[ROOT]", &root);
+        let outcome = case.sr(line).stdin(&stdin).reveals().output();
+        let (value, pretty) = printed(line, &outcome);
+        if line.starts_with("operator init") {
+            share = value["shares"][0].as_str().unwrap().to_owned();
+            root = value["root_token"].as_str().unwrap().to_owned();
+        }
+        let text = case.normal(&pretty).replace(&port, "8200");
+        let text = text.replace(&share, "[SHARE]");
+        let text = token.replace_all(&text, "[TOKEN]");
+        let text = accessor.replace_all(&text, "\"accessor\": \"[ACCESSOR]\"");
         shown.insert(line.to_owned(), text.into_owned());
     }
     shown
@@ -143,8 +198,8 @@ fn with_blocks(document: &str, shown: &BTreeMap<String, String>) -> String {
         assert_eq!(rest.next(), Some("```json"), "{command} has no block");
         let _ = rest.find(|line| *line == "```");
     }
-    for (command, _) in STEPS {
-        assert!(seen.contains(&command), "{command} is not in the document");
+    for (command, _) in STEPS.iter().chain(&STEPS_ON_SERVER) {
+        assert!(seen.contains(command), "{command} is not in the document");
     }
     text
 }
