@@ -12,6 +12,8 @@ use aws_runtime::auth::SigV4OperationSigningConfig;
 use aws_runtime::auth::sigv4;
 use aws_runtime::auth::sigv4::SigV4AuthScheme;
 use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
+use aws_runtime::service_clock_skew::ServiceClockSkewClassifier;
+use aws_runtime::service_clock_skew::ServiceClockSkewInterceptor;
 use aws_runtime::user_agent::ApiMetadata;
 use aws_runtime::user_agent::UserAgentInterceptor;
 use aws_sdk_secretsmanager::config::http::HttpResponse;
@@ -124,6 +126,8 @@ impl Caller {
             .retry_classifier(AwsErrorCodeClassifier::<Refusal>::new())
             .retry_classifier(HttpStatusCodeClassifier::default())
             .retry_classifier(TooManyRequests)
+            .retry_classifier(ServiceClockSkewClassifier::<Refusal>::new())
+            .interceptor(ServiceClockSkewInterceptor::new())
             .interceptor(UserAgentInterceptor::new())
             .runtime_plugin(signed_by(config, &connection.site.region));
         if let Some(client) = config.http_client() {
