@@ -220,7 +220,7 @@ Group commit and point reads, in one process.
 The goal of 30,000 durable writes a second at 64 writers is above what SQLite does on this machine
 with the bare rows: the third line has the rows and indexes of a secret and its audit record, 64
 secrets a commit, one writer, and nothing else: no lookup, no sealing, no other thread. One random
-key a row costs about 40 us, whatever else is in it. Two designs were measured: format 1 with ids
+key a row costs 30 to 40 us, whatever else is in it. Two designs were measured: format 1 with ids
 as keys, and format 2 with row numbers, where the writer looks up only what a condition needs,
 updates in place, and waits a moment for those it has just answered. Other layouts of the same rows
 (audit records in a table without indexes, no index of revisions) gain 10 to 15 per cent bare, so
@@ -237,12 +237,10 @@ clients that write as many secrets to it and do nothing else.
 
 moto is one interpreter: a creation costs it 3.2 to 4.7 ms of CPU, reading 20 secrets back 5 to 7.
 Of 1,000 secrets 1,000 creations, 50 readings and two listings have to be asked for: 1.08 times
-what the bare clients ask, so that 0.93 is the most there is. Two designs were measured. The first
-looked every name up before (another 50 readings) and read each group back before it began the
-next, while moto had nothing to do: 0.76 with a load of 2, 0.69 with one of 8 to 10. Now a listing
-says what is there, and what was written is read back while the next is being written; the figure
-below is of the same minutes as the 0.69, under the same load. A quiet machine has not measured it
-yet.",
+what the bare clients ask, so that 0.93 or so is the most there is. The first design looked every
+name up before (another 50 readings) and read each group back before it began the next, while moto
+had nothing to do: 0.76. Now a listing says what is there, and what was written is read back while
+the next is being written. Beside other work on the same two cores it is 0.80.",
     },
     Section {
         name: "server",
@@ -250,7 +248,9 @@ yet.",
         about: "\
 wrk beside the servers, in turn: ours on its store file, OpenBao on raft, both with an audit file;
 every write is synced before its answer. The bare handler reads a request and writes as many bytes
-as ours, and does nothing else.",
+as ours, and does nothing else. A write of a new version puts the one
+before it into a row of its own, with three indexes: the section on the store says what SQLite
+allows.",
     },
     Section {
         name: SIZE,
@@ -259,7 +259,9 @@ as ours, and does nothing else.",
 What is shipped, and what it takes to build it. With every vendor's library in one binary two
 designs miss the goals of the foundation, which has 10 to 13 MB (decision 9): 46 MB in 12m52s,
 optimised for speed and across crates; 40 MB in 12m45s, vendors' libraries for size. What is built
-now is the second without the vendor's crate for Parameter Store.",
+now is the second without the vendor's crate for Parameter Store (decision 14): 38 MB in 11m50s. In
+the same clone `cargo xtask ci` took 24 minutes and another five over the corpus; its cold checks
+by clippy before that, 9 beside other work.",
     },
 ];
 
