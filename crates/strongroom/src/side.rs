@@ -17,6 +17,7 @@ use crate::chain;
 use crate::chain::Entry;
 use crate::chain::Opener;
 use crate::error::CommandError;
+use crate::error::Kind;
 use crate::project::Project;
 use crate::runtime::wait;
 use crate::session::Session;
@@ -104,6 +105,31 @@ impl Side {
             }),
             _ => Self::other(&opener, &entry),
         }
+    }
+
+    /// Opens the side that secrets come from. In a chain, a file that is not there is one without
+    /// secrets; a source has to be there, or a slip of the pen would look like an empty one.
+    pub(crate) fn open_source(
+        app: &App,
+        project: Option<&Project>,
+        session: Option<&Session>,
+        text: &str,
+    ) -> Result<Self, CommandError> {
+        let side = Self::open(app, project, session, text, None)?;
+        let folder = match Entry::parse(text)? {
+            entry if entry.scheme() == "files" => {
+                let path = entry.uri.path().unwrap_or("/run/secrets");
+                Some(opener(app, project, session).base.join(path))
+            }
+            _ => None,
+        };
+        let place = side.file.as_ref().or(folder.as_ref());
+        if let Some(place) = place.filter(|place| !place.exists()) {
+            let message = format!("{} cannot be read: there is no such file", place.display());
+            return Err(CommandError::new(Kind::NotFound, "source.missing", message)
+                .hint("--from names where the secrets are, e.g. dotenv:.env"));
+        }
+        Ok(side)
     }
 
     /// A backend that is open already and names secrets by paths.

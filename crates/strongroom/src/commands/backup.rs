@@ -120,7 +120,7 @@ pub(crate) fn run(app: &App, args: &BackupArgs) -> Result<(), CommandError> {
     }
     let project = project::load_if_there(app)?;
     let opened = session::open_if_there(app)?;
-    let source = Side::open(app, project.as_ref(), opened.as_ref(), &args.from, None)?;
+    let source = Side::open_source(app, project.as_ref(), opened.as_ref(), &args.from)?;
     let saved = {
         let meter = Meter::new(&app.ui, "saved");
         let progress = |done, total| meter.step(done, total);

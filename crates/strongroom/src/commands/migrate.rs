@@ -135,7 +135,7 @@ fn begin(app: &App, args: &MigrateArgs) -> Result<(), CommandError> {
     let writes = !args.dry_run && args.write_map.is_none();
     let opened = session::open_journals(app, writes)?;
     let session = opened.as_ref();
-    let source = Side::open(app, project.as_ref(), session, from, None)?;
+    let source = Side::open_source(app, project.as_ref(), session, from)?;
     let target = Side::open(app, project.as_ref(), session, to, Some(source.scheme()))?;
     if source.uri == target.uri {
         return Err(CommandError::usage("source and target are the same"));

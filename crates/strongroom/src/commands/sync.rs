@@ -58,7 +58,7 @@ pub(crate) fn run(app: &App, args: &SyncArgs) -> Result<(), CommandError> {
     let opened = session::open_for(app, !args.dry_run)?;
     let session = opened.as_ref();
     let project = project.as_ref();
-    let source = Side::open(app, project, session, &args.from, None)?;
+    let source = Side::open_source(app, project, session, &args.from)?;
     let target = Side::open(app, project, session, &args.to, Some(source.scheme()))?;
     if source.uri == target.uri {
         return Err(CommandError::usage("source and target are the same"));
@@ -83,6 +83,13 @@ pub(crate) fn run(app: &App, args: &SyncArgs) -> Result<(), CommandError> {
         wait(sync::plan(from, to, mapping.wishes(), prune, &progress))?
     };
     let counts = Counts::of(&plan);
+    if counts.is_only_deletes() {
+        let (from, to) = (source.uri.as_str(), target.uri.as_str());
+        let all = counts.delete;
+        let message =
+            format!("nothing comes from {from}, and --prune would delete all {all} in {to}");
+        return Err(CommandError::usage(message).hint("look at --from; strongroom rm removes one"));
+    }
     if !app.ui.is_json {
         show(app, &source, &target, &plan, &counts)?;
     }
@@ -128,6 +135,11 @@ struct Counts {
 }
 
 impl Counts {
+    /// Nothing of the source has a part in it.
+    fn is_only_deletes(&self) -> bool {
+        self.delete > 0 && self.create + self.update + self.unchanged + self.refused == 0
+    }
+
     fn of(plan: &SyncPlan) -> Self {
         let count = |is_it: fn(&Step) -> bool| {
             let items = plan.items.iter();

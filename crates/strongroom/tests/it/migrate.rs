@@ -174,6 +174,10 @@ fn bad_sides_and_maps_are_told() {
         .code(2)
         .says("nowhere is no backend");
     case.sr("migrate --from dotenv:none.env --to store --yes")
+        .code(3)
+        .says("none.env cannot be read: there is no such file");
+    case.write("empty.env", "");
+    case.sr("migrate --from dotenv:empty.env --to store --yes")
         .ok()
         .says("nothing to move");
     case.write("bad.toml", "\"a\" = 1\n");
@@ -386,6 +390,32 @@ fn a_target_is_made_like_its_source() {
     case.sr("sync --from store:/app --to store:/ --prune --yes")
         .code(2)
         .says("everything else");
+}
+
+/// A slip of the pen in --from must not look like an empty source: `--prune` would follow it.
+#[test]
+fn a_source_that_is_not_there_deletes_nothing() {
+    let case = Case::new();
+    case.write(".env", "APP_KEY=Hd8sKf3jLp6wQz1xCv5bNm9a\n");
+    case.write("empty.env", "# nothing\n");
+    case.sr("sync --from dotenv:.env --to store:/copy --yes")
+        .ok();
+    for from in ["dotenv:nope.env", "files:nope"] {
+        for line in [
+            format!("sync --from {from} --to store:/copy --prune --yes"),
+            format!("migrate --from {from} --to store:/copy --yes"),
+            format!("backup all.backup --from {from}"),
+        ] {
+            case.sr(&line).code(3).says("there is no such file");
+        }
+    }
+    case.sr("sync --from dotenv:empty.env --to store:/copy --prune --yes")
+        .code(2)
+        .says("would delete all 1 in store:/copy");
+    assert!(!case.path("project/all.backup").exists());
+    case.sr("sync --from dotenv:.env --to store:/copy --prune --yes")
+        .ok()
+        .prints("1 unchanged");
 }
 
 #[test]
