@@ -182,7 +182,11 @@ impl Drop for Node {
 
 /// Waits; nothing to be done meanwhile.
 pub(crate) fn pause(time: Duration) {
-    thread::park_timeout(time);
+    // Threads that have ended leave a wake-up behind, which would cut it short.
+    let until = Instant::now() + time;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        thread::park_timeout(left);
+    }
 }
 
 pub(crate) fn free_address() -> AnyResult<SocketAddr> {
