@@ -6,5 +6,6 @@ pub mod canary;
 pub mod clock;
 pub mod fault;
 pub mod openbao;
+pub mod port;
 pub mod rng;
 pub mod store_contract;

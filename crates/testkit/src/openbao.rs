@@ -3,7 +3,6 @@
 use std::io::Read;
 use std::io::Write;
 use std::net::Ipv4Addr;
-use std::net::TcpListener;
 use std::net::TcpStream;
 use std::path::Path;
 use std::path::PathBuf;
@@ -12,6 +11,8 @@ use std::process::Command;
 use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
+
+use crate::port::Port;
 
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,7 +26,7 @@ const STARTS_MAX: usize = 5;
 /// A development server with the root token `root`.
 pub struct OpenBao {
     process: Child,
-    port: u16,
+    port: Port,
     _home: tempfile::TempDir,
 }
 
@@ -44,13 +45,11 @@ impl OpenBao {
 
     fn try_start() -> Option<Self> {
         let home = tempfile::tempdir().ok()?;
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
-        let port = free.local_addr().ok()?.port();
-        drop(free);
+        let port = Port::claim();
         let process = Command::new(program())
             .args(["server", "-dev", "-dev-root-token-id=root"])
             .args(["-dev-no-store-token", "-log-level=error"])
-            .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
+            .arg(format!("-dev-listen-address=127.0.0.1:{}", port.number()))
             .env("HOME", home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -79,7 +78,7 @@ impl OpenBao {
     /// Where it listens, on this machine.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// One call with the root token; the whole answer, or nothing when there is none.
@@ -90,7 +89,7 @@ impl OpenBao {
              Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         );
-        exchange(self.port, &request)
+        exchange(self.port(), &request)
     }
 }
 

@@ -1,10 +1,14 @@
 //! Servers that are slow, silent, cut off or in trouble: every call ends, and says what it met.
 
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::Removal;
 use strongroom_core::port::VersionRef;
+use strongroom_testkit::port::Port;
 
 use crate::support::Reply;
 use crate::support::Trap;
@@ -121,9 +125,8 @@ fn a_server_that_stays_in_trouble_is_named() {
 
 #[test]
 fn a_refused_port_is_named() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let nobody = Port::claim();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, nobody.number()));
     let backend = open_at("/", address, "&timeout=20s");
     let error = wait(backend.read("n", &VersionRef::Current)).unwrap_err();
     assert_eq!(error.kind, BackendErrorKind::Unreachable);

@@ -10,7 +10,7 @@ use strongroom_fakes::faults::Fault;
 use strongroom_fakes::google::Fake;
 use strongroom_fakes::wait;
 use strongroom_testkit::backend_faults::every_call_fails;
-use tokio::net::TcpListener;
+use strongroom_testkit::port::Port;
 
 use crate::world::open;
 use crate::world::read;
@@ -37,10 +37,8 @@ async fn check(fault: Fault) {
 #[test]
 fn nobody_listens() {
     wait(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let backend = open("shop", port, "").await;
+        let nobody = Port::claim();
+        let backend = open("shop", nobody.number(), "").await;
         let error = backend.read("a", &VersionRef::Current).await.unwrap_err();
         assert_eq!(error.kind, BackendErrorKind::Unreachable);
         assert!(error.message.contains("refused"), "{error}");

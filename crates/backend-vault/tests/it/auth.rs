@@ -84,7 +84,7 @@ fn approle_logs_in_once_for_all_and_again_when_its_token_is_gone() {
     wait(async {
         let role = r#"{"token_policies":["app"],"token_ttl":"1h"}"#;
         let (role_id, secret_id) = with_approle(&server, role).await;
-        let port = server.port;
+        let port = server.port();
         let trap = Trap::start(move |_, _| Action::Forward(port)).await;
         let url = trap.url();
         let backend = open(
@@ -313,7 +313,7 @@ fn a_real_token_is_renewed() {
     wait(async {
         with_policy(&server).await;
         let token = server.token(POLICY, r#","ttl":"6s""#).await;
-        let port = server.port;
+        let port = server.port();
         let trap = Trap::start(move |_, _| Action::Forward(port)).await;
         let url = trap.url();
         let variables = [("VAULT_ADDR", &*url), ("VAULT_TOKEN", &*token)];

@@ -103,7 +103,7 @@ fn a_bulk_call_to_a_dead_server_ends_and_does_not_pile_up() {
 fn at_most_sixteen_are_in_flight() {
     wait(async {
         let server = OpenBao::start_here().await;
-        let port = server.port;
+        let port = server.port();
         let trap = Trap::start(move |_, _| Action::Forward(port)).await;
         let backend = behind(&trap, "vault:secret").await;
         let lookups: Vec<_> = (0..100)
@@ -125,7 +125,7 @@ fn reads_are_tried_again() {
         server
             .must("POST", "secret/data/a", r#"{"data":{"value":"v"}}"#)
             .await;
-        let port = server.port;
+        let port = server.port();
         for fault in ["reset", "half", "503", "500", "412", "429"] {
             let failed = AtomicUsize::new(0);
             let trap = Trap::start(move |seen, _| {
@@ -166,7 +166,7 @@ fn a_server_that_wants_us_much_later_is_not_waited_for() {
 fn writes_are_not_repeated_blindly() {
     let server = OpenBao::start();
     wait(async {
-        let port = server.port;
+        let port = server.port();
         for (fault, times) in [
             ("half", 1),
             ("reset", 1),
@@ -204,7 +204,7 @@ fn a_redirect_is_followed_on_the_same_server_only() {
             .must("POST", "secret/data/b", r#"{"data":{"value":"v"}}"#)
             .await;
         let elsewhere = Trap::start(|_, _| Action::Reply(200, "", "{}".into())).await;
-        let port = server.port;
+        let port = server.port();
         let to: &'static str = Box::leak(
             format!(
                 "Location: http://127.0.0.1:{}/v1/secret/data/b\r\n",
@@ -237,7 +237,7 @@ fn a_redirect_is_followed_on_the_same_server_only() {
 fn requests_carry_what_the_api_needs_and_nothing_else() {
     let server = OpenBao::start();
     wait(async {
-        let port = server.port;
+        let port = server.port();
         let trap = Trap::start(move |_, _| Action::Forward(port)).await;
         let url = trap.url();
         let variables = [

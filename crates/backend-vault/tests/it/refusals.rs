@@ -6,11 +6,11 @@ use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::NewValue;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
+use strongroom_testkit::port::Port;
 
 use super::support::Action;
 use super::support::OpenBao;
 use super::support::Trap;
-use super::support::free_port;
 use super::support::open;
 use super::support::read;
 use super::support::shown;
@@ -108,7 +108,8 @@ fn a_token_without_the_right_policy() {
 fn a_wrong_address_or_namespace_or_version() {
     let server = OpenBao::start();
     wait(async {
-        let url = format!("http://127.0.0.1:{}", free_port());
+        let nobody = Port::claim();
+        let url = format!("http://127.0.0.1:{}", nobody.number());
         let variables = [("VAULT_ADDR", &*url), ("VAULT_TOKEN", "canary")];
         let backend = open("vault:secret", &variables).await.unwrap();
         let words = [&*url, "connection refused", "VAULT_ADDR", "vault status"];
@@ -163,7 +164,7 @@ fn tls_trusts_the_named_authority_and_no_other() {
     wait(async {
         let authority = server.certificates.join("vault-ca.pem");
         let authority = authority.to_str().unwrap();
-        let port = server.port;
+        let port = server.port();
         let host = format!("vault://127.0.0.1:{port}/secret");
         let token = ("VAULT_TOKEN", "root");
         let backend = open(&format!("{host}?ca_file={authority}"), &[token])
@@ -243,7 +244,7 @@ fn tls_trusts_the_named_authority_and_no_other() {
 fn plain_http_where_tls_is_expected() {
     let server = OpenBao::start();
     wait(async {
-        let uri = format!("vault://127.0.0.1:{}/secret", server.port);
+        let uri = format!("vault://127.0.0.1:{}/secret", server.port());
         let backend = open(&uri, &[("VAULT_TOKEN", "root")]).await.unwrap();
         let error = read(&backend, "a").await.unwrap_err();
         check(

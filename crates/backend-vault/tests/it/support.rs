@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::future::Future;
-use std::net::TcpListener as StdListener;
 use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
@@ -19,6 +18,7 @@ use strongroom_core::port::Variables;
 use strongroom_core::port::VersionRef;
 use strongroom_core::uri::BackendUri;
 use strongroom_testkit::openbao::program;
+use strongroom_testkit::port::Port;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -52,7 +52,7 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
 /// when the test dies without dropping it.
 pub(crate) struct OpenBao {
     process: Child,
-    pub(crate) port: u16,
+    port: Port,
     http: reqwest::Client,
     _home: TempDir,
     pub(crate) certificates: PathBuf,
@@ -83,7 +83,8 @@ impl OpenBao {
 
     async fn try_start(options: &[&str]) -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let port = Port::claim();
+        let number = port.number();
         let certificates = home.path().join("tls");
         fs::create_dir(&certificates).unwrap();
         let mut command = Command::new("setpriv");
@@ -92,7 +93,7 @@ impl OpenBao {
             .arg(program())
             .args(["server", "-dev", "-dev-root-token-id=root"])
             .args(["-dev-no-store-token", "-log-level=error"])
-            .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
+            .arg(format!("-dev-listen-address=127.0.0.1:{number}"))
             .args(options);
         if options.contains(&"-dev-tls") {
             let folder = certificates.display();
@@ -123,7 +124,7 @@ impl OpenBao {
                 return None;
             }
             let scheme = if is_tls { "https" } else { "http" };
-            let url = format!("{scheme}://127.0.0.1:{port}/v1/secret/config");
+            let url = format!("{scheme}://127.0.0.1:{number}/v1/secret/config");
             let asked = server.http.get(url).header("X-Vault-Token", "root").send();
             if asked.await.is_ok_and(|reply| reply.status().is_success()) {
                 return Some(server);
@@ -133,8 +134,12 @@ impl OpenBao {
         panic!("OpenBao does not answer");
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port.number()
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.port())
     }
 
     /// A call with the root token.
@@ -218,11 +223,6 @@ fn spawn(command: Command) -> Child {
     let (send, receive) = mpsc::channel();
     orders.send((command, send)).unwrap();
     receive.recv().unwrap()
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = StdListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 pub(crate) async fn open(

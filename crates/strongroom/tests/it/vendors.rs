@@ -1,14 +1,13 @@
 //! Google Secret Manager, Azure Key Vault and Kubernetes through the command line, against the
 //! servers that the vendors' own clients find true.
 
-use std::net::TcpListener;
-
 use data_encoding::BASE64;
 use strongroom_fakes::azure;
 use strongroom_fakes::google;
 use strongroom_fakes::kubernetes;
 use strongroom_fakes::tls::Authority;
 use strongroom_fakes::wait;
+use strongroom_testkit::port::Port;
 
 use crate::remote::takes_a_env_file;
 use crate::support::Case;
@@ -28,12 +27,6 @@ fn lead(case: &Case, uri: &str) {
         "[profiles.development]\nchain = [\"{uri}\", \"env\"]\n\
          [secrets.API_KEY]\npath = \"api/key\"\n"
     ));
-}
-
-/// A port at which nobody listens.
-fn dead_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn google() -> (google::Fake, String) {
@@ -290,7 +283,8 @@ fn what_is_wrong_with_google_is_told_with_the_cause_and_the_fix() {
         "GOOGLE_CLOUD_PROJECT",
         &nothing,
     );
-    lead(&case, &google_uri("shop/app", dead_port()));
+    let nobody = Port::claim();
+    lead(&case, &google_uri("shop/app", nobody.number()));
     refuses(
         &case,
         8,
@@ -332,7 +326,8 @@ fn what_is_wrong_with_azure_is_told_with_the_cause_and_the_fix() {
         &|| fake.fail_next(&[(403, "Forbidden"); 20]),
     );
     fake.fail_next(&[]);
-    lead(&case, &azure_uri(&case, dead_port()));
+    let nobody = Port::claim();
+    lead(&case, &azure_uri(&case, nobody.number()));
     refuses(
         &case,
         8,
@@ -384,7 +379,8 @@ fn what_is_wrong_with_kubernetes_is_told_with_the_cause_and_the_fix() {
     );
     lead(&case, "k8s:forbidden/app");
     refuses(&case, 4, "forbidden", "kubectl auth can-i --list", &nothing);
-    kubeconfig(&case, &format!("http://127.0.0.1:{}", dead_port()));
+    let nobody = Port::claim();
+    kubeconfig(&case, &format!("http://127.0.0.1:{}", nobody.number()));
     lead(&case, "k8s:shop/app?timeout=2s");
     refuses(
         &case,

