@@ -8,6 +8,7 @@ mod report;
 mod script;
 mod server;
 mod shares;
+mod suites;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,16 +37,18 @@ Usage: cargo xtask parity [--self | --binary FILE] [--area NAME] [--all]
        cargo xtask parity policies [ROUNDS]
        cargo xtask parity shares
        cargo xtask parity clients [--self | --binary FILE]
+       cargo xtask parity suites [--binary FILE]
 
   policies      Compare the decisions of generated policies (500 rounds of 100 paths)
   shares        Open OpenBao with unseal shares that were made here
   clients       Run scripts with hvac and bao against strongroom, or OpenBao itself
+  suites        Run hvac's own tests against OpenBao and strongroom
   --self        OpenBao on both sides: there must be no difference
   --binary FILE This strongroom instead of one that is built now
   --area NAME   Compare only the areas whose name begins so (the others are run, not shown)
   --all         Show also where the answers agree, and what OpenBao answers
 
-The table goes to docs/compat/vault.md. `cargo xtask peers` installs OpenBao.";
+The tables go to docs/compat/vault.md. `cargo xtask peers` installs OpenBao.";
 
 /// Runs the scripts and compares.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
@@ -56,6 +59,10 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         Some("clients") => {
             let options = Options::parse(args.get(1..).unwrap_or_default())?;
             return clients::run(&root, &options.kind(&root)?);
+        }
+        Some("suites") => {
+            let options = Options::parse(args.get(1..).unwrap_or_default())?;
+            return suites::run(&root, &options.binary(&root)?);
         }
         _ => {}
     }
@@ -124,11 +131,14 @@ impl Options {
         if self.is_self {
             return Ok(Kind::OpenBao);
         }
-        let binary = match &self.binary {
-            Some(file) => file.clone(),
-            None => debug_binary(root)?,
-        };
-        Ok(Kind::Strongroom(binary))
+        self.binary(root).map(Kind::Strongroom)
+    }
+
+    fn binary(&self, root: &Path) -> Result<PathBuf, Failure> {
+        match &self.binary {
+            Some(file) => Ok(file.clone()),
+            None => debug_binary(root),
+        }
     }
 }
 

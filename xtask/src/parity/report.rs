@@ -113,20 +113,29 @@ pub(super) fn print(outcomes: &[Outcome], is_all: bool) {
 
 /// Puts the table between the marks of the document.
 pub(super) fn write(root: &Path, outcomes: &[Outcome]) -> Result<(), Failure> {
+    write_between(root, "parity", &table(outcomes, &repo::revision(root)))
+}
+
+/// Puts a table between the marks of this name.
+pub(super) fn write_between(root: &Path, name: &str, table: &str) -> Result<(), Failure> {
     let path = root.join(DOCUMENT);
     let old = fs::read_to_string(&path).unwrap_or_else(|_| EMPTY_DOCUMENT.to_owned());
-    let text = replace(&old, &table(outcomes, &repo::revision(root)))
-        .ok_or_else(|| Failure::new(format!("{DOCUMENT} has no marks `{BEGIN}` and `{END}`")))?;
+    let text = replace(&old, name, table)
+        .ok_or_else(|| Failure::new(format!("{DOCUMENT} has no marks for `{name}`")))?;
     let folder = path.parent().unwrap_or(root);
     fs::create_dir_all(folder)
         .and_then(|()| fs::write(&path, text))
         .map_err(|e| Failure::new(format!("cannot write {DOCUMENT}: {e}")))
 }
 
-fn replace(old: &str, table: &str) -> Option<String> {
-    let (before, rest) = old.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
+fn replace(old: &str, name: &str, table: &str) -> Option<String> {
+    let (begin, end) = (
+        format!("<!-- {name}: begin -->"),
+        format!("<!-- {name}: end -->"),
+    );
+    let (before, rest) = old.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}\n\n{table}\n{end}{after}"))
 }
 
 /// Sums for each area, then every call that does not simply agree.
@@ -185,8 +194,6 @@ fn table(outcomes: &[Outcome], revision: &str) -> String {
 }
 
 const DOCUMENT: &str = "docs/compat/vault.md";
-const BEGIN: &str = "<!-- parity: begin -->";
-const END: &str = "<!-- parity: end -->";
 const EMPTY_DOCUMENT: &str = "\
 # Vault's API
 
@@ -238,10 +245,10 @@ mod tests {
 
     #[test]
     fn the_table_stands_between_the_marks() {
-        let first = replace(EMPTY_DOCUMENT, "| one |").unwrap();
-        let second = replace(&format!("{first}more\n"), "| two |").unwrap();
+        let first = replace(EMPTY_DOCUMENT, "parity", "| one |").unwrap();
+        let second = replace(&format!("{first}more\n"), "parity", "| two |").unwrap();
         assert!(second.contains("\n\n| two |\n<!-- parity: end -->\nmore\n"));
         assert!(!second.contains("one |"));
-        assert_eq!(replace("no marks", ""), None);
+        assert_eq!(replace("no marks", "parity", ""), None);
     }
 }
