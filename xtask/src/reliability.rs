@@ -187,7 +187,10 @@ old shares or new ones that were shown to them, has to open the store.",
         about: "\
 Eight clients read and write with check-and-set over HTTP while the server is killed and started
 again and again. For each secret there has to be one order of the operations, in keeping with real
-time, that explains every answer.",
+time, that explains every answer.
+
+Below that, shuttle chooses the order in which tasks reach the storage: the tests try 1,000
+interleavings each of writes, folders, uses, renewals and revocations (`schedules` in the engine).",
     },
     Section {
         name: "policies",

@@ -11,6 +11,7 @@ mod faults;
 mod listing;
 mod migrate;
 mod model;
+mod schedules;
 mod secrets;
 mod support;
 mod verify;
