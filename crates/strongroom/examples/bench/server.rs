@@ -24,6 +24,8 @@ use crate::report::verdict;
 use crate::rig::AnyResult;
 use crate::rig::Rig;
 
+mod more;
+
 /// Seconds of each measurement.
 const SECONDS: u32 = 5;
 /// Connections of the measurements under load.
@@ -55,6 +57,16 @@ pub(crate) fn bench() -> AnyResult<()> {
             &their_read,
             goal,
         );
+        if is_loaded {
+            report::row(&[
+                &format!("p99 of those reads {at}"),
+                &format!("{:.2} ms", read.p99_ms),
+                &format!("OpenBao: {:.2} ms", their_read.p99_ms),
+                &format!("1/{:.0}", their_read.p99_ms / read.p99_ms),
+                "at most 1/8",
+                verdict(read.p99_ms * 8.0 <= their_read.p99_ms),
+            ]);
+        }
         let share = read.rate / floor_read.rate;
         report::row(&[
             &format!("the same, beside a bare handler {at}"),
@@ -71,6 +83,10 @@ pub(crate) fn bench() -> AnyResult<()> {
     let tokens = ours.load(CONNECTIONS, Some(&scripts.token))?;
     let their_tokens = theirs.load(CONNECTIONS, Some(&scripts.token))?;
     compare("tokens made", &tokens, &their_tokens, 10.0);
+    more::logins(&rig, &ours, &theirs)?;
+    more::listings(&rig, &ours, &theirs)?;
+    more::reads_over_tls(&rig, &ours, &theirs)?;
+    more::decisions()?;
     let memory = (ours.memory_kib()?, theirs.memory_kib()?);
     report::row(&[
         "memory after all that",
@@ -107,6 +123,8 @@ fn compare(what: &str, ours: &Rate, theirs: &Rate, goal: f64) {
 struct Server {
     child: Option<Child>,
     port: u16,
+    /// The port with TLS, where there is one.
+    tls_port: u16,
     token: String,
     ready: Duration,
 }
@@ -139,7 +157,9 @@ impl Server {
     }
 
     fn openbao(rig: &Rig) -> AnyResult<Self> {
-        let (port, cluster) = (free_port()?, free_port()?);
+        let (port, cluster, tls_port) = (free_port()?, free_port()?, free_port()?);
+        let (certificate, key) = more::certificate(rig)?;
+        let (certificate, key) = (certificate.display(), key.display());
         let folder = rig.file("openbao");
         fs::create_dir_all(folder.join("raft"))?;
         let shown = folder.display();
@@ -147,6 +167,8 @@ impl Server {
             "storage \"raft\" {{ path = \"{shown}/raft\" node_id = \"n1\" }}\n\
              listener \"tcp\" {{ address = \"127.0.0.1:{port}\" \
              cluster_address = \"127.0.0.1:{cluster}\" tls_disable = true }}\n\
+             listener \"tcp\" {{ address = \"127.0.0.1:{tls_port}\" \
+             tls_cert_file = \"{certificate}\" tls_key_file = \"{key}\" }}\n\
              api_addr = \"http://127.0.0.1:{port}\"\n\
              cluster_addr = \"https://127.0.0.1:{cluster}\"\n\
              disable_mlock = true\nunsafe_allow_api_audit_creation = true\n"
@@ -156,6 +178,7 @@ impl Server {
         let mut command = Command::new(program());
         command.arg("server").arg("-config").arg(&path);
         let mut server = Self::start(&mut command, port)?;
+        server.tls_port = tls_port;
         let body = json!({"secret_shares": 1, "secret_threshold": 1});
         let made = server.ask("PUT", "sys/init", &body)?;
         server.token = made["root_token"]
@@ -198,6 +221,7 @@ impl Server {
         Ok(Self {
             child: None,
             port: receiver.recv()?,
+            tls_port: 0,
             token: String::new(),
             ready: Duration::ZERO,
         })
@@ -212,6 +236,7 @@ impl Server {
         let mut server = Self {
             child: Some(child),
             port,
+            tls_port: 0,
             token: String::new(),
             ready: Duration::ZERO,
         };
@@ -258,6 +283,14 @@ impl Server {
     }
 
     fn load(&self, connections: u32, script: Option<&Path>) -> AnyResult<Rate> {
+        self.load_at(
+            &format!("http://127.0.0.1:{}", self.port),
+            connections,
+            script,
+        )
+    }
+
+    fn load_at(&self, at: &str, connections: u32, script: Option<&Path>) -> AnyResult<Rate> {
         let mut command = Command::new("wrk");
         command
             .arg(format!("-t{}", connections.min(2)))
@@ -268,10 +301,7 @@ impl Server {
         if let Some(script) = script {
             command.arg("-s").arg(script);
         }
-        command.arg(format!(
-            "http://127.0.0.1:{}/v1/secret/data/bench/read",
-            self.port
-        ));
+        command.arg(format!("{at}/v1/secret/data/bench/read"));
         let output = command.output().map_err(|error| {
             format!("wrk cannot be started (cargo xtask peers --bench): {error}")
         })?;
