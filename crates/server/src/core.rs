@@ -32,6 +32,10 @@ use crate::quota::Quotas;
 
 /// Memory for secrets that were read, in bytes.
 const SECRETS_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Memory for the names in folders that were listed, in bytes.
+const LISTINGS_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What a name is counted as beside its bytes: it is held as it is, as JSON and as a hash.
+const NAME_BYTES: usize = 128;
 /// Memory for tokens that were seen, in bytes.
 const TOKENS_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What one token is counted as.
@@ -54,6 +58,7 @@ pub(crate) struct Core {
     mounts: ArcSwap<Table>,
     policies: ArcSwap<Policies>,
     secrets_seen: Cache<Seen>,
+    listings_seen: Cache<Listing>,
     tokens_seen: Cache<Known>,
     era: Arc<AtomicU64>,
     /// The store's sign up to which the caches are known to be right.
@@ -64,6 +69,12 @@ pub(crate) struct Core {
 /// A secret in memory, with its answers as they were given.
 pub(crate) struct Seen {
     pub(crate) snapshot: Snapshot,
+    pub(crate) rendered: std::sync::OnceLock<Arc<crate::vault::reply::Rendered>>,
+}
+
+/// The names in a folder, with its listing as it was given.
+pub(crate) struct Listing {
+    pub(crate) names: Vec<String>,
     pub(crate) rendered: std::sync::OnceLock<Arc<crate::vault::reply::Rendered>>,
 }
 
@@ -125,6 +136,7 @@ impl Core {
         let options = crate::options::Live::load(&state).await?;
         let core = Self {
             secrets_seen: Cache::new(SECRETS_BYTES_MAX, Arc::clone(&era)),
+            listings_seen: Cache::new(LISTINGS_BYTES_MAX, Arc::clone(&era)),
             tokens_seen: Cache::new(TOKENS_BYTES_MAX, Arc::clone(&era)),
             storage,
             state,
@@ -173,6 +185,7 @@ impl Core {
             } else {
                 *seen = self.storage.revision().await?;
                 self.secrets_seen.clear();
+                self.listings_seen.clear();
                 self.tokens_seen.clear();
                 self.load_mounts().await?;
                 self.load_policies().await?;
@@ -189,6 +202,7 @@ impl Core {
     async fn drop_changed(&self, ids: &[RecordId]) -> Result<(), Error> {
         for id in ids {
             self.secrets_seen.remove(*id);
+            self.listings_seen.remove(*id);
             self.tokens_seen.remove(*id);
         }
         if ids.contains(&self.state.mounts_id()) {
@@ -272,6 +286,23 @@ impl Core {
         });
         self.secrets_seen.put(id, &seen, weight, era);
         Ok(Some(seen))
+    }
+
+    /// The names in a folder, from memory where nothing in it has changed since they were read.
+    pub(crate) async fn listing(&self, live: &Live, folder: &str) -> Result<Arc<Listing>, Error> {
+        let id = live.secrets.folder_id(folder);
+        if let Some(listing) = self.listings_seen.get(id) {
+            return Ok(listing);
+        }
+        let era = self.listings_seen.era();
+        let names = live.secrets.names(folder).await?;
+        let weight = names.iter().map(|name| 2 * name.len() + NAME_BYTES).sum();
+        let listing = Arc::new(Listing {
+            names,
+            rendered: std::sync::OnceLock::new(),
+        });
+        self.listings_seen.put(id, &listing, weight, era);
+        Ok(listing)
     }
 
     /// A stored token by its id, from memory where nothing has changed since it was read.

@@ -255,6 +255,12 @@ impl Engine {
         Ok(names.into_iter().collect())
     }
 
+    /// The id of the record of a folder. It changes with whatever changes in the folder itself.
+    #[must_use]
+    pub fn folder_id(&self, folder: &str) -> RecordId {
+        record::id_of(&self.barrier, Kind::Folder, folder)
+    }
+
     /// The paths of all secrets below a folder, without the trail.
     ///
     /// # Errors

@@ -63,8 +63,7 @@ async fn read(call: &mut Call) -> Result<Answer, Fault> {
 
 async fn list(call: &mut Call) -> Result<Answer, Fault> {
     let folder = call.capture(0).trim_end_matches('/').to_owned();
-    let names = call.live.secrets.names(&folder).await?;
-    Answer::keys(&super::kv2::page(call, names)?)
+    super::kv2::names_in(call, &folder).await
 }
 
 async fn scan(call: &mut Call) -> Result<Answer, Fault> {

@@ -18,6 +18,7 @@ use super::route::Route;
 use super::route::route;
 use crate::kv_config::Kv2Config;
 
+pub(crate) use metadata::names_in;
 pub(crate) use metadata::page;
 
 pub(crate) const ROUTES: &[Route] = &[

@@ -104,6 +104,11 @@ impl Answer {
         Self::Full(Box::new(full))
     }
 
+    /// What was written before.
+    pub(crate) fn rendered(rendered: Arc<Rendered>) -> Self {
+        Self::Full(Box::new(Full::of(Data::Rendered(rendered))))
+    }
+
     /// Names, or "not found" for none.
     pub(crate) fn keys(names: &[String]) -> Result<Self, super::error::Fault> {
         if names.is_empty() {

@@ -1,6 +1,7 @@
 //! What is known about secrets, and their names.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Map;
 use serde_json::Value;
@@ -15,10 +16,12 @@ use strongroom_engine::Error;
 use strongroom_engine::secrets::Snapshot;
 
 use super::values::deletion_time;
+use crate::vault::body::compact;
 use crate::vault::call::Call;
 use crate::vault::error::Fault;
 use crate::vault::field;
 use crate::vault::reply::Answer;
+use crate::vault::reply::Rendered;
 
 /// Most entries of a secret's custom metadata, and the longest of each, as Vault has them.
 const CUSTOM_MAX: usize = 64;
@@ -83,8 +86,26 @@ fn folder_of(call: &Call) -> Result<String, Fault> {
 
 pub(super) async fn list(call: &mut Call) -> Result<Answer, Fault> {
     let folder = folder_of(call)?;
-    let names = call.live.secrets.names(&folder).await?;
-    Answer::keys(&page(call, names)?)
+    names_in(call, &folder).await
+}
+
+/// The listing of a folder, or the part of it that is asked for.
+pub(crate) async fn names_in(call: &Call, folder: &str) -> Result<Answer, Fault> {
+    let listing = call.core.listing(&call.live, folder).await?;
+    let is_part = ["after", "limit"]
+        .iter()
+        .any(|name| call.query.get(name).is_some());
+    if is_part || listing.names.is_empty() {
+        return Answer::keys(&page(call, listing.names.clone())?);
+    }
+    let rendered = listing.rendered.get_or_init(|| {
+        let keys = json!({ "keys": listing.names });
+        Arc::new(Rendered {
+            audit: call.core.audit.hashed(&keys),
+            json: compact(&keys),
+        })
+    });
+    Ok(Answer::rendered(Arc::clone(rendered)))
 }
 
 /// The part of a listing that is asked for: names behind `after`, at most `limit`.
@@ -118,7 +139,8 @@ pub(super) async fn scan(call: &mut Call) -> Result<Answer, Fault> {
 
 pub(super) async fn list_detailed(call: &mut Call) -> Result<Answer, Fault> {
     let folder = folder_of(call)?;
-    let mut names = page(call, call.live.secrets.names(&folder).await?)?;
+    let listing = call.core.listing(&call.live, &folder).await?;
+    let mut names = page(call, listing.names.clone())?;
     names.truncate(DETAILED_MAX);
     let mut info = Map::new();
     for name in &names {

@@ -56,7 +56,7 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     }
     let is_newest = seen.snapshot.newest() == Some(info);
     if let (true, Some(rendered)) = (is_newest, seen.rendered.get()) {
-        return Ok(rendered_answer(Arc::clone(rendered)));
+        return Ok(Answer::rendered(Arc::clone(rendered)));
     }
     let payload = call
         .live
@@ -69,11 +69,7 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     if is_newest {
         let _ = seen.rendered.set(Arc::clone(&rendered));
     }
-    Ok(rendered_answer(rendered))
-}
-
-fn rendered_answer(rendered: Arc<Rendered>) -> Answer {
-    Answer::Full(Box::new(Full::of(Data::Rendered(rendered))))
+    Ok(Answer::rendered(rendered))
 }
 
 fn render(

@@ -1,4 +1,9 @@
 use serde_json::json;
+use strongroom_core::secret::Payload;
+use strongroom_core::secret::SecretValue;
+use strongroom_core::version::Provenance;
+use strongroom_engine::context::OpContext;
+use strongroom_engine::secrets::WriteOptions;
 
 use super::World;
 
@@ -299,4 +304,55 @@ async fn what_cannot_be_noted_does_not_happen() {
     core.refresh().await.unwrap();
     let after = core.secret(&live, &path).await.unwrap().unwrap();
     assert_eq!(after.snapshot.newest().unwrap().number, newest);
+}
+
+/// Listings are kept in memory: whoever changes the folder, here or in another program on the
+/// same store, is seen by the next one.
+#[tokio::test]
+async fn a_listing_is_never_older_than_its_folder() {
+    let world = World::new().await;
+    let names = async || {
+        let listing = world.root("LIST secret/metadata/app", "").await;
+        (listing.status == 200).then(|| listing.data()["keys"].clone())
+    };
+    let write = async |name: &str| {
+        let line = format!("PUT secret/data/app/{name}");
+        let put = world.root(&line, r#"{"data":{"a":"b"}}"#).await;
+        assert_eq!(put.status, 200);
+    };
+    write("one").await;
+    assert_eq!(names().await, Some(json!(["one"])));
+    write("two/below").await;
+    write("zero").await;
+    assert_eq!(names().await, Some(json!(["one", "two/", "zero"])));
+    assert_eq!(names().await, Some(json!(["one", "two/", "zero"])));
+    let part = world.root("GET secret/metadata/app?list=true&after=one&limit=1", "");
+    assert_eq!(part.await.data()["keys"], json!(["two/"]));
+    world.root("DELETE secret/metadata/app/two/below", "").await;
+    assert_eq!(names().await, Some(json!(["one", "zero"])));
+    write_beside(&world, "app/other").await;
+    assert_eq!(names().await, Some(json!(["one", "other", "zero"])));
+    for name in ["one", "other", "zero"] {
+        let line = format!("DELETE secret/metadata/app/{name}");
+        world.root(&line, "").await;
+    }
+    assert_eq!(names().await, None);
+}
+
+/// Writes as another program would.
+async fn write_beside(world: &World, path: &str) {
+    let core = world.node.core().unwrap();
+    let context = OpContext {
+        actor: "somebody".into(),
+        door: "cli set".into(),
+        request_id: "1".into(),
+        now: world.node.now(),
+    };
+    let payload = Payload::detect(SecretValue::from_text("value".into()));
+    let options = WriteOptions::new(Provenance::Set);
+    let path = path.parse().unwrap();
+    let table = core.mounts();
+    let secrets = &table.find("secret/data").unwrap().secrets;
+    let written = secrets.write(&context, &path, &payload, &options);
+    assert!(written.await.unwrap().is_new);
 }

@@ -58,7 +58,8 @@ pub(super) fn logins(rig: &Rig, ours: &Server, theirs: &Server) -> AnyResult<()>
 /// A folder with many names, listed whole.
 pub(super) fn listings(rig: &Rig, ours: &Server, theirs: &Server) -> AnyResult<()> {
     let script = rig.file("list.lua");
-    let text = "function request() return wrk.format('LIST', '/v1/secret/metadata/many') end\n";
+    let text =
+        "function request() return wrk.format('GET', '/v1/secret/metadata/many?list=true') end\n";
     fs::write(&script, text)?;
     let mut rates = Vec::new();
     for server in [ours, theirs] {
