@@ -13,11 +13,16 @@ pub(crate) use strongroom_chain::remote::has_written;
 pub(crate) use strongroom_chain::remote::never_opened;
 pub(crate) use strongroom_chain::remote::scheme_of;
 use strongroom_core::port::Backend;
+use strongroom_core::port::BackendErrorKind;
 use strongroom_engine::backend::StoreBackend;
 use strongroom_engine::cache::Open;
+use strongroom_engine::resolve::Link;
+use strongroom_engine::resolve::Request;
+use strongroom_engine::resolve::Resolution;
 
 use crate::absent_store::AbsentStore;
 use crate::app::App;
+use crate::error;
 use crate::error::CommandError;
 use crate::session::Session;
 
@@ -76,6 +81,20 @@ impl Opener<'_> {
             None => Box::new(AbsentStore),
         }
     }
+}
+
+/// Asks a chain. Where our own store is damaged, its failure names the file and the daily backup.
+pub(crate) fn resolve<'a>(app: &App, request: &Request<'a>, links: &[Link]) -> Resolution<'a> {
+    let mut resolution = crate::runtime::wait(strongroom_engine::resolve::resolve(request, links));
+    let failures = resolution.failures.iter_mut();
+    for failure in failures.chain(&mut resolution.tolerated) {
+        if let (BackendErrorKind::Damaged, "store") = (failure.kind, failure.backend.as_str())
+            && let Ok(store) = app.settings.store()
+        {
+            *failure = error::locate(failure, &store.value);
+        }
+    }
+    resolution
 }
 
 /// Opens a remote backend later, if at all; starts the runtime.

@@ -183,18 +183,28 @@ pub(crate) fn name_the_store(error: CommandError, store: &std::path::Path) -> Co
     with_backup(CommandError { message, ..error }, store)
 }
 
-/// Names the daily copy, if there is one.
+/// The same for a chain that came upon it.
+pub(crate) fn locate(error: &BackendError, store: &std::path::Path) -> BackendError {
+    let message = format!("{}: {}", store.display(), error.message);
+    BackendError::new(error.kind, error.backend.clone(), message).with_hint(backup_hint(store))
+}
+
 fn with_backup(error: CommandError, store: &std::path::Path) -> CommandError {
+    error.hint(backup_hint(store))
+}
+
+/// Names the daily copy, if there is one.
+fn backup_hint(store: &std::path::Path) -> String {
     match strongroom_store::embedded::find_backup(store) {
         Some(backup) => {
             let made = strongroom_core::time::Timestamp::from_micros(backup.made);
-            error.hint(format!(
+            format!(
                 "the daily backup {} is of {made}; `strongroom doctor --restore-backup` puts it in \
                  place and keeps the damaged file",
                 backup.path.display()
-            ))
+            )
         }
-        None => error.hint("there is no daily backup beside it; nothing was changed"),
+        None => "there is no daily backup beside it; nothing was changed".into(),
     }
 }
 
@@ -206,11 +216,12 @@ impl From<ParsePathError> for CommandError {
 
 impl From<BackendError> for CommandError {
     fn from(error: BackendError) -> Self {
-        let failed = Self::new(
-            backend_kind(error.kind),
-            backend_code(error.kind),
-            error.to_string(),
-        );
+        let code = match error.kind {
+            // Damage of our own store is told as such, however it was come upon.
+            BackendErrorKind::Damaged if error.backend == "store" => "store.damaged",
+            kind => backend_code(kind),
+        };
+        let failed = Self::new(backend_kind(error.kind), code, error.to_string());
         match error.hint {
             Some(hint) => failed.hint(hint),
             None => failed,

@@ -113,7 +113,7 @@ pub(crate) fn run(app: &App, args: &CheckArgs) -> Result<(), CommandError> {
         rng: &SystemRng,
         now: app.now(),
     };
-    let resolution = crate::runtime::wait(resolve::resolve(&request, &links));
+    let resolution = crate::chain::resolve(app, &request, &links);
     if let Some(kept) = &kept {
         kept.finish(app, &resolution);
     }

@@ -100,7 +100,7 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
         rng: &SystemRng,
         now: app.now(),
     };
-    let resolution = crate::runtime::wait(resolve::resolve(&request, &links));
+    let resolution = crate::chain::resolve(app, &request, &links);
     if !resolution.is_ok() {
         return Err(check::refusal(app, &project, &resolution));
     }

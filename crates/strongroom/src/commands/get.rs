@@ -201,7 +201,7 @@ fn through_chain(
         rng: &SystemRng,
         now: app.now(),
     };
-    let mut resolution = crate::runtime::wait(resolve::resolve(&request, &links));
+    let mut resolution = crate::chain::resolve(app, &request, &links);
     if let Some(kept) = &kept {
         kept.finish(app, &resolution);
     }

@@ -133,7 +133,7 @@ pub(crate) struct RollbackArgs {
     name: String,
     /// The version whose value is wanted, by the backend's name for it (a number in the store);
     /// without it, the one before the current
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", visible_alias = "to")]
     version: Option<String>,
 }
 

@@ -17,7 +17,6 @@ use strongroom_core::registry::Declaration;
 use strongroom_core::registry::Delivery;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
-use strongroom_engine::resolve;
 use strongroom_engine::resolve::Generate;
 use strongroom_engine::resolve::Origin;
 use strongroom_engine::resolve::Request;
@@ -146,7 +145,7 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
         rng: &SystemRng,
         now: app.now(),
     };
-    let resolution = crate::runtime::wait(resolve::resolve(&request, &links));
+    let resolution = crate::chain::resolve(app, &request, &links);
     if let Some(kept) = &kept {
         kept.finish(app, &resolution);
     }

@@ -121,6 +121,39 @@ fn a_truncated_store_is_noticed() {
     }
 }
 
+/// The log still has the first pages, so that the store opens: a chain comes upon the damage.
+#[test]
+fn damage_that_a_chain_meets_names_the_store_and_its_backup() {
+    let case = Case::new();
+    let names: Vec<String> = (0..40).map(|at| format!("NAME_{at}")).collect();
+    let declared = names
+        .iter()
+        .map(|name| format!("[secrets.{name}]\nclass = \"user_prompt\"\n"));
+    let text: String = declared.collect();
+    case.write(
+        "strongroom.toml",
+        format!("[project]\nname = \"app\"\n{text}"),
+    );
+    for name in &names {
+        case.set(name, case.canary(""));
+    }
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(case.store("store.db"))
+        .unwrap();
+    file.set_len(8192).unwrap();
+    let get = |name: &&String| case.run(&["get", name.as_str()]).reveals().output();
+    let lost = names.iter().find(|name| !get(name).status.success());
+    let get = format!("get {}", lost.unwrap());
+    for line in [get.as_str(), "check", "run -- true", "export --format env"] {
+        let got = case.sr(line).code(1);
+        let said = got.out() + &got.err();
+        for word in ["is damaged", "store.db: ", "store.db.bak"] {
+            assert!(said.contains(word), "{line}: {said}");
+        }
+    }
+}
+
 #[test]
 fn a_store_that_is_something_else_is_named_and_left_alone() {
     let (case, _) = filled();
