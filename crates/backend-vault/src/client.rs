@@ -12,6 +12,7 @@ use reqwest::header::HeaderName;
 use reqwest::header::HeaderValue;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::circuit::Circuit;
 use strongroom_core::secret::SecretValue;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -19,12 +20,10 @@ use tokio::time::sleep_until;
 use tokio::time::timeout_at;
 use zeroize::Zeroizing;
 
-mod circuit;
 mod failure;
 mod reply;
 mod request;
 
-use circuit::Circuit;
 use failure::Failure;
 pub(crate) use reply::Answer;
 pub(crate) use reply::Reply;
@@ -54,7 +53,7 @@ pub(crate) struct Client {
     settings: Arc<Settings>,
     host: Option<HeaderValue>,
     permits: Semaphore,
-    circuit: Circuit,
+    circuit: Circuit<Instant>,
 }
 
 impl Client {
@@ -118,8 +117,10 @@ impl Client {
         let mut attempt = 0;
         loop {
             if let Err(refusal) = self.circuit.admit(Instant::now()) {
-                let failure = last.unwrap_or_else(|| refusal.explain(&self.settings));
-                return Err(self.fail(failure));
+                return Err(match last {
+                    Some(failure) => self.fail(failure),
+                    None => refusal.into_error(&*self.settings.label, &self.settings.server),
+                });
             }
             let tried = match timeout_at(deadline, self.in_turn(request, token)).await {
                 Ok(tried) => tried,
@@ -127,15 +128,15 @@ impl Client {
             };
             let failure = match tried {
                 Ok(reply) => {
-                    self.circuit.succeeded();
+                    self.circuit.answered();
                     return Ok(reply);
                 }
                 Err(failure) => failure,
             };
             if failure.is_outage {
-                self.circuit.failed(Instant::now(), &failure);
+                self.circuit.failed(Instant::now(), failure.to_outage());
             } else {
-                self.circuit.succeeded();
+                self.circuit.answered();
             }
             let pause = failure.retry_after.unwrap_or_else(|| backoff(attempt));
             let next = Instant::now() + pause;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::time::Timestamp;
 
 mod backend;
+pub mod circuit;
 mod variables;
 
 pub use backend::Annotation;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use reqwest::Url;
 use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::circuit::Outage;
 
 use super::Reply;
 use super::Request;
@@ -55,6 +56,15 @@ impl Failure {
         let (server, limit) = (&settings.server, settings.timeout);
         let message = format!("{server} did not answer within {limit:?}");
         Self::outage(settings, message).after_write(request)
+    }
+
+    /// As the circuit keeps it.
+    pub(super) fn to_outage(&self) -> Outage {
+        Outage {
+            kind: self.kind,
+            message: self.message.clone(),
+            hint: self.hint.clone(),
+        }
     }
 
     /// Says that a write may have happened, where that is so.
