@@ -116,27 +116,28 @@ impl Client {
         let mut last: Option<Failure> = None;
         let mut attempt = 0;
         loop {
-            if let Err(refusal) = self.circuit.admit(Instant::now()) {
-                return Err(match last {
-                    Some(failure) => self.fail(failure),
-                    None => refusal.into_error(&*self.settings.label, &self.settings.server),
-                });
-            }
+            let pending = self.circuit.begin(Instant::now, self.settings.timeout);
+            let pending = match (pending, last) {
+                (Ok(pending), _) => pending,
+                (Err(_), Some(failure)) => return Err(self.fail(failure)),
+                (Err(refusal), None) => {
+                    return Err(refusal.into_error(&*self.settings.label, &self.settings.server));
+                }
+            };
             let tried = match timeout_at(deadline, self.in_turn(request, token)).await {
                 Ok(tried) => tried,
                 Err(_) => Err(Failure::timeout(&self.settings, request)),
             };
             let failure = match tried {
                 Ok(reply) => {
-                    self.circuit.answered();
+                    pending.answered();
                     return Ok(reply);
                 }
                 Err(failure) => failure,
             };
-            if failure.is_outage {
-                self.circuit.failed(Instant::now(), failure.to_outage());
-            } else {
-                self.circuit.answered();
+            match failure.is_outage {
+                true => pending.failed(failure.to_outage()),
+                false => pending.answered(),
             }
             let pause = failure.retry_after.unwrap_or_else(|| backoff(attempt));
             let next = Instant::now() + pause;

@@ -9,9 +9,11 @@ use std::sync::LazyLock;
 use tokio::runtime::Runtime;
 
 pub mod azure;
+pub mod circuit;
 pub mod faults;
 pub mod google;
 pub mod kubernetes;
+pub mod proxy;
 pub mod tls;
 
 /// What the servers run on, and the tests that ask them.

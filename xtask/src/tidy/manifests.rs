@@ -241,7 +241,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("strongroom-crypto", &["strongroom-core"]),
     ("strongroom-core", &[]),
     (TESTKIT, &["strongroom-core", "strongroom-crypto"]),
-    (FAKES, &[]),
+    (FAKES, &["strongroom-core"]),
     ("xtask", &[]),
 ];
 

@@ -1,5 +1,6 @@
 //! Servers that are slow, broken, busy or lead elsewhere: every call ends, and nothing piles up.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
@@ -9,6 +10,8 @@ use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::NewValue;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
+use strongroom_fakes::circuit::Behind;
+use strongroom_fakes::proxy::Proxy;
 use tokio::time::timeout;
 
 use super::support::Action;
@@ -28,6 +31,9 @@ async fn behind(trap: &Trap, rest: &str) -> VaultBackend {
     open(rest, &variables).await.unwrap()
 }
 
+/// What is mounted.
+const MOUNT: &str = r#"{"data":{"path":"secret/","type":"kv","options":{"version":"2"}}}"#;
+
 fn is_secret(seen: &Seen) -> bool {
     seen.line.contains("/v1/secret/data/")
 }
@@ -40,6 +46,26 @@ async fn fails(action: fn() -> Action, limit: &str, words: &str) {
     assert!(error.message.contains(words), "{error}");
     let call = timeout(PATIENCE, backend.health());
     assert!(call.await.expect("the call does not end").is_err());
+}
+
+strongroom_fakes::circuit_contract!(circuit, crate::faults::behind_a_line);
+
+/// A backend of a server that has no secret, behind a line.
+async fn behind_a_line() -> Behind {
+    let trap = Trap::start(|seen, _| match is_secret(seen) {
+        true => Action::Reply(404, "", r#"{"errors":[]}"#.into()),
+        false => Action::Reply(200, "", MOUNT.into()),
+    })
+    .await;
+    let proxy = Proxy::start(trap.port).await;
+    let url = format!("http://127.0.0.1:{}", proxy.port());
+    let variables = [("VAULT_ADDR", &*url), ("VAULT_TOKEN", "root")];
+    let backend = open("vault:secret?timeout=1s", &variables).await.unwrap();
+    Behind {
+        backend: Arc::new(backend),
+        proxy,
+        keep: Box::new(trap),
+    }
 }
 
 #[test]
@@ -71,8 +97,7 @@ fn a_bulk_call_to_a_dead_server_ends_and_does_not_pile_up() {
             if is_secret(seen) {
                 return Action::Silence;
             }
-            let mount = r#"{"data":{"path":"secret/","type":"kv","options":{"version":"2"}}}"#;
-            Action::Reply(200, "", mount.into())
+            Action::Reply(200, "", MOUNT.into())
         })
         .await;
         let backend = behind(&trap, "vault:secret?timeout=2s").await;

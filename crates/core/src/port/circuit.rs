@@ -15,6 +15,9 @@ use super::BackendErrorKind;
 pub const OUTAGES_MAX: u32 = 5;
 /// How long nothing is sent then; afterwards one request tries.
 pub const PAUSE: Duration = Duration::from_secs(10);
+/// Whoever gives up an unanswered request after this time has met an outage; before it, has only
+/// lost interest.
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
 
 /// A moment of a monotonic clock, e.g. an `Instant`.
 pub trait Moment: Copy + Ord + Add<Duration, Output = Self> + Sub<Output = Duration> {}
@@ -41,6 +44,18 @@ pub struct Outage {
     pub message: String,
     /// The one thing to do about it, if it is known.
     pub hint: Option<String>,
+}
+
+/// A request on its way. It may be dropped before it is known how it went, when its caller gives
+/// it up; that no answer came until then counts, too, unless it was soon.
+#[must_use = "the circuit has to be told how the request went"]
+#[derive(Debug)]
+pub struct Pending<'a, M: Moment> {
+    /// `None` once it has been told.
+    circuit: Option<&'a Circuit<M>>,
+    clock: fn() -> M,
+    since: M,
+    patience: Duration,
 }
 
 /// Nothing is sent now.
@@ -87,6 +102,27 @@ impl<M: Moment> Circuit<M> {
         Ok(())
     }
 
+    /// As `admit`, for a request with this time limit; by `clock` it is seen how long it took.
+    ///
+    /// # Errors
+    /// When the server is left alone now.
+    pub fn begin(&self, clock: fn() -> M, limit: Duration) -> Result<Pending<'_, M>, Refusal> {
+        let since = clock();
+        self.admit(since)?;
+        Ok(Pending {
+            circuit: Some(self),
+            clock,
+            since,
+            patience: PATIENCE_MAX.min(limit / 2),
+        })
+    }
+
+    /// Whether nothing may be sent at a time, as it looks now.
+    pub fn is_open(&self, at: M) -> bool {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.open_until.is_some_and(|until| at < until)
+    }
+
     /// The server has answered, whatever it said.
     pub fn answered(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,6 +136,66 @@ impl<M: Moment> Circuit<M> {
         state.last = Some(outage);
         if state.outages >= OUTAGES_MAX {
             state.open_until = Some(now + PAUSE);
+        }
+    }
+}
+
+impl<M: Moment> Pending<'_, M> {
+    /// The server has answered, whatever it said.
+    pub fn answered(mut self) {
+        if let Some(circuit) = self.circuit.take() {
+            circuit.answered();
+        }
+    }
+
+    /// The server was of no use.
+    pub fn failed(mut self, outage: Outage) {
+        if let Some(circuit) = self.circuit.take() {
+            circuit.failed((self.clock)(), outage);
+        }
+    }
+
+    /// How it went: only `Unreachable` is an outage, every other error is an answer.
+    pub fn ended(self, error: Option<&BackendError>) {
+        match error {
+            Some(error) if error.kind == BackendErrorKind::Unreachable => {
+                self.failed(error.into());
+            }
+            _ => self.answered(),
+        }
+    }
+}
+
+impl<M: Moment> Drop for Pending<'_, M> {
+    fn drop(&mut self) {
+        let Some(circuit) = self.circuit else {
+            return;
+        };
+        let now = (self.clock)();
+        let waited = now - self.since;
+        if waited >= self.patience {
+            let message = format!(
+                "no answer within {} ms, then it was given up",
+                waited.as_millis()
+            );
+            circuit.failed(
+                now,
+                Outage {
+                    kind: BackendErrorKind::Unreachable,
+                    message,
+                    hint: Some("check the network, and whether the server is up".into()),
+                },
+            );
+        }
+    }
+}
+
+impl From<&BackendError> for Outage {
+    fn from(error: &BackendError) -> Self {
+        Self {
+            kind: error.kind,
+            message: error.message.clone(),
+            hint: error.hint.clone(),
         }
     }
 }
@@ -169,6 +265,66 @@ mod tests {
             circuit.answered();
         }
         circuit.admit(now).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_open_but_in_the_pause() {
+        let circuit = Circuit::default();
+        assert!(!circuit.is_open(Duration::ZERO));
+        for _ in 0..OUTAGES_MAX {
+            circuit.failed(Duration::ZERO, no());
+        }
+        assert!(circuit.is_open(Duration::ZERO));
+        assert!(!circuit.is_open(PAUSE));
+        circuit.admit(PAUSE).unwrap();
+        assert!(circuit.is_open(PAUSE));
+    }
+
+    #[test]
+    fn only_outages_count() {
+        let circuit = Circuit::default();
+        let error = |kind| BackendError::new(kind, "b", "no");
+        let end = |kind| {
+            let pending = circuit.begin(|| Duration::ZERO, PAUSE).unwrap();
+            pending.ended(Some(&error(kind)));
+        };
+        for kind in [
+            BackendErrorKind::Denied,
+            BackendErrorKind::Throttled,
+            BackendErrorKind::Conflict,
+            BackendErrorKind::Malformed,
+        ] {
+            (1..OUTAGES_MAX).for_each(|_| end(BackendErrorKind::Unreachable));
+            end(kind);
+        }
+        (0..OUTAGES_MAX).for_each(|_| end(BackendErrorKind::Unreachable));
+        let refusal = circuit.begin(|| Duration::ZERO, PAUSE).unwrap_err();
+        let last = error(BackendErrorKind::Unreachable);
+        assert_eq!(refusal.last, Some(Outage::from(&last)));
+    }
+
+    #[test]
+    fn what_is_given_up_counts_unless_it_was_soon() {
+        use std::cell::Cell;
+        thread_local!(static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) });
+        let give_up_after = |circuit: &Circuit<Duration>, waited| {
+            let pending = circuit.begin(|| NOW.get(), PAUSE);
+            NOW.set(NOW.get() + waited);
+            drop(pending.unwrap());
+        };
+        let circuit = Circuit::default();
+        for _ in 0..OUTAGES_MAX {
+            give_up_after(&circuit, PATIENCE_MAX - Duration::from_millis(1));
+        }
+        assert!(!circuit.is_open(NOW.get()));
+        for _ in 0..OUTAGES_MAX {
+            give_up_after(&circuit, PATIENCE_MAX);
+        }
+        let error = circuit.admit(NOW.get()).unwrap_err().into_error("b", "it");
+        assert!(
+            error.message.contains("(no answer within 1000 ms"),
+            "{error}"
+        );
     }
 
     #[test]
