@@ -29,9 +29,13 @@ use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Variables;
+use strongroom_core::port::circuit::Circuit;
 use strongroom_core::uri::BackendUri;
 use strongroom_core::uri::Template;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+use crate::call::IN_FLIGHT_MAX;
 use crate::settings::Settings;
 
 /// Longest value, in bytes; Key Vault's bound.
@@ -53,6 +57,8 @@ pub struct AzureBackend {
     prefix: String,
     template: Template,
     timeout: Duration,
+    turns: Semaphore,
+    circuit: Circuit<Instant>,
     name: String,
 }
 
@@ -101,6 +107,8 @@ impl AzureBackend {
             prefix: settings.prefix,
             template: settings.template,
             timeout: settings.timeout,
+            turns: Semaphore::new(IN_FLIGHT_MAX),
+            circuit: Circuit::default(),
             name,
         })
     }

@@ -26,12 +26,11 @@ use tokio::time::Instant;
 use crate::AzureBackend;
 use crate::JSON;
 use crate::NAMES;
+use crate::call::IN_FLIGHT_MAX;
 use crate::error::Failure;
 use crate::metadata;
 use crate::metadata::stamp;
 
-/// Secrets that are read at the same time.
-const REQUESTS_MAX: usize = 16;
 /// Most secrets in one answer; Key Vault's bound.
 const PAGE_MAX: usize = 25;
 
@@ -104,7 +103,7 @@ impl AzureBackend {
             requests.push(self.read_one(address, &VersionRef::Current));
         }
         stream::iter(requests)
-            .buffered(REQUESTS_MAX)
+            .buffered(IN_FLIGHT_MAX)
             .collect()
             .await
     }

@@ -13,6 +13,10 @@ use tokio::time::timeout_at;
 use crate::GcpBackend;
 use crate::error::Failure;
 
+/// Requests in flight at once; others wait for their turn.
+pub(crate) const IN_FLIGHT_MAX: usize = 16;
+/// How messages call the server.
+const SERVER: &str = "Secret Manager";
 const PAUSE_MILLIS: u64 = 100;
 const PAUSE_MILLIS_MAX: u64 = 2_000;
 
@@ -22,8 +26,25 @@ impl GcpBackend {
         Instant::now() + self.timeout
     }
 
-    /// Sends a request, again after 429 and 5xx as long as the deadline allows.
+    /// Sends a request in its turn, unless the server is left alone.
     pub(crate) async fn call<T, F, Fut>(&self, deadline: Instant, request: F) -> Result<T, Failure>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = GoogleResult<T>>,
+    {
+        let Ok(_turn) = timeout_at(deadline, self.turns.acquire()).await else {
+            return Err(Failure::Final(self.too_slow()));
+        };
+        let pending = self.circuit.begin(Instant::now, self.timeout);
+        let pending =
+            pending.map_err(|refusal| Failure::Final(refusal.into_error(&*self.name, SERVER)))?;
+        let ended = self.repeated(deadline, request).await;
+        pending.ended(ended.as_ref().err().and_then(Failure::error));
+        ended
+    }
+
+    /// Sends it, again after 429 and 5xx as long as deadline and circuit allow.
+    async fn repeated<T, F, Fut>(&self, deadline: Instant, request: F) -> Result<T, Failure>
     where
         F: Fn() -> Fut,
         Fut: Future<Output = GoogleResult<T>>,
@@ -36,7 +57,10 @@ impl GcpBackend {
                 Ok(Err(error)) => Failure::of(&error, &self.name),
             };
             let until = Instant::now() + Duration::from_millis(pause);
-            if !matches!(failure, Failure::Busy(_)) || until >= deadline {
+            if !matches!(failure, Failure::Busy(_))
+                || until >= deadline
+                || self.circuit.is_open(until)
+            {
                 return Err(failure);
             }
             sleep_until(until).await;
@@ -46,7 +70,7 @@ impl GcpBackend {
 
     pub(crate) fn too_slow(&self) -> BackendError {
         let seconds = self.timeout.as_secs();
-        let message = format!("Secret Manager did not answer within {seconds} s");
+        let message = format!("{SERVER} did not answer within {seconds} s");
         BackendError::new(BackendErrorKind::Unreachable, self.name.clone(), message)
             .with_hint("check the network; timeout=30s in the address waits longer")
     }

@@ -26,9 +26,13 @@ use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Variables;
+use strongroom_core::port::circuit::Circuit;
 use strongroom_core::uri::BackendUri;
 use strongroom_core::uri::Template;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+use crate::call::IN_FLIGHT_MAX;
 use crate::settings::Endpoint;
 use crate::settings::Settings;
 
@@ -49,6 +53,8 @@ pub struct GcpBackend {
     prefix: String,
     template: Template,
     timeout: Duration,
+    turns: Semaphore,
+    circuit: Circuit<Instant>,
     name: String,
 }
 
@@ -104,6 +110,8 @@ impl GcpBackend {
             prefix: settings.prefix,
             template: settings.template,
             timeout: settings.timeout,
+            turns: Semaphore::new(IN_FLIGHT_MAX),
+            circuit: Circuit::default(),
             name,
         })
     }

@@ -17,12 +17,11 @@ use tokio::time::Instant;
 
 use crate::GcpBackend;
 use crate::NAMES;
+use crate::call::IN_FLIGHT_MAX;
 use crate::checksum::crc32c;
 use crate::error::Failure;
 use crate::metadata;
 
-/// Secrets that are read at the same time.
-const REQUESTS_MAX: usize = 16;
 /// Most secrets or versions in one answer.
 const PAGE_MAX: usize = 1_000;
 
@@ -77,7 +76,7 @@ impl GcpBackend {
             requests.push(self.read_one(address, &VersionRef::Current));
         }
         stream::iter(requests)
-            .buffered(REQUESTS_MAX)
+            .buffered(IN_FLIGHT_MAX)
             .collect()
             .await
     }

@@ -37,12 +37,11 @@ use zeroize::Zeroize;
 use crate::KubernetesBackend;
 use crate::SECRET_BYTES_MAX;
 use crate::about::About;
+use crate::call::IN_FLIGHT_MAX;
 use crate::call::Repeat;
 use crate::error::Failure;
 use crate::layout::Place;
 
-/// Objects that are read at the same time.
-const REQUESTS_MAX: usize = 16;
 impl Backend for KubernetesBackend {
     fn scheme(&self) -> &'static str {
         "k8s"
@@ -180,7 +179,7 @@ impl KubernetesBackend {
             requests.push(async move { (object, self.fetch(object, deadline).await) });
         }
         let found: BTreeMap<&String, Result<Option<Held>, BackendError>> = stream::iter(requests)
-            .buffer_unordered(REQUESTS_MAX)
+            .buffer_unordered(IN_FLIGHT_MAX)
             .collect()
             .await;
         let items = places.iter().map(|place| {

@@ -13,6 +13,10 @@ use crate::KubernetesBackend;
 use crate::error::Failure;
 use crate::error::conflict;
 
+/// Requests in flight at once; others wait for their turn.
+pub(crate) const IN_FLIGHT_MAX: usize = 16;
+/// How messages call the server.
+const SERVER: &str = "the API server";
 const PAUSE_MILLIS: u64 = 100;
 const PAUSE_MILLIS_MAX: u64 = 2_000;
 const WAY_MILLIS: u64 = 5;
@@ -33,8 +37,30 @@ impl KubernetesBackend {
         Instant::now() + self.timeout
     }
 
-    /// Sends a request, again after 429 and 5xx as long as the deadline allows.
+    /// Sends a request in its turn, unless the server is left alone.
     pub(crate) async fn call<T, F, Fut>(
+        &self,
+        deadline: Instant,
+        repeat: Repeat,
+        request: F,
+    ) -> Result<T, Failure>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = kube::Result<T>>,
+    {
+        let Ok(_turn) = timeout_at(deadline, self.turns.acquire()).await else {
+            return Err(Failure::Final(self.too_slow()));
+        };
+        let pending = self.circuit.begin(Instant::now, self.timeout);
+        let pending =
+            pending.map_err(|refusal| Failure::Final(refusal.into_error(&*self.name, SERVER)))?;
+        let ended = self.repeated(deadline, repeat, request).await;
+        pending.ended(ended.as_ref().err().and_then(Failure::error));
+        ended
+    }
+
+    /// Sends it, again after 429 and 5xx as long as deadline and circuit allow.
+    async fn repeated<T, F, Fut>(
         &self,
         deadline: Instant,
         repeat: Repeat,
@@ -63,7 +89,11 @@ impl KubernetesBackend {
                 _ => 0,
             };
             let until = Instant::now() + Duration::from_millis(pause.max(wanted));
-            if !matches!(failure, Failure::Busy(_)) || !may_repeat || until >= deadline {
+            if !matches!(failure, Failure::Busy(_))
+                || !may_repeat
+                || until >= deadline
+                || self.circuit.is_open(until)
+            {
                 return Err(failure);
             }
             sleep_until(until).await;
@@ -90,7 +120,7 @@ impl KubernetesBackend {
 
     pub(crate) fn too_slow(&self) -> BackendError {
         let seconds = self.timeout.as_secs();
-        let message = format!("the API server did not answer within {seconds} s");
+        let message = format!("{SERVER} did not answer within {seconds} s");
         BackendError::new(BackendErrorKind::Unreachable, self.name.clone(), message)
             .with_hint("check network and server; timeout=30s in the address waits longer")
     }

@@ -42,6 +42,14 @@ impl Failure {
         }
     }
 
+    /// The error, where nothing is left to branch on.
+    pub(crate) fn error(&self) -> Option<&BackendError> {
+        match self {
+            Self::Busy(error) | Self::Final(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// The error that a caller sees when nothing is left to branch on.
     pub(crate) fn into_error(self, backend: &str) -> BackendError {
         match self {

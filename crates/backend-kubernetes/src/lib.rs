@@ -24,8 +24,12 @@ use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Variables;
+use strongroom_core::port::circuit::Circuit;
 use strongroom_core::uri::BackendUri;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+use crate::call::IN_FLIGHT_MAX;
 use crate::layout::Layout;
 use crate::settings::Settings;
 
@@ -39,6 +43,8 @@ pub struct KubernetesBackend {
     namespace: String,
     layout: Layout,
     timeout: Duration,
+    turns: Semaphore,
+    circuit: Circuit<Instant>,
     name: String,
 }
 
@@ -80,6 +86,8 @@ impl KubernetesBackend {
             namespace,
             layout,
             timeout,
+            turns: Semaphore::new(IN_FLIGHT_MAX),
+            circuit: Circuit::default(),
             name,
         })
     }

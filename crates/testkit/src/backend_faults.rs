@@ -15,20 +15,20 @@ pub const CANARY: &str = "canary-11";
 /// Secrets that are read at once.
 const MANY: usize = 20;
 
-/// Calls everything. Each call has to fail with this kind, say what to do, and quote neither
-/// what was sent nor what was answered.
-pub async fn every_call_fails(backend: &dyn Backend, kind: BackendErrorKind) {
+/// Calls everything, each time of a backend that has met no failure before. Each call has to fail
+/// with this kind, say what to do, and quote neither what was sent nor what was answered.
+pub async fn every_call_fails<B: Backend>(open: impl AsyncFn() -> B, kind: BackendErrorKind) {
     let value = SecretValue::copy_from(CANARY.as_bytes());
     let value = NewValue::new(Payload::detect(value));
     let many: Vec<String> = (0..MANY).map(|number| format!("s{number}/a")).collect();
-    let mut read = backend.read_many(&many).await;
+    let mut read = open().await.read_many(&many).await;
     assert_eq!(read.len(), MANY);
-    read.push(backend.read("a/b", &VersionRef::Current).await);
+    read.push(open().await.read("a/b", &VersionRef::Current).await);
     let mut errors: Vec<_> = read.into_iter().map(Result::unwrap_err).collect();
-    errors.push(backend.write("a/b", &value).await.unwrap_err());
-    errors.push(backend.page("", None, 5).await.unwrap_err());
-    errors.push(backend.details("a/b").await.unwrap_err());
-    errors.push(backend.health().await.unwrap_err());
+    errors.push(open().await.write("a/b", &value).await.unwrap_err());
+    errors.push(open().await.page("", None, 5).await.unwrap_err());
+    errors.push(open().await.details("a/b").await.unwrap_err());
+    errors.push(open().await.health().await.unwrap_err());
     for error in errors {
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.hint.is_some(), "{error}");

@@ -1,13 +1,16 @@
 //! A server that is slow, gone, or stops in the middle: every call ends, as unreachable.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::VersionRef;
+use strongroom_fakes::circuit::Behind;
 use strongroom_fakes::faults::Broken;
 use strongroom_fakes::faults::Fault;
 use strongroom_fakes::google::Fake;
+use strongroom_fakes::proxy::Proxy;
 use strongroom_fakes::wait;
 use strongroom_testkit::backend_faults::every_call_fails;
 use strongroom_testkit::port::Port;
@@ -20,6 +23,19 @@ use crate::world::value;
 const HALF: &str = "{\"payload\":{\"data\":\"Y2FuYXJ5LTEx";
 
 strongroom_fakes::broken_servers!(check);
+strongroom_fakes::circuit_contract!(circuit, crate::faults::behind);
+
+/// A backend of a healthy server, behind a line.
+async fn behind() -> Behind {
+    let fake = Fake::start().await;
+    let proxy = Proxy::start(fake.port()).await;
+    let backend = open("shop", proxy.port(), "&timeout=1s").await;
+    Behind {
+        backend: Arc::new(backend),
+        proxy,
+        keep: Box::new(fake),
+    }
+}
 
 async fn check(fault: Fault) {
     let kind = match fault {
@@ -27,9 +43,9 @@ async fn check(fault: Fault) {
         _ => BackendErrorKind::Unreachable,
     };
     let server = Broken::start(fault, HALF).await;
-    let backend = open("shop", server.port(), "&timeout=1s").await;
+    let backend = async || open("shop", server.port(), "&timeout=1s").await;
     // Far beyond all deadlines together: it only tells an end from none.
-    tokio::time::timeout(Duration::from_secs(90), every_call_fails(&backend, kind))
+    tokio::time::timeout(Duration::from_secs(90), every_call_fails(backend, kind))
         .await
         .unwrap();
 }

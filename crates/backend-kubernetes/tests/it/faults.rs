@@ -1,12 +1,16 @@
 //! A server that is slow, gone, or stops in the middle: every call ends, as unreachable.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::VersionRef;
+use strongroom_fakes::circuit::Behind;
 use strongroom_fakes::faults::Broken;
 use strongroom_fakes::faults::Fault;
+use strongroom_fakes::kubernetes::Fake;
+use strongroom_fakes::proxy::Proxy;
 use strongroom_fakes::wait;
 use strongroom_testkit::backend_faults::every_call_fails;
 
@@ -21,6 +25,24 @@ use crate::world::value;
 const HALF: &str = "{\"data\":{\"a\":\"Y2FuYXJ5LTEx";
 
 strongroom_fakes::broken_servers!(check);
+strongroom_fakes::circuit_contract!(circuit, crate::faults::behind);
+
+/// A backend of a healthy server, behind a line.
+async fn behind() -> Behind {
+    let fake = Fake::start(TOKEN).await;
+    let (_, port) = fake.url().rsplit_once(':').unwrap();
+    let proxy = Proxy::start(port.parse().unwrap()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    let url = format!("http://127.0.0.1:{}", proxy.port());
+    std::fs::write(&config, kubeconfig(&url, TOKEN)).unwrap();
+    let backend = open("k8s:shop?timeout=1s", &config).await.unwrap();
+    Behind {
+        backend: Arc::new(backend),
+        proxy,
+        keep: Box::new((fake, folder)),
+    }
+}
 
 async fn check(fault: Fault) {
     let kind = match fault {
@@ -32,9 +54,9 @@ async fn check(fault: Fault) {
     let config = folder.path().join("config");
     let url = format!("http://127.0.0.1:{}", server.port());
     std::fs::write(&config, kubeconfig(&url, TOKEN)).unwrap();
-    let backend = open("k8s:shop?timeout=1s", &config).await.unwrap();
+    let backend = async || open("k8s:shop?timeout=1s", &config).await.unwrap();
     // Far beyond all deadlines together: it only tells an end from none.
-    tokio::time::timeout(Duration::from_secs(90), every_call_fails(&backend, kind))
+    tokio::time::timeout(Duration::from_secs(90), every_call_fails(backend, kind))
         .await
         .unwrap();
 }
