@@ -1,6 +1,7 @@
 //! From settings and variables to a configured SDK: region, credentials, endpoint, time limits.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
@@ -21,6 +22,7 @@ use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::Variables;
 
 use crate::credentials;
+use crate::gate::Gate;
 use crate::settings::Settings;
 
 /// A configured SDK and what messages say about it. Not `Debug`: it holds credentials.
@@ -42,6 +44,8 @@ pub(crate) struct Site {
     pub(crate) region: String,
     pub(crate) profile: Option<String>,
     pub(crate) timeout: Duration,
+    /// How requests get there.
+    pub(crate) gate: Arc<Gate>,
 }
 
 /// One of the two services.
@@ -117,6 +121,7 @@ impl Connection {
             region,
             profile: profile.map(str::to_owned),
             timeout: settings.timeout,
+            gate: Arc::default(),
         };
         Ok(Self {
             config,

@@ -29,9 +29,19 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// No answer, or none that can be read.
+    pub(crate) fn unanswered(error: BackendError) -> Self {
+        Self {
+            code: String::new(),
+            status: 0,
+            is_marked_deleted: false,
+            error,
+        }
+    }
+
     /// Neither the secret nor the version that was asked for is there.
     pub(crate) fn is_not_found(&self) -> bool {
-        self.code == "ResourceNotFoundException"
+        ["ResourceNotFoundException", "ParameterNotFound"].contains(&self.code.as_str())
     }
 
     /// The secret waits for its deletion: no operation but a restore is allowed.
@@ -102,15 +112,9 @@ impl Site {
     where
         E: Error + ProvideErrorMetadata + 'static,
     {
-        let plain = |error: BackendError| Failure {
-            code: String::new(),
-            status: 0,
-            is_marked_deleted: false,
-            error,
-        };
         if let Some(cause) = cause::<CredentialsError>(error) {
             let profile = self.profile.as_deref();
-            return plain(credentials::explain(cause, &self.backend, profile));
+            return Failure::unanswered(credentials::explain(cause, &self.backend, profile));
         }
         match error {
             SdkError::ServiceError(service) => {
@@ -122,28 +126,30 @@ impl Site {
                     service.raw().status().as_u16(),
                 )
             }
-            SdkError::TimeoutError(_) => plain(self.late()),
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => plain(self.late()),
-            SdkError::DispatchFailure(failure) if failure.is_user() => plain(
+            SdkError::TimeoutError(_) => Failure::unanswered(self.late()),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                Failure::unanswered(self.late())
+            }
+            SdkError::DispatchFailure(failure) if failure.is_user() => Failure::unanswered(
                 self.error(
                     BackendErrorKind::Misconfigured,
                     format!("a request to {} cannot be made", self.host),
                 )
                 .with_hint("check region and endpoint"),
             ),
-            SdkError::DispatchFailure(_) => plain(self.not_connected(error)),
+            SdkError::DispatchFailure(_) => Failure::unanswered(self.not_connected(error)),
             SdkError::ResponseError(response) if response.raw().status().as_u16() >= 500 => {
-                plain(self.troubled(response.raw().status().as_u16()))
+                Failure::unanswered(self.troubled(response.raw().status().as_u16()))
             }
             SdkError::ResponseError(response) if response.raw().body().bytes().is_none() => {
                 let message = format!("{} ended its answer half-way", self.host);
-                plain(
+                Failure::unanswered(
                     self.error(BackendErrorKind::Unreachable, message)
                         .with_hint("check network and proxies, and try again"),
                 )
             }
-            SdkError::ResponseError(_) => plain(self.unreadable()),
-            _ => plain(
+            SdkError::ResponseError(_) => Failure::unanswered(self.unreadable()),
+            _ => Failure::unanswered(
                 self.error(
                     BackendErrorKind::Misconfigured,
                     format!("a request for {} cannot be made", call.action),

@@ -12,6 +12,7 @@
 mod connection;
 mod credentials;
 mod failure;
+mod gate;
 mod parameters;
 mod payload;
 mod secrets;

@@ -116,24 +116,23 @@ impl SsmBackend {
 
     async fn read_batch<'a>(&self, chunk: &[&'a str], deadline: Instant) -> Vec<(&'a str, Found)> {
         let body = json!({ "Names": chunk, "WithDecryption": true });
+        let address = match chunk {
+            [single] => single,
+            _ => "",
+        };
+        let call = Call {
+            action: "ssm:GetParameters",
+            address,
+        };
         let asked = self.caller.call::<Parameters>(Action::Named, body);
+        let asked = self.site().ask(call, asked);
         let Ok(answer) = tokio::time::timeout_at(deadline, asked).await else {
             return Vec::new();
         };
         let each = |found: &Found| chunk.iter().map(|name| (*name, found.clone())).collect();
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => {
-                let address = match chunk {
-                    [single] => single,
-                    _ => "",
-                };
-                let call = Call {
-                    action: "ssm:GetParameters",
-                    address,
-                };
-                return each(&Err(self.site().failure(call, &error).error));
-            }
+            Err(failure) => return each(&Err(failure.error)),
         };
         let absent = answer.invalid_parameters.unwrap_or_default();
         let mut found: Vec<(&str, Found)> = Vec::new();
@@ -229,12 +228,12 @@ impl SsmBackend {
         if let Some(after) = after {
             body["NextToken"] = after.into();
         }
-        let answer = self.caller.call::<Parameters>(Action::Below, body).await;
         let call = Call {
             action: "ssm:GetParametersByPath",
             address: folder,
         };
-        let answer = answer.map_err(|error| self.site().failure(call, &error).error)?;
+        let asked = self.caller.call::<Parameters>(Action::Below, body);
+        let answer = self.site().ask(call, asked).await?;
         let parameters = answer.parameters.unwrap_or_default();
         let names = parameters
             .into_iter()
@@ -290,12 +289,11 @@ impl SsmBackend {
             if let Some(next) = next {
                 body["NextToken"] = next.into();
             }
-            let answer = self.caller.call::<History>(Action::History, body).await;
-            let is_absent = |refusal: &call::Refusal| refusal.is_parameter_not_found();
-            let answer = match answer {
+            let asked = self.caller.call::<History>(Action::History, body);
+            let answer = match self.site().ask(call, asked).await {
                 Ok(answer) => answer,
-                Err(error) if error.as_service_error().is_some_and(is_absent) => return Ok(None),
-                Err(error) => return Err(self.site().failure(call, &error).error),
+                Err(failure) if failure.is_not_found() => return Ok(None),
+                Err(failure) => return Err(failure.error),
             };
             next = answer.next_token.filter(|token| !token.is_empty());
             history.extend(answer.parameters.unwrap_or_default());
@@ -329,20 +327,20 @@ impl SsmBackend {
             folder => folder,
         };
         let body = json!({ "Path": folder, "WithDecryption": false, "MaxResults": 1 });
-        let asked = self.caller.call::<Parameters>(Action::Below, body).await;
+        let call = Call {
+            action: "ssm:GetParametersByPath",
+            address: folder,
+        };
+        let asked = self.caller.call::<Parameters>(Action::Below, body);
+        let asked = self.site().ask(call, asked).await;
         let who = match credentials::describe(&self.connection.config).await {
             Ok(who) => format!(", with {who}"),
             Err(_) => String::new(),
         };
         let region = &self.site().region;
-        let Err(error) = asked else {
+        let Err(failure) = asked else {
             return Ok(format!("SSM Parameter Store in {region}{who}"));
         };
-        let call = Call {
-            action: "ssm:GetParametersByPath",
-            address: folder,
-        };
-        let failure = self.site().failure(call, &error);
         if failure.is_operation_refused() {
             return Ok(format!(
                 "SSM Parameter Store in {region}{who}; listing is not allowed"

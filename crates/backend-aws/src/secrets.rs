@@ -104,7 +104,8 @@ impl AwsBackend {
             action: "secretsmanager:ListSecrets",
             address: "",
         };
-        let asked = self.client.list_secrets().max_results(1).send().await;
+        let request = self.client.list_secrets().max_results(1);
+        let asked = self.site().ask(call, request.send()).await;
         let who = match credentials::describe(&self.connection.config).await {
             Ok(who) => format!(", with {who}"),
             Err(_) => String::new(),
@@ -112,15 +113,10 @@ impl AwsBackend {
         let region = &self.site().region;
         match asked {
             Ok(_) => Ok(format!("AWS Secrets Manager in {region}{who}")),
-            Err(error) => {
-                let failure = self.site().failure(call, &error);
-                if !failure.is_operation_refused() {
-                    return Err(failure.error);
-                }
-                Ok(format!(
-                    "AWS Secrets Manager in {region}{who}; listing is not allowed"
-                ))
-            }
+            Err(failure) if failure.is_operation_refused() => Ok(format!(
+                "AWS Secrets Manager in {region}{who}; listing is not allowed"
+            )),
+            Err(failure) => Err(failure.error),
         }
     }
 }

@@ -9,6 +9,7 @@ fn site() -> Site {
         region: "eu-central-1".into(),
         profile: Some("ops".into()),
         timeout: Duration::from_secs(30),
+        gate: std::sync::Arc::default(),
     }
 }
 

@@ -82,12 +82,6 @@ struct Answer {
 #[derive(Debug)]
 pub(super) struct Refusal(ErrorMetadata);
 
-impl Refusal {
-    pub(super) fn is_parameter_not_found(&self) -> bool {
-        self.0.code() == Some("ParameterNotFound")
-    }
-}
-
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Parameter Store refuses")

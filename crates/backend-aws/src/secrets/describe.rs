@@ -31,21 +31,11 @@ impl AwsBackend {
             action: "secretsmanager:DescribeSecret",
             address,
         };
-        let found = self
-            .client
-            .describe_secret()
-            .secret_id(address)
-            .send()
-            .await;
-        match found {
+        let request = self.client.describe_secret().secret_id(address);
+        match self.site().ask(call, request.send()).await {
             Ok(found) => Ok(Some(found)),
-            Err(error) => {
-                let failure = self.site().failure(call, &error);
-                if failure.is_not_found() {
-                    return Ok(None);
-                }
-                Err(failure.error)
-            }
+            Err(failure) if failure.is_not_found() => Ok(None),
+            Err(failure) => Err(failure.error),
         }
     }
 
@@ -84,26 +74,21 @@ impl AwsBackend {
         let mut versions = Vec::new();
         let mut next = None;
         loop {
-            let answer = self
+            let request = self
                 .client
                 .list_secret_version_ids()
                 .secret_id(address)
                 .include_deprecated(true)
                 .max_results(PAGE_MAX)
-                .set_next_token(next)
-                .send()
-                .await;
-            let answer = match answer {
+                .set_next_token(next);
+            let answer = match self.site().ask(call, request.send()).await {
                 Ok(answer) => answer,
-                Err(error) => {
-                    let failure = self.site().failure(call, &error);
-                    if failure.is_marked_deleted() {
-                        // The description knows the ids, not their dates.
-                        versions = of_description(known);
-                        break;
-                    }
-                    return Err(failure.error);
+                Err(failure) if failure.is_marked_deleted() => {
+                    // The description knows the ids, not their dates.
+                    versions = of_description(known);
+                    break;
                 }
+                Err(failure) => return Err(failure.error),
             };
             versions.extend(answer.versions().iter().map(|version| VersionDetails {
                 id: version.version_id().unwrap_or_default().to_owned(),
@@ -216,10 +201,7 @@ impl AwsBackend {
             action: "secretsmanager:ListSecrets",
             address: narrower,
         };
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| self.site().failure(call, &error).error)?;
+        let answer = self.site().ask(call, request.send()).await?;
         let mut addresses = Vec::new();
         for secret in answer.secret_list() {
             let Some(name) = secret.name() else {

@@ -47,7 +47,7 @@ impl AwsBackend {
             action: GET,
             address,
         };
-        match request.send().await {
+        match self.site().ask(call, request.send()).await {
             Ok(found) => self
                 .item(
                     address,
@@ -60,13 +60,8 @@ impl AwsBackend {
                     },
                 )
                 .map(Some),
-            Err(error) => {
-                let failure = self.site().failure(call, &error);
-                if failure.is_not_found() || failure.is_marked_deleted() {
-                    return Ok(None);
-                }
-                Err(failure.error)
-            }
+            Err(failure) if failure.is_not_found() || failure.is_marked_deleted() => Ok(None),
+            Err(failure) => Err(failure.error),
         }
     }
 
@@ -133,18 +128,18 @@ impl AwsBackend {
             .client
             .batch_get_secret_value()
             .set_secret_id_list(Some(ids));
-        let Ok(answer) = tokio::time::timeout_at(deadline, request.send()).await else {
+        let call = Call {
+            action: "secretsmanager:BatchGetSecretValue",
+            address: "",
+        };
+        let asked = self.site().ask(call, request.send());
+        let Ok(answer) = tokio::time::timeout_at(deadline, asked).await else {
             // They keep the error that they had at the start: no answer in time.
             return batch;
         };
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => {
-                let call = Call {
-                    action: "secretsmanager:BatchGetSecretValue",
-                    address: "",
-                };
-                let failure = self.site().failure(call, &error);
+            Err(failure) => {
                 if failure.is_operation_refused() {
                     self.is_batch_refused.store(true, Ordering::Relaxed);
                     batch.open = chunk.to_vec();

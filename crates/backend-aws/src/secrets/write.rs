@@ -81,7 +81,7 @@ impl AwsBackend {
         let tags: Vec<Tag> = tags
             .filter_map(|(key, text)| Some(tag(key, text.as_ref()?)))
             .collect();
-        let created = self
+        let request = self
             .client
             .create_secret()
             .name(address)
@@ -90,14 +90,12 @@ impl AwsBackend {
             .set_client_request_token(value.token.clone())
             .set_description(value.annotation.description.clone())
             .set_tags((!tags.is_empty()).then_some(tags))
-            .set_kms_key_id(self.settings.kms_key.clone())
-            .send()
-            .await;
+            .set_kms_key_id(self.settings.kms_key.clone());
         let call = Call {
             action: "secretsmanager:CreateSecret",
             address,
         };
-        let created = created.map_err(|error| self.site().failure(call, &error))?;
+        let created = self.site().ask(call, request.send()).await?;
         if let Some(version) = &created.version_id {
             for stage in &value.stages {
                 self.move_stage(address, stage, None, Some(version)).await?;
@@ -114,23 +112,20 @@ impl AwsBackend {
         stages: Option<Vec<String>>,
     ) -> Result<Option<String>, Failure> {
         let (text, binary) = plain(&value.payload);
-        let stored = self
+        let request = self
             .client
             .put_secret_value()
             .secret_id(address)
             .set_secret_string(text)
             .set_secret_binary(binary)
             .set_client_request_token(value.token.clone())
-            .set_version_stages(stages)
-            .send()
-            .await;
+            .set_version_stages(stages);
         let call = Call {
             action: "secretsmanager:PutSecretValue",
             address,
         };
-        stored
-            .map(|stored| stored.version_id)
-            .map_err(|error| self.site().failure(call, &error))
+        let stored = self.site().ask(call, request.send()).await?;
+        Ok(stored.version_id)
     }
 
     /// Replaces one version and no other. The new one is stored under a stage of ours, then
@@ -188,22 +183,18 @@ impl AwsBackend {
         from: Option<&str>,
         to: Option<&str>,
     ) -> Result<(), Failure> {
-        let moved = self
+        let request = self
             .client
             .update_secret_version_stage()
             .secret_id(address)
             .version_stage(stage)
             .set_remove_from_version_id(from.map(str::to_owned))
-            .set_move_to_version_id(to.map(str::to_owned))
-            .send()
-            .await;
+            .set_move_to_version_id(to.map(str::to_owned));
         let call = Call {
             action: "secretsmanager:UpdateSecretVersionStage",
             address,
         };
-        moved
-            .map(|_| ())
-            .map_err(|error| self.site().failure(call, &error))
+        self.site().ask(call, request.send()).await.map(drop)
     }
 
     /// Changes description and tags.
@@ -224,12 +215,12 @@ impl AwsBackend {
     ) -> Result<(), BackendError> {
         if let Some(description) = &annotation.description {
             let request = self.client.update_secret().secret_id(address);
-            let updated = request.description(description).send().await;
+            let request = request.description(description);
             let call = Call {
                 action: "secretsmanager:UpdateSecret",
                 address,
             };
-            updated.map_err(|error| self.site().failure(call, &error))?;
+            self.site().ask(call, request.send()).await?;
         }
         let (set, unset) = split(&annotation.tags);
         if !set.is_empty() {
@@ -238,8 +229,8 @@ impl AwsBackend {
                 action: "secretsmanager:TagResource",
                 address,
             };
-            let tagged = request.set_tags(Some(set)).send().await;
-            tagged.map_err(|error| self.site().failure(call, &error))?;
+            let request = request.set_tags(Some(set));
+            self.site().ask(call, request.send()).await?;
         }
         if !unset.is_empty() {
             let request = self.client.untag_resource().secret_id(address);
@@ -247,8 +238,8 @@ impl AwsBackend {
                 action: "secretsmanager:UntagResource",
                 address,
             };
-            let untagged = request.set_tag_keys(Some(unset)).send().await;
-            untagged.map_err(|error| self.site().failure(call, &error))?;
+            let request = request.set_tag_keys(Some(unset));
+            self.site().ask(call, request.send()).await?;
         }
         Ok(())
     }
@@ -273,15 +264,10 @@ impl AwsBackend {
             action: "secretsmanager:DeleteSecret",
             address,
         };
-        match request.send().await {
+        match self.site().ask(call, request.send()).await {
             Ok(_) => Ok(true),
-            Err(error) => {
-                let failure = self.site().failure(call, &error);
-                if failure.is_not_found() || failure.is_marked_deleted() {
-                    return Ok(false);
-                }
-                Err(failure.error)
-            }
+            Err(failure) if failure.is_not_found() || failure.is_marked_deleted() => Ok(false),
+            Err(failure) => Err(failure.error),
         }
     }
 
@@ -296,16 +282,11 @@ impl AwsBackend {
             action: "secretsmanager:RestoreSecret",
             address,
         };
-        let restored = self.client.restore_secret().secret_id(address).send().await;
-        match restored {
+        let request = self.client.restore_secret().secret_id(address);
+        match self.site().ask(call, request.send()).await {
             Ok(_) => Ok(true),
-            Err(error) => {
-                let failure = self.site().failure(call, &error);
-                if failure.is_not_found() {
-                    return Ok(false);
-                }
-                Err(failure.error)
-            }
+            Err(failure) if failure.is_not_found() => Ok(false),
+            Err(failure) => Err(failure.error),
         }
     }
 
@@ -336,10 +317,9 @@ impl AwsBackend {
             action: "secretsmanager:RotateSecret",
             address,
         };
-        let rotated = self.client.rotate_secret().secret_id(address).send().await;
-        rotated
-            .map(|rotated| rotated.version_id)
-            .map_err(|error| self.site().failure(call, &error).error)
+        let request = self.client.rotate_secret().secret_id(address);
+        let rotated = self.site().ask(call, request.send()).await?;
+        Ok(rotated.version_id)
     }
 
     /// Refuses before anything is sent what AWS would refuse, or keep differently.

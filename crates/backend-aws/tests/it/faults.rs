@@ -2,16 +2,21 @@
 
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::Removal;
 use strongroom_core::port::VersionRef;
+use strongroom_fakes::circuit::Behind;
+use strongroom_fakes::proxy::Proxy;
 use strongroom_testkit::port::Port;
 
 use crate::support::Reply;
 use crate::support::Trap;
+use crate::support::connect;
+use crate::support::connect_parameters;
 use crate::support::open_at;
 use crate::support::open_parameters;
 use crate::support::refusal;
@@ -25,24 +30,69 @@ fn good() -> Reply {
     Reply::Json(200, GOOD.into())
 }
 
-/// Every call of the port, and what it failed with.
-fn failures(backend: &dyn Backend) -> Vec<BackendError> {
+/// Every call of the port, each of a backend that has met no failure before, and what it failed
+/// with.
+fn failures(endpoint: SocketAddr, more: &str) -> Vec<BackendError> {
+    let open = async || connect("/", endpoint, more).await;
     wait(async {
         let mut all = vec![
-            backend.read("n", &VersionRef::Current).await.err(),
-            backend.write("n", &text("canary-value")).await.err(),
-            backend.page("", None, 10).await.err(),
-            backend.details("n").await.err(),
-            backend.remove("n", Removal::Recoverable).await.err(),
-            backend.restore("n").await.err(),
-            backend.rotate("n").await.err(),
-            backend.list().await.err(),
-            backend.health().await.err(),
+            open().await.read("n", &VersionRef::Current).await.err(),
+            open().await.write("n", &text("canary-value")).await.err(),
+            open().await.page("", None, 10).await.err(),
+            open().await.details("n").await.err(),
+            open().await.remove("n", Removal::Recoverable).await.err(),
+            open().await.restore("n").await.err(),
+            open().await.rotate("n").await.err(),
+            open().await.list().await.err(),
+            open().await.health().await.err(),
         ];
-        let many = backend.read_many(&["n".into(), "m".into()]).await;
+        let many = open().await.read_many(&["n".into(), "m".into()]).await;
         all.extend(many.into_iter().map(Result::err));
         all.into_iter().map(Option::unwrap).collect()
     })
+}
+
+strongroom_fakes::circuit_contract!(circuit, crate::faults::behind);
+strongroom_fakes::circuit_contract!(circuit_of_parameters, crate::faults::parameters_behind);
+
+/// A backend of a server that has no secret, behind a line.
+async fn behind() -> Behind {
+    let trap = Trap::new(|_, _| refusal(400, "ResourceNotFoundException"));
+    let proxy = Proxy::start(trap.address.port()).await;
+    let backend = connect("/", on_this_machine(&proxy), "&timeout=1s").await;
+    Behind {
+        backend: Arc::new(backend),
+        proxy,
+        keep: Box::new(trap),
+    }
+}
+
+async fn parameters_behind() -> Behind {
+    let none = r#"{"Parameters":[],"InvalidParameters":["/a/b"]}"#;
+    let trap = Trap::new(|_, _| Reply::Json(200, none.into()));
+    let proxy = Proxy::start(trap.address.port()).await;
+    let backend = connect_parameters("/", on_this_machine(&proxy), "&timeout=1s").await;
+    Behind {
+        backend: Arc::new(backend),
+        proxy,
+        keep: Box::new(trap),
+    }
+}
+
+fn on_this_machine(proxy: &Proxy) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, proxy.port()).into()
+}
+
+#[test]
+fn a_server_in_trouble_is_left_alone_and_an_answer_is_no_trouble() {
+    for (status, requests) in [(500, 5 * 3), (503, 5 * 3), (400, 8), (403, 8)] {
+        let trap = Trap::new(move |_, _| refusal(status, "SomeException"));
+        let backend = open_at("/", trap.address, "&timeout=20s");
+        for _ in 0..8 {
+            wait(backend.read("n", &VersionRef::Current)).unwrap_err();
+        }
+        assert_eq!(trap.seen().len(), requests, "{status}");
+    }
 }
 
 #[test]
@@ -50,8 +100,7 @@ fn a_silent_server_ends_every_call_in_time() {
     for reply in [Reply::Silence, Reply::Stall] {
         let of_trap = reply.clone();
         let trap = Trap::new(move |_, _| of_trap.clone());
-        let backend = open_at("/", trap.address, "&timeout=200ms");
-        for error in failures(&backend) {
+        for error in failures(trap.address, "&timeout=200ms") {
             assert_eq!(
                 error.kind,
                 BackendErrorKind::Unreachable,

@@ -52,15 +52,28 @@ pub(crate) fn variables() -> Variables {
 
 /// A backend at an endpoint; `more` is appended to the address, `&key=value`.
 pub(crate) fn open_at(place: &str, endpoint: SocketAddr, more: &str) -> AwsBackend {
+    wait(connect(place, endpoint, more))
+}
+
+/// The same from inside a runtime.
+pub(crate) async fn connect(place: &str, endpoint: SocketAddr, more: &str) -> AwsBackend {
     let text = format!("aws:us-east-1{place}?endpoint=http://{endpoint}{more}");
     let uri = BackendUri::parse(&text).unwrap();
-    wait(AwsBackend::open(&uri, &variables())).unwrap()
+    AwsBackend::open(&uri, &variables()).await.unwrap()
 }
 
 pub(crate) fn open_parameters(place: &str, endpoint: SocketAddr, more: &str) -> SsmBackend {
+    wait(connect_parameters(place, endpoint, more))
+}
+
+pub(crate) async fn connect_parameters(
+    place: &str,
+    endpoint: SocketAddr,
+    more: &str,
+) -> SsmBackend {
     let text = format!("ssm:us-east-1{place}?endpoint=http://{endpoint}{more}");
     let uri = BackendUri::parse(&text).unwrap();
-    wait(SsmBackend::open(&uri, &variables())).unwrap()
+    SsmBackend::open(&uri, &variables()).await.unwrap()
 }
 
 pub(crate) fn text(value: &str) -> NewValue {
