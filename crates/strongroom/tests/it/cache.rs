@@ -90,6 +90,31 @@ fn a_kept_answer_is_used_without_the_server_and_it_is_told() {
 }
 
 #[test]
+fn a_kept_answer_is_flagged_where_the_others_cannot_be_had() {
+    let bao = OpenBao::start();
+    let mut manifest = MANIFEST.to_owned();
+    for number in 0..40 {
+        manifest.push_str(&format!("[secrets.OTHER_{number}]\nrequired = false\n"));
+    }
+    let (case, _) = shop(&bao, &manifest);
+    get(&case, "--max-age 1h");
+    drop(bao);
+    let told = "cached 1 (vault:secret/shop, ";
+    case.sr("check --max-age 1h")
+        .code(8)
+        .says(told)
+        .prints("vault:secret/shop (cached, ");
+    let checked = case.sr("check --max-age 1h --json").code(8).says(told);
+    let checked = checked.json();
+    assert_eq!(checked["problems"][0]["code"], "backend.unreachable");
+    assert_eq!(checked["problems"].as_array().unwrap().len(), 1);
+    let is_kept = |secret: &&serde_json::Value| secret["cached"]["age_seconds"].is_number();
+    let secrets = checked["secrets"].as_array().unwrap();
+    let kept: Vec<_> = secrets.iter().filter(is_kept).collect();
+    assert_eq!((kept.len(), &kept[0]["name"]), (1, &"API_KEY".into()));
+}
+
+#[test]
 fn offline_asks_nobody_and_says_what_is_not_kept() {
     let bao = OpenBao::start();
     let (case, value) = shop(&bao, MANIFEST);
