@@ -24,6 +24,23 @@ fn case_with(chain: &str) -> Case {
     ))
 }
 
+/// A case whose secrets are in a server of its own.
+fn in_openbao() -> (OpenBao, Case) {
+    let bao = OpenBao::start();
+    let case = case_with("\"vault:secret/shop\", \"env\"");
+    bao.lead(&case);
+    (bao, case)
+}
+
+/// Values that `API_KEY` gets one after the other.
+fn two_versions(case: &Case) -> (String, String) {
+    let (first, second) = (case.canary("first"), case.canary("second"));
+    for value in [&first, &second] {
+        case.sr("set API_KEY").stdin(value).ok();
+    }
+    (first, second)
+}
+
 /// The keys of a document, and of the first of its versions.
 fn keys(document: &Value) -> (BTreeSet<&String>, BTreeSet<&String>) {
     let of = |value: &Value| value.as_object().unwrap().clone();
@@ -53,11 +70,8 @@ fn has_the_shape_of_the_stores(line: &str, here: &Outcome, store: &Case) -> Valu
 /// Every verb, in a backend with versions that brings back what was removed.
 fn every_verb_works(case: &Case) {
     let store = case_with("\"store\"");
-    let (first, second) = (case.canary("first"), case.canary("second"));
-    for value in [&first, &second] {
-        case.sr("set API_KEY").stdin(value).ok();
-        store.sr("set API_KEY").stdin(store.canary("value")).ok();
-    }
+    let (first, second) = two_versions(case);
+    two_versions(&store);
     let same = |line: &str| has_the_shape_of_the_stores(line, &case.sr(line).ok(), &store);
 
     let history = same("history API_KEY --json");
@@ -155,9 +169,7 @@ fn every_verb_works(case: &Case) {
 
 #[test]
 fn every_verb_works_with_openbao() {
-    let bao = OpenBao::start();
-    let case = case_with("\"vault:secret/shop\", \"env\"");
-    bao.lead(&case);
+    let (bao, case) = in_openbao();
     every_verb_works(&case);
     let gone = bao.ask("GET", "secret/metadata/shop/api/key", "");
     assert!(gone.starts_with("HTTP/1.1 404"), "{gone}");
@@ -165,9 +177,7 @@ fn every_verb_works_with_openbao() {
 
 #[test]
 fn single_versions_are_removed_and_brought_back_with_openbao() {
-    let bao = OpenBao::start();
-    let case = case_with("\"vault:secret/shop\", \"env\"");
-    bao.lead(&case);
+    let (_bao, case) = in_openbao();
     let store = case_with("\"store\"");
     let values: Vec<String> = (0..4).map(|_| case.canary("value")).collect();
     for value in &values {
@@ -262,13 +272,8 @@ fn hand_on(mut client: TcpStream, mut server: TcpStream, tell: &Sender<()>) {
 
 #[test]
 fn a_move_that_is_killed_before_it_deletes_is_finished_by_the_same_line() {
-    let bao = OpenBao::start();
-    let case = case_with("\"vault:secret/shop\", \"env\"");
-    bao.lead(&case);
-    let (first, second) = (case.canary("first"), case.canary("second"));
-    for value in [&first, &second] {
-        case.sr("set API_KEY").stdin(value).ok();
-    }
+    let (bao, case) = in_openbao();
+    let (_, second) = two_versions(&case);
     case.sr("tag API_KEY team=payments").ok();
     let door = Door::before(bao.address());
     let mut moving = case
@@ -297,13 +302,8 @@ fn a_move_that_is_killed_before_it_deletes_is_finished_by_the_same_line() {
 
 #[test]
 fn what_a_killed_copy_has_begun_is_told_from_what_is_in_the_way() {
-    let bao = OpenBao::start();
-    let case = case_with("\"vault:secret/shop\", \"env\"");
-    bao.lead(&case);
-    let (first, second) = (case.canary("first"), case.canary("second"));
-    for value in [&first, &second] {
-        case.sr("set API_KEY").stdin(value).ok();
-    }
+    let (_bao, case) = in_openbao();
+    let (first, second) = two_versions(&case);
     case.sr("set begun/key").stdin(&first).ok();
     case.sr("mv API_KEY begun/key")
         .code(6)
