@@ -262,7 +262,10 @@ fn table(
                     "optional"
                 }
                 .to_owned(),
-                secret.declaration.class.word().to_owned(),
+                match secret.declaration.is_sensitive {
+                    true => secret.declaration.class.word().to_owned(),
+                    false => "setting".to_owned(),
+                },
             ]
         })
         .collect();
