@@ -178,6 +178,23 @@ pub async fn opens(behind: Behind, line: Line) {
     behind.is_left_alone().await;
 }
 
+/// Statuses from 500 on, and no others. `answer` makes the server of a backend with a time limit
+/// of [`LIMIT`] answer every request with a status.
+pub async fn counts_trouble_only(backend: &dyn Backend, answer: impl Fn(u16)) {
+    let some: Vec<String> = addresses().into_iter().take(OUTAGES_MAX as usize).collect();
+    let throttled = BackendErrorKind::Throttled;
+    for (status, kind) in [(429, throttled), (503, BackendErrorKind::Unreachable)] {
+        answer(status);
+        for read in backend.read_many(&some).await {
+            let error = read.unwrap_err();
+            assert_eq!(error.kind, kind, "{error}");
+            assert!(!is_refusal(&error), "{error}");
+        }
+    }
+    let error = backend.read("a/b", &VersionRef::Current).await.unwrap_err();
+    assert!(is_refusal(&error), "{error}");
+}
+
 /// As a caller with a shorter deadline does.
 pub async fn is_opened_by_who_gives_up(behind: Behind) {
     behind.breaks(Line::BlackHole).await;

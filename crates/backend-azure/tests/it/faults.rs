@@ -6,10 +6,12 @@ use std::time::Duration;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_fakes::azure::CLIENT_SECRET;
 use strongroom_fakes::circuit::Behind;
+use strongroom_fakes::circuit::counts_trouble_only;
 use strongroom_fakes::faults::Broken;
 use strongroom_fakes::faults::Fault;
 use strongroom_fakes::proxy::Proxy;
 use strongroom_fakes::tls::Authority;
+use strongroom_fakes::wait;
 use strongroom_testkit::backend_faults::every_call_fails;
 
 use crate::world::World;
@@ -49,4 +51,16 @@ async fn check(fault: Fault) {
     tokio::time::timeout(Duration::from_secs(90), every_call_fails(backend, kind))
         .await
         .unwrap();
+}
+
+#[test]
+fn a_server_in_trouble_is_left_alone() {
+    wait(async {
+        let world = World::start().await;
+        let backend = world.backend("", "&timeout=1s").await;
+        counts_trouble_only(&backend, |status| {
+            world.fake.fail_next(&[(status, "Trouble"); 500]);
+        })
+        .await;
+    });
 }

@@ -7,6 +7,7 @@ use strongroom_core::port::Backend;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::VersionRef;
 use strongroom_fakes::circuit::Behind;
+use strongroom_fakes::circuit::counts_trouble_only;
 use strongroom_fakes::faults::Broken;
 use strongroom_fakes::faults::Fault;
 use strongroom_fakes::google::Fake;
@@ -58,6 +59,15 @@ fn nobody_listens() {
         let error = backend.read("a", &VersionRef::Current).await.unwrap_err();
         assert_eq!(error.kind, BackendErrorKind::Unreachable);
         assert!(error.message.contains("refused"), "{error}");
+    });
+}
+
+#[test]
+fn a_server_in_trouble_is_left_alone() {
+    wait(async {
+        let fake = Fake::start().await;
+        let backend = open("shop", fake.port(), "&timeout=1s").await;
+        counts_trouble_only(&backend, |status| fake.fail_next(&[status; 500])).await;
     });
 }
 

@@ -7,6 +7,7 @@ use strongroom_core::port::Backend;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::VersionRef;
 use strongroom_fakes::circuit::Behind;
+use strongroom_fakes::circuit::counts_trouble_only;
 use strongroom_fakes::faults::Broken;
 use strongroom_fakes::faults::Fault;
 use strongroom_fakes::kubernetes::Fake;
@@ -73,6 +74,15 @@ fn nobody_listens() {
         let error = other.read("a/b", &VersionRef::Current).await.unwrap_err();
         assert_eq!(error.kind, BackendErrorKind::Unreachable);
         assert!(error.message.contains("refused"), "{error}");
+    });
+}
+
+#[test]
+fn a_server_in_trouble_is_left_alone() {
+    wait(async {
+        let world = World::start().await;
+        let backend = world.backend("k8s:shop?timeout=1s").await;
+        counts_trouble_only(&backend, |status| world.fake.fail_next(&[status; 500])).await;
     });
 }
 
