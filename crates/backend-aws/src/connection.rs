@@ -43,6 +43,7 @@ pub(crate) struct Site {
     pub(crate) host: String,
     pub(crate) region: String,
     pub(crate) profile: Option<String>,
+    /// Of one request with its repetitions.
     pub(crate) timeout: Duration,
     /// How requests get there.
     pub(crate) gate: Arc<Gate>,
@@ -279,7 +280,7 @@ impl ClassifyRetry for TooManyRequests {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 const REGION_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -7,6 +7,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::config::http::HttpResponse;
@@ -17,6 +18,9 @@ use strongroom_core::port::BackendErrorKind;
 
 use crate::connection::Site;
 use crate::credentials;
+
+/// An operation of many requests may take so many times the limit of one.
+const REQUESTS_PATIENCE: u32 = 3;
 
 /// A failed call: what code branches on, and what a person reads.
 #[derive(Debug)]
@@ -89,12 +93,17 @@ impl Site {
         BackendError::new(kind, self.backend.clone(), message)
     }
 
-    /// Ends what takes longer than the time limit.
+    /// How long an operation may take that is made of many requests: a listing, a bulk read.
+    pub(crate) fn patience(&self) -> Duration {
+        self.timeout * REQUESTS_PATIENCE
+    }
+
+    /// Ends what takes longer than an operation may.
     pub(crate) async fn within<T>(
         &self,
         work: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
-        match tokio::time::timeout(self.timeout, work).await {
+        match tokio::time::timeout(self.patience(), work).await {
             Ok(result) => result,
             Err(_) => Err(self.late()),
         }
@@ -102,7 +111,7 @@ impl Site {
 
     /// The time limit has passed.
     pub(crate) fn late(&self) -> BackendError {
-        let message = format!("{} gave no answer in {:?}", self.host, self.timeout);
+        let message = format!("{} gave no answer in {:?}", self.host, self.patience());
         self.error(BackendErrorKind::Unreachable, message)
             .with_hint("see whether the address can be reached from here; `?timeout=` waits longer")
     }

@@ -84,7 +84,7 @@ impl SsmBackend {
     /// The values of many names (with `:version` or `:label`), [`BATCH`] in a request.
     async fn read_all(&self, names: &[String]) -> Vec<Found> {
         let names: Vec<String> = names.iter().map(|name| full(name)).collect();
-        let deadline = Instant::now() + self.site().timeout;
+        let deadline = Instant::now() + self.site().patience();
         let mut found: BTreeMap<&str, Found> = BTreeMap::new();
         let mut asked: Vec<&str> = Vec::new();
         for name in &names {

@@ -46,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) profile: Option<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) plaintext: bool,
+    /// Of one request with its repetitions.
     pub(crate) timeout: Duration,
     pub(crate) version_stage: Option<String>,
     pub(crate) field: Option<String>,
@@ -169,7 +170,7 @@ fn parse_timeout(text: &str) -> Option<Duration> {
         .then_some(timeout)
 }
 
-const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 const RECOVERY_DAYS: std::ops::RangeInclusive<i64> = 7..=30;
@@ -196,6 +197,7 @@ mod tests {
         assert_eq!(full.template, Template::below("storefront"));
         assert_eq!(full.profile.as_deref(), Some("ops"));
         assert_eq!(full.timeout, Duration::from_secs(5));
+        assert_eq!(parse("aws:").unwrap().timeout, Duration::from_secs(10));
         let bare = parse("aws:us-gov-west-1/").unwrap();
         assert_eq!(bare.template, Template::below(""));
         let region = parse("aws:us-east-1").unwrap();
