@@ -109,9 +109,13 @@ impl Site {
         }
     }
 
-    /// The time limit has passed.
+    /// The time of an operation is over.
     pub(crate) fn late(&self) -> BackendError {
-        let message = format!("{} gave no answer in {:?}", self.host, self.patience());
+        self.silent(self.patience())
+    }
+
+    fn silent(&self, time: Duration) -> BackendError {
+        let message = format!("{} gave no answer in {time:?}", self.host);
         self.error(BackendErrorKind::Unreachable, message)
             .with_hint("see whether the address can be reached from here; `?timeout=` waits longer")
     }
@@ -135,9 +139,9 @@ impl Site {
                     service.raw().status().as_u16(),
                 )
             }
-            SdkError::TimeoutError(_) => Failure::unanswered(self.late()),
+            SdkError::TimeoutError(_) => Failure::unanswered(self.silent(self.timeout)),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-                Failure::unanswered(self.late())
+                Failure::unanswered(self.silent(self.timeout))
             }
             SdkError::DispatchFailure(failure) if failure.is_user() => Failure::unanswered(
                 self.error(

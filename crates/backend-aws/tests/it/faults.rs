@@ -193,6 +193,7 @@ fn a_host_without_a_listener_that_answers_ends_in_time() {
     let backend = open_at("/", listener.local_addr().unwrap(), "&timeout=300ms");
     let error = wait(backend.read("n", &VersionRef::Current)).unwrap_err();
     assert_eq!(error.kind, BackendErrorKind::Unreachable);
+    assert!(said(&error).contains("no answer in 300ms"), "{error}");
 }
 
 #[test]
