@@ -233,7 +233,12 @@ as keys, and format 2 with row numbers, where the writer looks up only what a co
 updates in place, and waits a moment for those it has just answered. Other layouts of the same rows
 (audit records in a table without indexes, no index of revisions) gain 10 to 15 per cent bare, so
 that a third format would not reach the goal either. Only a log that is written first and
-indexed later would; then a second process would not see what the first has acknowledged.",
+indexed later would; then a second process would not see what the first has acknowledged.
+
+With a million secrets, measured by hand (`store_bench FOLDER --reads --million`): a value is read
+and opened 143,000 times a second where it is 224,000 among a thousand, 1.6 times as slow (goal: at
+most 2; it was 2.4 with SQLite's own 2 MB of pages a connection, where the bare table is 2.1); the
+listing of a folder with a hundred takes 0.55 ms, where it takes 0.49.",
     },
     Section {
         name: "migrate",

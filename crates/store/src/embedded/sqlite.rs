@@ -27,6 +27,8 @@ const CHECKPOINT_PAGES: u32 = 128;
 const CHECKPOINT_PAGES_BUSY: u32 = 4096;
 /// Pages that the writer keeps, in KiB as SQLite wants it: negative.
 const WRITER_CACHE_KIB: i32 = -16 * 1024;
+/// Pages that others keep: enough for the upper pages of the indexes of a million secrets.
+const CACHE_KIB: i32 = -8 * 1024;
 /// Statements kept prepared on a connection.
 const STATEMENTS_CACHED: usize = 32;
 /// `SRMS` in the file's header, so that `file` and people can tell what it is.
@@ -100,6 +102,7 @@ pub(super) fn connect(path: &Path, mode: Mode) -> Result<Connection, StorageErro
         connection.execute_batch(
             "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA cell_size_check = ON;",
         )?;
+        connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
     };
     set_up().map_err(|error| failed(&error))?;
