@@ -263,16 +263,16 @@ wrk beside the servers, in turn: ours on its store file, OpenBao on raft, both w
 every write is synced before its answer. The bare handler reads a request and writes as many bytes
 as ours, and does nothing else.
 
-Writes: at first each waited for the audit file and then for the store, and was 1.7 times as fast
-as OpenBao's. Now both disks are asked at once, writers share a commit, and the rows are those of
+Writes: at first each waited for the audit file and then for the store, and was 1.7 times as fast as
+OpenBao's. Now both disks are asked at once, writers share a commit, and the rows are those of
 format 2. A write costs half a millisecond of the two cores, half of it the kernel's (the pages of
 three indexes for the version that is kept, two flushes, the socket); asking the audit file's disk
 at most once in 2 ms was tried too and changed nothing, nor did another allocator (mimalloc: 14 MB
-more memory, no difference above the noise), for reads and tokens neither. The section on the store says what SQLite
-allows. Reads: the answer and its hashes for the log stay in memory until the secret changes; what
-is left is the token, the policy, two chained lines of the log and their way to the kernel, and
-more than half of all time is the kernel's. Listings are kept in the same way: 17 to 36 a second of
-10,000 names were read from the store each time, 420 to 520 now.",
+more memory, no difference above the noise), for reads and tokens neither. The section on the store
+says what SQLite allows. Reads: the answer and its hashes for the log stay in memory until the
+secret changes; what is left is the token, the policy, two chained lines of the log and their way to
+the kernel, and more than half of all time is the kernel's. Listings are kept in the same way: 17 to
+36 a second of 10,000 names were read from the store each time, 420 to 520 now.",
     },
     Section {
         name: SIZE,
