@@ -4,6 +4,7 @@
 //! Async without a runtime: nothing here spawns, sleeps, reads a clock or does IO but through
 //! the ports of `strongroom_core::port`.
 
+pub mod access_keys;
 pub mod audit;
 pub mod backend;
 pub mod cache;
