@@ -26,6 +26,7 @@ use strongroom_engine::tokens::Token;
 
 use crate::access::Policies;
 use crate::audit::AuditLog;
+use crate::aws::keys::KnownKey;
 use crate::cache::Cache;
 use crate::kv_config::Kv2Config;
 use crate::quota::Quotas;
@@ -34,6 +35,8 @@ use crate::quota::Quotas;
 const SECRETS_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Memory for tokens that were seen, in bytes.
 const TOKENS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Memory for access keys that were seen, in bytes.
+const KEYS_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What one token is counted as.
 const TOKEN_BYTES: usize = 768;
 /// Changes looked at in one go; when there are more, everything is read anew.
@@ -55,6 +58,7 @@ pub(crate) struct Core {
     policies: ArcSwap<Policies>,
     secrets_seen: Cache<Seen>,
     tokens_seen: Cache<Known>,
+    pub(crate) keys_seen: Cache<KnownKey>,
     era: Arc<AtomicU64>,
     /// The store's sign up to which the caches are known to be right.
     fresh_at: AtomicU64,
@@ -126,6 +130,7 @@ impl Core {
         let core = Self {
             secrets_seen: Cache::new(SECRETS_BYTES_MAX, Arc::clone(&era)),
             tokens_seen: Cache::new(TOKENS_BYTES_MAX, Arc::clone(&era)),
+            keys_seen: Cache::new(KEYS_BYTES_MAX, Arc::clone(&era)),
             storage,
             state,
             secrets,
@@ -174,6 +179,7 @@ impl Core {
                 *seen = self.storage.revision().await?;
                 self.secrets_seen.clear();
                 self.tokens_seen.clear();
+                self.keys_seen.clear();
                 self.load_mounts().await?;
                 self.load_policies().await?;
                 self.quotas.load(&self.state).await?;
@@ -190,6 +196,7 @@ impl Core {
         for id in ids {
             self.secrets_seen.remove(*id);
             self.tokens_seen.remove(*id);
+            self.keys_seen.remove(*id);
         }
         if ids.contains(&self.state.mounts_id()) {
             self.load_mounts().await?;

@@ -69,6 +69,7 @@ pub(crate) async fn run_once(node: &Node, core: &Core) -> Result<(), Error> {
             .tokens_expired
             .fetch_add(gone, Ordering::Relaxed);
     }
+    core.state.clear_keys(node.now()).await?;
     for doomed in core.state.doomed().await? {
         while core.state.remove_some(&doomed).await? {
             tokio::task::yield_now().await;
