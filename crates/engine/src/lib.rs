@@ -10,6 +10,7 @@ pub mod backend;
 pub mod cache;
 pub mod context;
 pub mod cubbyhole;
+pub mod departures;
 pub mod error;
 mod folder;
 pub mod migrate;

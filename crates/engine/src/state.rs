@@ -74,6 +74,10 @@ pub enum Kind {
     AuditSink = 21,
     /// An access key.
     AccessKey = 22,
+    /// When a secret was last read.
+    Accessed = 23,
+    /// A secret that is to be removed at a time.
+    Departure = 24,
 }
 
 /// A type that is stored.
