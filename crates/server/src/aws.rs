@@ -3,9 +3,16 @@
 //! The same engine, paths and policies as Vault's door: the secret `P` is `secret/data/P` there
 //! and the name `P` here. Nothing here decides but how that is said in AWS's words.
 
+pub(crate) mod accessed;
+mod call;
 pub(crate) mod dispatch;
 pub(crate) mod error;
+mod iam;
+mod input;
 pub(crate) mod keys;
+mod name;
+pub(crate) mod op;
+mod secrets;
 pub(crate) mod sigv4;
 mod sts;
 #[cfg(test)]

@@ -59,6 +59,8 @@ pub(crate) struct Core {
     secrets_seen: Cache<Seen>,
     tokens_seen: Cache<Known>,
     pub(crate) keys_seen: Cache<KnownKey>,
+    /// When secrets were last read, for AWS clients.
+    pub(crate) days: crate::aws::accessed::Days,
     era: Arc<AtomicU64>,
     /// The store's sign up to which the caches are known to be right.
     fresh_at: AtomicU64,
@@ -110,6 +112,11 @@ impl Table {
     pub(crate) fn get(&self, path: &str) -> Option<&Arc<Live>> {
         self.live.get(path)
     }
+
+    /// The mount of an id.
+    pub(crate) fn by_uuid(&self, uuid: [u8; 16]) -> Option<&Arc<Live>> {
+        self.live.values().find(|live| live.mount.uuid == uuid)
+    }
 }
 
 impl Core {
@@ -131,6 +138,7 @@ impl Core {
             secrets_seen: Cache::new(SECRETS_BYTES_MAX, Arc::clone(&era)),
             tokens_seen: Cache::new(TOKENS_BYTES_MAX, Arc::clone(&era)),
             keys_seen: Cache::new(KEYS_BYTES_MAX, Arc::clone(&era)),
+            days: crate::aws::accessed::Days::default(),
             storage,
             state,
             secrets,

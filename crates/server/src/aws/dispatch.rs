@@ -13,10 +13,12 @@ use hyper::body::Body;
 use strongroom_core::time::Timestamp;
 use zeroize::Zeroizing;
 
+use super::call;
 use super::error::Fault;
 use super::error::Protocol;
 use super::keys;
 use super::keys::KnownKey;
+use super::op::Op;
 use super::sigv4::Claim;
 use super::sigv4::Signed;
 use super::sts;
@@ -49,6 +51,8 @@ pub(super) struct Request {
     pub(super) node: Arc<Node>,
     pub(super) core: Arc<Core>,
     pub(super) key: Arc<KnownKey>,
+    /// What it was signed for.
+    pub(super) region: String,
     pub(super) remote: IpAddr,
     pub(super) now: Timestamp,
     pub(super) request_id: String,
@@ -172,10 +176,10 @@ where
     let authenticated = async {
         let claim = Claim::read(&signed)?;
         let key = keys::authenticate(&core, &claim, &signed, service, now).await?;
-        Ok(key)
+        Ok((claim.region, key))
     };
-    let key = match authenticated.await {
-        Ok(key) => key,
+    let (region, key) = match authenticated.await {
+        Ok(found) => found,
         Err(fault) => {
             let entry = Entry {
                 at: now,
@@ -195,13 +199,20 @@ where
         node: Arc::clone(node),
         core,
         key,
+        region,
         remote,
         now,
         request_id: request_id.to_owned(),
         headers,
     };
     match protocol {
-        Protocol::Json => Err(unknown(&request, target(&parts.headers)).await),
+        Protocol::Json => {
+            let is_post = parts.method == Method::POST;
+            let target = target(&parts.headers).filter(|_| is_post);
+            let op = target.and_then(Op::of);
+            // Its future is as large as that of all operations.
+            Box::pin(call::answer(request, op, parts.uri.query(), body)).await
+        }
         Protocol::Query => sts::answer(&request, parts.uri.query(), &body).await,
     }
 }
@@ -210,13 +221,6 @@ where
 fn target(headers: &HeaderMap) -> Option<&str> {
     let target = headers.get("x-amz-target")?.to_str().ok()?;
     target.strip_prefix(TARGET_PREFIX)
-}
-
-/// Notes that an operation was asked for that is not there.
-async fn unknown(request: &Request, _target: Option<&str>) -> Fault {
-    let entry = request.entry("read", "aws/unknown");
-    let (node, core) = (&request.node, &request.core);
-    refused(node, core, &entry, Fault::UnknownOperation, Protocol::Json).await
 }
 
 /// Notes a refusal; what the client is told.

@@ -4,6 +4,7 @@
 use http::StatusCode;
 use strongroom_engine::Error;
 use strongroom_engine::error::ErrorKind;
+use strongroom_engine::secrets::GraphError;
 
 use super::sigv4::Refusal;
 use crate::audit::AuditFailed;
@@ -37,8 +38,32 @@ pub(crate) enum Fault {
     Audit,
     /// The audit log could not be written after something was done.
     AuditAfterwards,
+    /// What was asked makes no sense.
+    Parameter(String),
+    /// It cannot be done to this, or not now.
+    Request(String),
+    /// Over a bound.
+    Limit(String),
+    /// There is no such secret.
+    NotFound,
+    /// There is nothing, in words of its own.
+    NotFoundWith(String),
+    /// The token of a page is none of ours.
+    NextToken,
+    /// A resource policy that cannot be read.
+    MalformedPolicy(String),
+    /// A resource policy that lets anybody in.
+    PublicPolicy,
+    /// The version graph refused a change of a secret.
+    Graph {
+        error: GraphError,
+        name: String,
+        arn: String,
+    },
     /// The engine refused or failed.
     Engine(Error),
+    /// A bug, or something that must not happen; the text goes to the log.
+    Internal(String),
 }
 
 /// What is not allowed to whom.
@@ -88,6 +113,10 @@ impl From<Refusal> for Fault {
 const WRONG_SIGNATURE: &str = "The request signature we calculated does not match the signature \
     you provided. Check your AWS Secret Access Key and signing method. Consult the service \
     documentation for details.";
+/// What is said of a secret that is to be removed.
+pub(super) const MARKED: &str = "You can't perform this operation on the secret because it was \
+    marked for deletion.";
+const ABSENT: &str = "Secrets Manager can't find the specified secret.";
 const INTERNAL: &str = "An error occurred on the server side.";
 
 impl Fault {
@@ -107,7 +136,6 @@ impl Fault {
         const FORBIDDEN: StatusCode = StatusCode::FORBIDDEN;
         const INSIDE: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
         const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
-        const UNFIT: (&str, &str) = ("InvalidSignatureException", "SignatureDoesNotMatch");
         const INVALID: (&str, &str) = ("ValidationException", "ValidationError");
         const FAILED: (&str, &str) = ("InternalServiceError", "InternalFailure");
         // Services that speak JSON say 400 where the others say 403.
@@ -117,16 +145,7 @@ impl Fault {
         };
         let both = |name| (name, name);
         let (status, (json, query), text) = match self {
-            Self::Signature(refusal) => match refusal {
-                Refusal::Missing => (
-                    FORBIDDEN,
-                    both("MissingAuthenticationToken"),
-                    "Missing Authentication Token".to_owned(),
-                ),
-                Refusal::Incomplete(text) => (BAD, both("IncompleteSignature"), text.clone()),
-                Refusal::Unfit(text) => (refused, UNFIT, text.clone()),
-                Refusal::Wrong => (refused, UNFIT, WRONG_SIGNATURE.to_owned()),
-            },
+            Self::Signature(refusal) => return of_signature(refusal, refused),
             Self::UnknownKey => (
                 FORBIDDEN,
                 both("InvalidClientTokenId"),
@@ -190,7 +209,28 @@ impl Fault {
                 FAILED,
                 "the audit log cannot be written: look whether the change was made".to_owned(),
             ),
+            Self::Parameter(text) => (BAD, both("InvalidParameterException"), text.clone()),
+            Self::Request(text) => (BAD, both("InvalidRequestException"), text.clone()),
+            Self::Limit(text) => (BAD, both("LimitExceededException"), text.clone()),
+            Self::NotFound => (BAD, both("ResourceNotFoundException"), ABSENT.to_owned()),
+            Self::NotFoundWith(text) => (BAD, both("ResourceNotFoundException"), text.clone()),
+            Self::NextToken => (
+                BAD,
+                both("InvalidNextTokenException"),
+                "Invalid NextToken".to_owned(),
+            ),
+            Self::MalformedPolicy(text) => {
+                (BAD, both("MalformedPolicyDocumentException"), text.clone())
+            }
+            Self::PublicPolicy => (
+                BAD,
+                both("PublicPolicyException"),
+                "You can't attach a resource policy that allows broad access to the secret."
+                    .to_owned(),
+            ),
+            Self::Graph { error, name, arn } => return of_graph(error, name, arn),
             Self::Engine(error) => return of_engine(error),
+            Self::Internal(_) => (INSIDE, FAILED, INTERNAL.to_owned()),
         };
         (status, json, query, text)
     }
@@ -198,9 +238,12 @@ impl Fault {
     /// What the operators' log says, where there is more to say than the client is told.
     pub(crate) fn detail(&self) -> Option<String> {
         match self {
-            Self::Engine(error @ (Error::Damaged { .. } | Error::Storage(_))) => {
-                Some(error.to_string())
-            }
+            Self::Internal(text) => Some(text.clone()),
+            Self::Engine(error @ (Error::Damaged { .. } | Error::Storage(_)))
+            | Self::Graph {
+                error: GraphError::Engine(error @ (Error::Damaged { .. } | Error::Storage(_))),
+                ..
+            } => Some(error.to_string()),
             Self::Audit => Some("the audit log cannot be written: requests are refused".into()),
             Self::AuditAfterwards => {
                 Some("the audit log cannot be written: a change has no line for its answer".into())
@@ -216,9 +259,106 @@ impl Fault {
             | Self::TooMany(_)
             | Self::Busy
             | Self::Sealed
+            | Self::Parameter(_)
+            | Self::Request(_)
+            | Self::Limit(_)
+            | Self::NotFound
+            | Self::NotFoundWith(_)
+            | Self::NextToken
+            | Self::MalformedPolicy(_)
+            | Self::PublicPolicy
+            | Self::Graph { .. }
             | Self::Engine(_) => None,
         }
     }
+}
+
+fn of_signature(
+    refusal: &Refusal,
+    refused: StatusCode,
+) -> (StatusCode, &'static str, &'static str, String) {
+    const MISSING: &str = "MissingAuthenticationToken";
+    const INCOMPLETE: &str = "IncompleteSignature";
+    let unfit = |text: &str| {
+        let text = text.to_owned();
+        (
+            refused,
+            "InvalidSignatureException",
+            "SignatureDoesNotMatch",
+            text,
+        )
+    };
+    match refusal {
+        Refusal::Missing => {
+            let text = "Missing Authentication Token".to_owned();
+            (StatusCode::FORBIDDEN, MISSING, MISSING, text)
+        }
+        Refusal::Incomplete(text) => (
+            StatusCode::BAD_REQUEST,
+            INCOMPLETE,
+            INCOMPLETE,
+            text.clone(),
+        ),
+        Refusal::Unfit(text) => unfit(text),
+        Refusal::Wrong => unfit(WRONG_SIGNATURE),
+    }
+}
+
+/// The refusals of the version graph.
+fn of_graph(
+    error: &GraphError,
+    name: &str,
+    arn: &str,
+) -> (StatusCode, &'static str, &'static str, String) {
+    let (code, text) = match error {
+        GraphError::Engine(error) => return of_engine(error),
+        GraphError::Exists => (
+            "ResourceExistsException",
+            format!("The operation failed because the secret {name} already exists."),
+        ),
+        GraphError::IdTaken { id } => (
+            "ResourceExistsException",
+            format!(
+                "You can't use ClientRequestToken {id} because that value is already in use for \
+                 a version of secret {arn}."
+            ),
+        ),
+        GraphError::MarkedForDeletion => ("InvalidRequestException", MARKED.to_owned()),
+        GraphError::NameMarkedForDeletion => (
+            "InvalidRequestException",
+            "You can't create this secret because a secret with this name is already scheduled \
+             for deletion."
+                .to_owned(),
+        ),
+        GraphError::NoVersion { id } => (
+            "ResourceNotFoundException",
+            format!("Secrets Manager can't find the specified secret value for VersionId: {id}"),
+        ),
+        GraphError::StageElsewhere { stage, holder } => (
+            "InvalidParameterException",
+            match holder {
+                Some(holder) => format!(
+                    "The parameter RemoveFromVersionId can't be empty. Staging label {stage} is \
+                     currently attached to version {holder}, so you must explicitly reference \
+                     that version in RemoveFromVersionId."
+                ),
+                None => format!(
+                    "Staging label {stage} is not attached to the version in RemoveFromVersionId."
+                ),
+            },
+        ),
+        GraphError::CurrentStays => (
+            "InvalidParameterException",
+            "You can only move staging label AWSCURRENT to a different secret version. It can't \
+             be completely removed."
+                .to_owned(),
+        ),
+        GraphError::TooManyStages => (
+            "LimitExceededException",
+            "A version can have at most 20 staging labels.".to_owned(),
+        ),
+    };
+    (StatusCode::BAD_REQUEST, code, code, text)
 }
 
 fn of_engine(error: &Error) -> (StatusCode, &'static str, &'static str, String) {
@@ -233,7 +373,7 @@ fn of_engine(error: &Error) -> (StatusCode, &'static str, &'static str, String) 
             BAD,
             "ResourceNotFoundException",
             "ResourceNotFoundException",
-            "Secrets Manager can't find the specified secret.".to_owned(),
+            ABSENT.to_owned(),
         ),
         ErrorKind::Invalid | ErrorKind::VersionMismatch => (
             BAD,

@@ -1,5 +1,7 @@
 //! The door from end to end, without a network.
 
+mod access;
+mod hostile;
 mod identity;
 
 use http::Request;

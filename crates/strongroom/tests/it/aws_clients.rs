@@ -51,6 +51,21 @@ fn signatures_are_read_as_botocore_writes_them() {
 }
 
 #[test]
+fn boto3_works() {
+    run(&Served::dev(), "boto3_client.py");
+}
+
+#[test]
+fn the_aws_command_line_works() {
+    run(&Served::dev(), "aws_cli_client.py");
+}
+
+#[test]
+fn the_caching_library_works() {
+    run(&Served::dev(), "aws_caching_client.py");
+}
+
+#[test]
 fn access_keys_are_made_listed_rotated_and_revoked() {
     let served = Served::dev();
     let case = Case::new();
