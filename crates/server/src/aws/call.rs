@@ -418,7 +418,7 @@ impl Call {
     pub(super) fn primary(&self) -> Result<&Snapshot, Fault> {
         let snapshot = self.snapshot()?;
         match self.is_replica(snapshot) {
-            true => Err(Fault::Request(
+            true => Err(Fault::Parameter(
                 "Operation not permitted on a replica secret. Call must be made in primary \
                  secret's region."
                     .into(),

@@ -213,4 +213,53 @@ mod tests {
             assert_eq!(Op::of(name), None, "{name}");
         }
     }
+
+    /// Written a second time on purpose: who loosens a row of the table has to do it here, too.
+    #[test]
+    fn the_table_is_that_of_the_other_door() {
+        for op in ALL {
+            let expected = match op {
+                Op::GetSecretValue => "data Read",
+                Op::PutSecretValue
+                | Op::UpdateSecretVersionStage
+                | Op::RotateSecret
+                | Op::CancelRotateSecret => "data Write",
+                Op::DescribeSecret
+                | Op::ListSecretVersionIds
+                | Op::GetResourcePolicy
+                | Op::ListResourcePolicies
+                | Op::ValidateResourcePolicy => "metadata Read",
+                Op::DeleteSecret => "metadata Delete",
+                Op::RestoreSecret => "undelete Write",
+                Op::TagResource
+                | Op::UntagResource
+                | Op::PutResourcePolicy
+                | Op::DeleteResourcePolicy
+                | Op::ReplicateSecretToRegions
+                | Op::RemoveRegionsFromReplication
+                | Op::StopReplicationToReplica
+                | Op::AssociateCrossAccountReplica
+                | Op::DisassociateCrossAccountReplica => "metadata Write",
+                Op::CreateSecret | Op::UpdateSecret => "parts",
+                Op::BatchGetSecretValue | Op::ListSecrets => "each",
+                Op::GetRandomPassword => "sys/tools/random Write",
+            };
+            let found = match op.need() {
+                Need::Secret(area, verb) | Need::PerhapsSecret(area, verb) => {
+                    format!("{} {verb:?}", area.folder())
+                }
+                Need::Path(path, verb) => format!("{path} {verb:?}"),
+                Need::Parts => "parts".to_owned(),
+                Need::Each => "each".to_owned(),
+            };
+            assert_eq!(found, expected, "{op:?}");
+            // What may write is noted before it is done.
+            let writes = found.contains("Write") || found.contains("Delete") || found == "parts";
+            assert_eq!(
+                op.is_change(),
+                writes && op != Op::GetRandomPassword,
+                "{op:?}"
+            );
+        }
+    }
 }

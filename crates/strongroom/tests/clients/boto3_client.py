@@ -9,6 +9,8 @@ import random
 import sys
 import time
 import traceback
+import urllib.error
+import urllib.request
 import uuid
 
 import boto3
@@ -544,7 +546,7 @@ def test_a_secret_is_read_in_other_regions():
     assert read["SecretString"] == "first" and ":us-east-1:" in read["ARN"]
     assert other.describe_secret(SecretId=secret)["PrimaryRegion"] == "eu-central-1"
     message = refused(
-        "InvalidRequestException", other.put_secret_value, SecretId=secret, SecretString="x"
+        "InvalidParameterException", other.put_secret_value, SecretId=secret, SecretString="x"
     )
     assert "replica" in message
     refused("ResourceNotFoundException", third.get_secret_value, SecretId=secret)
@@ -553,7 +555,8 @@ def test_a_secret_is_read_in_other_regions():
     )
     assert added["ARN"] == made["ARN"] and len(added["ReplicationStatus"]) == 2
     assert third.get_secret_value(SecretId=secret)["SecretString"] == "first"
-    refused("InvalidRequestException", client.delete_secret, SecretId=secret)
+    message = refused("InvalidParameterException", client.delete_secret, SecretId=secret)
+    assert message.endswith("[us-east-1, us-west-2]"), message
     refused(
         "InvalidParameterException", client.replicate_secret_to_regions,
         SecretId=secret, AddReplicaRegions=[{"Region": "eu-central-1"}],
@@ -575,6 +578,30 @@ def test_rotation_needs_a_function():
     )
     assert "RotationEnabled" not in client.describe_secret(SecretId=secret)
     refused("InvalidRequestException", client.cancel_rotate_secret, SecretId=secret)
+
+
+def test_an_address_can_be_signed_in_advance():
+    secret, _ = make()
+
+    def ask(url, operation):
+        headers = {
+            "X-Amz-Target": f"secretsmanager.{operation}",
+            "Content-Type": "application/x-amz-json-1.1",
+        }
+        request = urllib.request.Request(url, data=b"", method="POST", headers=headers)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    url = client.generate_presigned_url("get_secret_value", Params={"SecretId": secret})
+    status, read = ask(url, "GetSecretValue")
+    assert status == 200 and read["SecretString"] == "first", read
+    status, read = ask(url, "DeleteSecret")
+    assert read["__type"] == "InvalidSignatureException", read
+    status, read = ask(url.replace(secret, "other"), "GetSecretValue")
+    assert read["__type"] == "InvalidSignatureException", read
 
 
 def test_what_is_not_there_is_told():

@@ -58,16 +58,17 @@ pub(super) async fn delete(call: &mut Call) -> Result<Value, Fault> {
 
 /// A secret that has replicas stays until they are gone.
 fn refuse_replicas(call: &Call) -> Result<(), Fault> {
-    let replicas = call
-        .primary()?
-        .aws()
-        .map_or(0, |facts| facts.replicas.len());
-    match replicas {
-        0 => Ok(()),
-        _ => Err(Fault::Request(
-            "You can't delete secret that still has replica regions.".into(),
-        )),
+    let facts = call.primary()?.aws();
+    let replicas = facts.map_or(&[][..], |facts| &facts.replicas);
+    if replicas.is_empty() {
+        return Ok(());
     }
+    let regions: Vec<&str> = replicas.iter().map(|known| known.region.as_str()).collect();
+    Err(Fault::Parameter(format!(
+        "You can't delete secret {} that still has replica regions [{}]",
+        call.target()?.name,
+        regions.join(", ")
+    )))
 }
 
 /// Removes it at once. One that is not there is deleted, too.

@@ -66,7 +66,9 @@ pub(super) async fn cancel(call: &mut Call) -> Result<Value, Fault> {
     let is_set_up = snapshot.aws().is_some_and(|facts| facts.rotation.is_some());
     if !is_set_up {
         return Err(Fault::Request(
-            "You can't cancel the rotation of a secret that has none set up.".into(),
+            "You tried to cancel the rotation of a secret that doesn't have a Lambda function ARN \
+             configured."
+                .into(),
         ));
     }
     let context = call.context();
