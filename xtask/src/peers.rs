@@ -502,6 +502,24 @@ const PEERS: &[Peer] = &[
         why: "a server that speaks as AWS Secrets Manager and SSM do",
     },
     Peer {
+        name: "boto3",
+        source: Source::Pip("1.44.8"),
+        need: Need::Required,
+        why: "a client of AWS's APIs, and the signer that ours is read beside",
+    },
+    Peer {
+        name: "aws-secretsmanager-caching",
+        source: Source::Pip("1.2.0"),
+        need: Need::Required,
+        why: "AWS's caching library, as a client of the server",
+    },
+    Peer {
+        name: "awscli",
+        source: Source::Pip("1.46.3"),
+        need: Need::Required,
+        why: "AWS's command line, as a client of the server",
+    },
+    Peer {
         name: "azure-keyvault-secrets",
         source: Source::Pip("4.12.0"),
         need: Need::Required,

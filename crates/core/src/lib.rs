@@ -4,6 +4,7 @@
 //! Nothing here does IO, reads a clock or the environment, or draws ambient randomness.
 
 pub mod audit;
+pub mod aws;
 pub mod flat;
 pub mod format;
 pub mod generate;

@@ -11,6 +11,7 @@ pub mod key;
 pub mod keyring;
 pub mod password;
 pub mod recovery;
+pub mod request;
 pub mod shamir;
 pub mod slot;
 

@@ -4,11 +4,13 @@
 //! Async without a runtime: nothing here spawns, sleeps, reads a clock or does IO but through
 //! the ports of `strongroom_core::port`.
 
+pub mod access_keys;
 pub mod audit;
 pub mod backend;
 pub mod cache;
 pub mod context;
 pub mod cubbyhole;
+pub mod departures;
 pub mod error;
 mod folder;
 pub mod migrate;

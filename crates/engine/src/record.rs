@@ -5,6 +5,7 @@
 use serde::Deserialize;
 use serde::Serialize;
 use strongroom_core::audit::AuditEvent;
+use strongroom_core::aws::AwsFacts;
 use strongroom_core::metadata::Metadata;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::BatchItem;
@@ -21,10 +22,13 @@ use strongroom_crypto::barrier::Field;
 use zeroize::Zeroizing;
 
 mod first;
+mod second;
 
 const FORMAT: u8 = 1;
-/// Of a secret's head: the first one knew no `delete_at` and no `cas_required`.
-const HEAD_FORMAT: u8 = 2;
+/// Of a secret's head: the first one knew no `delete_at` and no `cas_required`, the second nothing
+/// of AWS.
+const HEAD_FORMAT: u8 = 3;
+const SECOND_HEAD_FORMAT: u8 = 2;
 
 /// Kinds of records: the first byte of what an id is the keyed hash of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +92,8 @@ pub(crate) struct Head {
     pub(crate) versions: Vec<VersionInfo>,
     /// Of the newest version, unless it is destroyed.
     pub(crate) value: Option<SecretValue>,
+    /// What only AWS clients know of it.
+    pub(crate) aws: Option<Box<AwsFacts>>,
 }
 
 /// A head as it is written: what `StoredHead` reads.
@@ -97,6 +103,8 @@ struct HeadToStore<'a> {
     metadata: &'a Metadata,
     versions: &'a [VersionInfo],
     has_value: bool,
+    /// A form of its own, so that it can grow; empty for nothing.
+    aws: &'a [u8],
 }
 
 #[derive(Deserialize)]
@@ -105,6 +113,7 @@ struct StoredHead<'a> {
     metadata: Metadata,
     versions: Vec<VersionInfo>,
     has_value: bool,
+    aws: &'a [u8],
 }
 
 impl Head {
@@ -130,11 +139,13 @@ impl Head {
 
     /// The sealed name and value.
     pub(crate) fn seal(&self, barrier: &Barrier, id: RecordId) -> (Vec<u8>, Vec<u8>) {
+        let aws = self.aws.as_ref().map(|facts| encode(facts, None));
         let stored = HeadToStore {
             path: self.path.as_str(),
             metadata: &self.metadata,
             versions: &self.versions,
             has_value: self.value.is_some(),
+            aws: aws.as_ref().map_or(&[], |aws| aws),
         };
         let plain = encode_as(HEAD_FORMAT, &stored, self.value.as_ref());
         (
@@ -170,17 +181,23 @@ impl Head {
         let plain = barrier.open(record.id, Field::Value, &record.value).ok()?;
         let (stored, rest): (StoredHead<'_>, &[u8]) = match plain.split_first()? {
             (&HEAD_FORMAT, body) => postcard::take_from_bytes(body).ok()?,
+            (&SECOND_HEAD_FORMAT, body) => second::head(body)?,
             (&FORMAT, body) => first::head(body)?,
             _ => return None,
         };
         if stored.path != path.as_str() {
             return None;
         }
+        let aws = match stored.aws {
+            [] => None,
+            bytes => Some(Box::new(decode::<AwsFacts>(bytes)?.0)),
+        };
         Some(Self {
             path: path.clone(),
             metadata: stored.metadata,
             versions: stored.versions,
             value: stored.has_value.then(|| SecretValue::copy_from(rest)),
+            aws,
         })
     }
 }
@@ -283,4 +300,73 @@ pub(crate) fn decode_as<'a, T: Deserialize<'a>>(
         return None;
     }
     postcard::take_from_bytes(body).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use strongroom_core::aws::Deletion;
+    use strongroom_crypto::SystemRng;
+    use strongroom_crypto::keyring::Keyring;
+
+    use super::*;
+
+    /// A head as the second form has it.
+    #[derive(Serialize)]
+    struct Second<'a> {
+        path: &'a str,
+        metadata: &'a Metadata,
+        versions: &'a [VersionInfo],
+        has_value: bool,
+    }
+
+    fn record(id: RecordId, barrier: &Barrier, plain: &[u8]) -> Record {
+        Record {
+            id,
+            parent: NOWHERE,
+            name: Vec::new(),
+            value: barrier.seal(id, Field::Value, plain),
+            due_at: None,
+            revision: 1,
+        }
+    }
+
+    #[test]
+    fn heads_of_the_second_form_are_read_and_written_anew() {
+        let now = Timestamp::from_micros(0);
+        let barrier = Barrier::new([1; 16], &Keyring::generate(&SystemRng, now));
+        let path: SecretPath = "app/key".parse().unwrap();
+        let id = id_of(&barrier, Kind::Secret, path.as_str());
+        let metadata = Metadata::new(now);
+        let value = SecretValue::copy_from(b"value");
+        let second = Second {
+            path: path.as_str(),
+            metadata: &metadata,
+            versions: &[],
+            has_value: true,
+        };
+        let plain = encode_as(SECOND_HEAD_FORMAT, &second, Some(&value));
+        let mut head = Head::open(&barrier, &record(id, &barrier, &plain), &path).unwrap();
+        assert_eq!(head.metadata, metadata);
+        assert_eq!(head.aws, None);
+        assert!(head.value.as_ref().unwrap().ct_eq(&value));
+        let facts = AwsFacts {
+            kms_key_id: Some("key".into()),
+            deletion: Some(Deletion {
+                asked: now,
+                due: now,
+            }),
+            ..AwsFacts::default()
+        };
+        for facts in [None, Some(Box::new(facts))] {
+            head.aws = facts;
+            let (_, sealed) = head.seal(&barrier, id);
+            let stored = Record {
+                value: sealed,
+                ..record(id, &barrier, &[])
+            };
+            let again = Head::open(&barrier, &stored, &path).unwrap();
+            assert_eq!(again.aws, head.aws);
+            assert!(again.value.unwrap().ct_eq(&value));
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! Secrets: read, write, list, and everything that happens to versions.
 
 mod choice;
+mod deletion;
+mod graph;
+mod identity;
 mod patch;
 mod reseal;
 mod stages;
@@ -35,6 +38,11 @@ use crate::record::Head;
 use crate::record::Kind;
 
 pub use choice::Versions;
+pub use graph::Addition;
+pub use graph::Changed;
+pub use graph::Creation;
+pub use graph::GraphError;
+pub use graph::Limits;
 pub use patch::MetadataPatch;
 pub use versions::NewVersion;
 pub use versions::Snapshot;

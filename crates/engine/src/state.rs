@@ -23,6 +23,9 @@ use crate::error::Error;
 use crate::folder::PAGE;
 use crate::record;
 
+/// Records that background work looks at in one go.
+const DUE_MAX: usize = 4096;
+
 /// What a state record is: part of what its id is the hash of. Numbers are for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
 #[repr(u8)]
@@ -69,6 +72,12 @@ pub enum Kind {
     AuditHead = 20,
     /// An audit device that is no file.
     AuditSink = 21,
+    /// An access key.
+    AccessKey = 22,
+    /// When a secret was last read.
+    Accessed = 23,
+    /// A secret that is to be removed at a time.
+    Departure = 24,
 }
 
 /// A type that is stored.
@@ -297,6 +306,29 @@ impl State {
             found.extend(page.iter().map(|record| record.id));
         }
         Ok(found)
+    }
+
+    /// The records of a kind that are due, with what they are called; oldest first.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn due(&self, kind: Kind, now: Timestamp) -> Result<Vec<(Record, String)>, Error> {
+        let mut limit = DUE_MAX;
+        loop {
+            let before = now.as_micros().saturating_add(1);
+            let due = self.storage.due(before, limit).await?;
+            let is_all = due.len() < limit;
+            let named = due.into_iter().filter_map(|record| {
+                let (found, name) = self.label(&record)?;
+                (found == kind).then_some((record, name))
+            });
+            let named: Vec<(Record, String)> = named.collect();
+            // Others may be due as well, and stand before all of this kind.
+            if is_all || !named.is_empty() {
+                return Ok(named);
+            }
+            limit = limit.saturating_mul(4);
+        }
     }
 
     /// Commits a batch; false when others were faster.

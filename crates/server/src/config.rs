@@ -71,6 +71,10 @@ pub struct Config {
     pub audit_folder: Setting<Option<PathBuf>>,
     /// Where the system's log listens.
     pub syslog_socket: Setting<PathBuf>,
+    /// The region in AWS's names; `None` for the one that a request is signed for.
+    pub aws_region: Setting<Option<String>>,
+    /// The account in AWS's names.
+    pub aws_account: Setting<String>,
 }
 
 /// The file as it is written.
@@ -79,6 +83,14 @@ pub struct Config {
 struct FileConfig {
     listener: Option<FileListener>,
     audit: Option<FileAudit>,
+    aws: Option<FileAws>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileAws {
+    region: Option<String>,
+    account: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +134,18 @@ pub enum ConfigError {
     /// Only one of certificate and key.
     #[error("a certificate and its key go together: one of the two is not set")]
     HalfTls,
+    /// Not a region.
+    #[error("{region:?} is no region such as eu-central-1")]
+    Region {
+        /// What was given.
+        region: String,
+    },
+    /// Not an account.
+    #[error("{account:?} is no account: it has 12 digits")]
+    Account {
+        /// What was given.
+        account: String,
+    },
     /// Secrets would cross a network in clear.
     #[error("plain HTTP on {address} would show tokens and secrets to the network")]
     PlainHttp {
@@ -148,6 +172,8 @@ impl Config {
             allow_plain_http: Setting::default_of(false),
             audit_folder: Setting::default_of(audit_folder),
             syslog_socket: Setting::default_of(Self::SYSLOG_SOCKET.into()),
+            aws_region: Setting::default_of(None),
+            aws_account: Setting::default_of(crate::aws::Names::default().account),
         }
     }
 
@@ -169,7 +195,7 @@ impl Config {
                 line: before.matches('\n').count() + 1,
                 detail: "this is no setting of a server, or not its type; the settings are \
                          listener.address, .tls_cert, .tls_key, .allow_plain_http, audit.folder, \
-                         audit.syslog_socket",
+                         audit.syslog_socket, aws.region, aws.account",
             }
         })?;
         let origin = Origin::File(path.into());
@@ -186,6 +212,10 @@ impl Config {
         if let Some(audit) = parsed.audit {
             set(&mut self.audit_folder, audit.folder.map(Some), &origin);
             set(&mut self.syslog_socket, audit.syslog_socket, &origin);
+        }
+        if let Some(aws) = parsed.aws {
+            set(&mut self.aws_region, aws.region.map(Some), &origin);
+            set(&mut self.aws_account, aws.account, &origin);
         }
         Ok(())
     }
@@ -204,7 +234,17 @@ impl Config {
         if !is_tls && !address.ip().is_loopback() && !self.allow_plain_http.value {
             return Err(ConfigError::PlainHttp { address });
         }
-        Ok(())
+        let account = &self.aws_account.value;
+        if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+            let account = account.clone();
+            return Err(ConfigError::Account { account });
+        }
+        match &self.aws_region.value {
+            Some(region) if !crate::aws::is_region(region) => Err(ConfigError::Region {
+                region: region.clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -236,7 +276,16 @@ impl fmt::Display for Config {
         writeln!(f, "folder = {}  # {}", path(&folder.value), folder.origin)?;
         let socket = &self.syslog_socket;
         let shown = format!("{:?}", socket.value.display().to_string());
-        writeln!(f, "syslog_socket = {shown}  # {}", socket.origin)
+        writeln!(f, "syslog_socket = {shown}  # {}", socket.origin)?;
+        writeln!(f, "\n[aws]")?;
+        let region = &self.aws_region;
+        let shown = match &region.value {
+            Some(region) => format!("{region:?}"),
+            None => "none".into(),
+        };
+        writeln!(f, "region = {shown}  # {}", region.origin)?;
+        let account = &self.aws_account;
+        writeln!(f, "account = {:?}  # {}", account.value, account.origin)
     }
 }
 
@@ -289,5 +338,30 @@ mod tests {
         assert_eq!(config.check(), Ok(()));
         config.tls_cert.value = Some("cert.pem".into());
         assert_eq!(config.check(), Err(ConfigError::HalfTls));
+    }
+
+    #[test]
+    fn names_of_aws_are_checked() {
+        let mut config = Config::new(None);
+        for (region, is_good) in [
+            ("eu-central-1", true),
+            ("us-gov-west-1", true),
+            ("", false),
+            ("eu-central", false),
+            ("EU-central-1", false),
+            ("eu-central-1:x", false),
+        ] {
+            config.aws_region.value = Some(region.into());
+            assert_eq!(config.check().is_ok(), is_good, "{region}");
+        }
+        config.aws_region.value = None;
+        for (account, is_good) in [
+            ("000000000000", true),
+            ("12345", false),
+            ("00000000000x", false),
+        ] {
+            config.aws_account.value = account.into();
+            assert_eq!(config.check().is_ok(), is_good, "{account}");
+        }
     }
 }

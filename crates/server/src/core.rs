@@ -26,6 +26,7 @@ use strongroom_engine::tokens::Token;
 
 use crate::access::Policies;
 use crate::audit::AuditLog;
+use crate::aws::keys::KnownKey;
 use crate::cache::Cache;
 use crate::kv_config::Kv2Config;
 use crate::quota::Quotas;
@@ -38,6 +39,8 @@ const LISTINGS_BYTES_MAX: usize = 32 * 1024 * 1024;
 const NAME_BYTES: usize = 128;
 /// Memory for tokens that were seen, in bytes.
 const TOKENS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Memory for access keys that were seen, in bytes.
+const KEYS_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What one token is counted as.
 const TOKEN_BYTES: usize = 768;
 /// Changes looked at in one go; when there are more, everything is read anew.
@@ -60,6 +63,9 @@ pub(crate) struct Core {
     secrets_seen: Cache<Seen>,
     listings_seen: Cache<Listing>,
     tokens_seen: Cache<Known>,
+    pub(crate) keys_seen: Cache<KnownKey>,
+    /// When secrets were last read, for AWS clients.
+    pub(crate) days: crate::aws::accessed::Days,
     era: Arc<AtomicU64>,
     /// The store's sign up to which the caches are known to be right.
     fresh_at: AtomicU64,
@@ -117,6 +123,11 @@ impl Table {
     pub(crate) fn get(&self, path: &str) -> Option<&Arc<Live>> {
         self.live.get(path)
     }
+
+    /// The mount of an id.
+    pub(crate) fn by_uuid(&self, uuid: [u8; 16]) -> Option<&Arc<Live>> {
+        self.live.values().find(|live| live.mount.uuid == uuid)
+    }
 }
 
 impl Core {
@@ -138,6 +149,8 @@ impl Core {
             secrets_seen: Cache::new(SECRETS_BYTES_MAX, Arc::clone(&era)),
             listings_seen: Cache::new(LISTINGS_BYTES_MAX, Arc::clone(&era)),
             tokens_seen: Cache::new(TOKENS_BYTES_MAX, Arc::clone(&era)),
+            keys_seen: Cache::new(KEYS_BYTES_MAX, Arc::clone(&era)),
+            days: crate::aws::accessed::Days::default(),
             storage,
             state,
             secrets,
@@ -187,6 +200,7 @@ impl Core {
                 self.secrets_seen.clear();
                 self.listings_seen.clear();
                 self.tokens_seen.clear();
+                self.keys_seen.clear();
                 self.load_mounts().await?;
                 self.load_policies().await?;
                 self.quotas.load(&self.state).await?;
@@ -204,6 +218,7 @@ impl Core {
             self.secrets_seen.remove(*id);
             self.listings_seen.remove(*id);
             self.tokens_seen.remove(*id);
+            self.keys_seen.remove(*id);
         }
         if ids.contains(&self.state.mounts_id()) {
             self.load_mounts().await?;

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod aws;
 mod bodies;
 mod cache;
 mod cidr;
@@ -41,6 +42,7 @@ pub use audit::read::Tell;
 pub use audit::verify::Verified;
 pub use audit::verify::VerifyError;
 pub use audit::verify::verify as verify_audit;
+pub use aws::Names as AwsNames;
 pub use devices::AuditHead;
 pub use listen::CONNECTIONS_MAX;
 pub use node::CreateError;

@@ -51,11 +51,11 @@ const FILES_RESERVED: u64 = 128;
 /// A client has so long to send its headers; an idle connection is kept as long.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client has so long to send its body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// A client has so long for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a body of somebody who has no token.
-const ANYBODYS_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const ANYBODYS_BYTES_MAX: usize = 64 * 1024;
 /// Requests that are under way have so long to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// After the system refused a connection, the next is tried after so long.
@@ -232,6 +232,9 @@ where
         let close = http::HeaderValue::from_static("close");
         refusal.headers_mut().insert(header::CONNECTION, close);
         return refusal;
+    }
+    if crate::aws::dispatch::is_for_aws(&parts) {
+        return crate::aws::dispatch::serve(node, parts, body, remote).await;
     }
     let path = parts.uri.path();
     let Some(path) = path.strip_prefix("/v1/") else {

@@ -61,6 +61,8 @@ pub struct Settings {
     pub may_drop_own_space: bool,
     /// Shown to clients.
     pub version: String,
+    /// What AWS's names say of it.
+    pub aws: crate::aws::Names,
 }
 
 /// One server process.

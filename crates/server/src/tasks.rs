@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use strongroom_engine::Error;
+use strongroom_engine::context::OpContext;
 use tokio::sync::watch;
 
 use crate::audit::Device;
@@ -69,10 +70,34 @@ pub(crate) async fn run_once(node: &Node, core: &Core) -> Result<(), Error> {
             .tokens_expired
             .fetch_add(gone, Ordering::Relaxed);
     }
+    core.state.clear_keys(node.now()).await?;
+    remove_departed(node, core).await?;
     for doomed in core.state.doomed().await? {
         while core.state.remove_some(&doomed).await? {
             tokio::task::yield_now().await;
         }
+    }
+    Ok(())
+}
+
+/// Removes secrets whose planned deletion is due, unless it was taken back.
+async fn remove_departed(node: &Node, core: &Core) -> Result<(), Error> {
+    for due in core.state.due_departures(node.now()).await? {
+        let mounts = core.mounts();
+        let live = mounts.by_uuid(due.departure.mount);
+        if let (Some(live), Some(path)) = (live, due.departure.secret()) {
+            let context = OpContext {
+                actor: "server".into(),
+                door: "background".into(),
+                request_id: String::new(),
+                now: node.now(),
+            };
+            if live.secrets.remove_if_due(&context, &path).await? {
+                let secret = live.secrets.secret_id(&path);
+                core.state.forget_accessed(secret).await?;
+            }
+        }
+        core.state.clear_departure(&due).await?;
     }
     Ok(())
 }

@@ -21,4 +21,4 @@ pub(crate) mod userpass;
 pub(crate) mod wrap;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -180,6 +180,8 @@ pub(crate) enum Command {
     #[cfg(feature = "vault")]
     Login(commands::login::LoginArgs),
     #[cfg(feature = "vault")]
+    Auth(commands::auth::AuthArgs),
+    #[cfg(feature = "vault")]
     Token(commands::token::TokenArgs),
     #[cfg(feature = "vault")]
     Policy(commands::policy::PolicyArgs),

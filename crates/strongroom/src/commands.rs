@@ -1,6 +1,8 @@
 //! One file per command: its arguments, whose docs are the help text, and one function.
 
 pub(crate) mod audit;
+#[cfg(feature = "vault")]
+pub(crate) mod auth;
 pub(crate) mod backup;
 pub(crate) mod cache;
 pub(crate) mod carry;

@@ -127,6 +127,8 @@ fn dispatch(app: &App, command: &Command) -> Result<u8, CommandError> {
         #[cfg(feature = "vault")]
         Command::Login(args) => commands::login::run(app, args),
         #[cfg(feature = "vault")]
+        Command::Auth(args) => commands::auth::run(app, args),
+        #[cfg(feature = "vault")]
         Command::Token(args) => commands::token::run(app, args),
         #[cfg(feature = "vault")]
         Command::Policy(args) => commands::policy::run(app, args),
@@ -171,6 +173,8 @@ impl Command {
             Self::Operator(_) => "operator",
             #[cfg(feature = "vault")]
             Self::Login(_) => "login",
+            #[cfg(feature = "vault")]
+            Self::Auth(_) => "auth aws-key",
             #[cfg(feature = "vault")]
             Self::Token(_) => "token",
             #[cfg(feature = "vault")]

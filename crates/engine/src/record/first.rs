@@ -57,6 +57,7 @@ pub(super) fn head(body: &[u8]) -> Option<(StoredHead<'_>, &[u8])> {
         metadata: metadata(first.metadata),
         versions: first.versions.into_iter().map(version).collect(),
         has_value: first.has_value,
+        aws: &[],
     };
     Some((head, rest))
 }

@@ -29,11 +29,15 @@ use crate::record::Kind;
 /// A secret with everything about it, as it was at one revision.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    head: Head,
+    pub(super) head: Head,
     revision: u64,
 }
 
 impl Snapshot {
+    pub(super) fn of(head: Head, revision: u64) -> Self {
+        Self { head, revision }
+    }
+
     /// What is known about the secret.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
@@ -184,7 +188,7 @@ impl Engine {
             );
             head.metadata.max_versions = own;
             self.drop_oldest(&mut head, kept, &mut draft);
-            let delete_at = delete_at(&head, how, context.now);
+            let delete_at = delete_at(&head, how.delete_after, context.now);
             let Some(newest) = head.versions.last_mut() else {
                 unreachable!("a version was just added")
             };
@@ -271,7 +275,11 @@ impl Engine {
     }
 
     /// A head that says nothing about the versions to keep.
-    async fn fresh_head(&self, path: &SecretPath, now: Timestamp) -> Result<Head, Error> {
+    pub(super) async fn fresh_head(
+        &self,
+        path: &SecretPath,
+        now: Timestamp,
+    ) -> Result<Head, Error> {
         folder::verify_missing(&*self.storage, &self.barrier, path).await?;
         let mut head = new_head(path, now);
         head.metadata.max_versions = 0;
@@ -279,9 +287,9 @@ impl Engine {
     }
 }
 
-fn delete_at(head: &Head, how: &NewVersion, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn delete_at(head: &Head, of_mount: Option<Span>, now: Timestamp) -> Option<Timestamp> {
     let own = head.metadata.delete_version_after;
-    let span = match (own, how.delete_after) {
+    let span = match (own, of_mount) {
         (Some(own), Some(mount)) => Some(own.min(mount)),
         (own, mount) => own.or(mount),
     };

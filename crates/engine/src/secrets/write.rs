@@ -314,8 +314,21 @@ impl Engine {
     }
 
     async fn try_remove(&self, context: &OpContext, path: &SecretPath) -> Result<(), Error> {
+        self.remove_if(context, path, |_| true).await.map(drop)
+    }
+
+    /// Removes a secret that is still as it should be to be removed; whether it was.
+    pub(super) async fn remove_if(
+        &self,
+        context: &OpContext,
+        path: &SecretPath,
+        may_go: impl Fn(&Head) -> bool,
+    ) -> Result<bool, Error> {
         for _ in 0..ATTEMPTS_MAX {
             let (record, head) = self.require(path).await?;
+            if !may_go(&head) {
+                return Ok(false);
+            }
             let items = self.drop_versions(&head);
             let heads = vec![HeadChange {
                 path: path.clone(),
@@ -328,7 +341,7 @@ impl Engine {
                 ..Draft::default()
             };
             if self.apply(context, Action::Destroy, draft).await? {
-                return Ok(());
+                return Ok(true);
             }
         }
         Err(Error::Contended {
@@ -543,7 +556,8 @@ impl Engine {
         let precondition = before.as_ref().map_or(Precondition::Absent, |record| {
             Precondition::Revision(record.revision)
         });
-        let after = Some(head.put(&self.barrier, id, precondition));
+        let settled = super::deletion::settled(head);
+        let after = Some(settled.put(&self.barrier, id, precondition));
         HeadChange {
             path: head.path.clone(),
             before,
@@ -568,6 +582,7 @@ impl Engine {
         draft: &mut Draft,
     ) {
         let before = head.newest().map_or(0, |version| version.number);
+        let number = super::graph::next_number(head);
         if let Some(value) = head.value.take() {
             draft.items.push(record::put_version(
                 &self.barrier,
@@ -585,7 +600,7 @@ impl Engine {
             previous.stages.push(STAGE_PREVIOUS.into());
         }
         head.versions.push(VersionInfo {
-            number: before + 1,
+            number,
             created: now,
             state: VersionState::Live,
             provenance: provenance.clone(),
@@ -639,6 +654,7 @@ pub(super) fn new_head(path: &SecretPath, now: Timestamp) -> Head {
         metadata: Metadata::new(now),
         versions: Vec::new(),
         value: None,
+        aws: None,
     }
 }
 

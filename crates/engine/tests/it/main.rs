@@ -8,6 +8,7 @@ mod backup;
 mod chain;
 mod contention;
 mod faults;
+mod graph;
 mod listing;
 mod migrate;
 mod model;

@@ -15,6 +15,8 @@ use strongroom_crypto::slot::SlotKind;
 use strongroom_crypto::slot::WrapContext;
 use strongroom_engine::Engine;
 use strongroom_engine::Error;
+use strongroom_engine::access_keys::IssuedKey;
+use strongroom_engine::access_keys::NewKey;
 use strongroom_engine::mounts::Engines;
 use strongroom_engine::mounts::Mount;
 use strongroom_engine::mounts::Mounts;
@@ -112,6 +114,18 @@ impl Node {
         Ok(core.state.issue(new, self.now(), Vec::new()).await?)
     }
 
+    /// Makes an access key that may do everything.
+    async fn issue_dev_key(&self) -> Result<IssuedKey, StartError> {
+        let core = self.core().ok_or(StartError::Uninitialised)?;
+        let new = NewKey {
+            policies: vec![ROOT.into()],
+            name: "dev".into(),
+            maker: "root".into(),
+            ttl: None,
+        };
+        Ok(core.state.issue_key(new, self.now()).await?)
+    }
+
     /// Starts a server that forgets everything: made, unsealed, with a root token.
     ///
     /// # Errors
@@ -131,10 +145,13 @@ impl Node {
         })?;
         self.open(&header, keys).await?;
         let root = self.issue_root(token).await?;
+        let access_key = self.issue_dev_key().await?;
         // EXPOSE: the one share of a server in memory, for whoever seals and unseals it.
         let unseal_key = data_encoding::BASE64.encode(key.expose_secret());
         Ok(DevKeys {
             root: root.plain,
+            access_key_id: access_key.id,
+            secret_access_key: access_key.key.secret,
             unseal_key: SecretValue::from_text(unseal_key),
         })
     }
@@ -146,6 +163,10 @@ pub struct DevKeys {
     pub root: SecretValue,
     /// The only unseal share.
     pub unseal_key: SecretValue,
+    /// An access key that may do everything, for AWS clients.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: SecretValue,
 }
 
 /// Why a store cannot be made.

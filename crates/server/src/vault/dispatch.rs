@@ -600,7 +600,7 @@ fn render(answer: Answer, request_id: &str, is_head: bool) -> Outgoing {
 }
 
 /// Bytes that are wiped after they were sent.
-fn to_bytes(bytes: Zeroizing<Vec<u8>>) -> Bytes {
+pub(crate) fn to_bytes(bytes: Zeroizing<Vec<u8>>) -> Bytes {
     struct Owner(Zeroizing<Vec<u8>>);
     impl AsRef<[u8]> for Owner {
         fn as_ref(&self) -> &[u8] {

@@ -1,5 +1,6 @@
 //! The server itself: `sys/`.
 
+mod access_keys;
 mod audit;
 mod capabilities;
 mod catalog;
@@ -53,6 +54,9 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(Policy "capabilities" { Write => capabilities::of_token }),
     route!(Policy "capabilities-self" { Write => capabilities::of_self }),
     route!(Policy "capabilities-accessor" { Write => capabilities::of_accessor }),
+    route!(Policy "aws/keys" { List => access_keys::list, Write => access_keys::create }),
+    route!(Policy "aws/keys/+" { Read => access_keys::read, Delete => access_keys::revoke }),
+    route!(Policy "aws/keys/+/rotate" { Write => access_keys::rotate }),
     route!(Policy "leases/lookup" { Write => leases::lookup }),
     route!(Sudo "leases/lookup/*" { List => leases::list }),
     route!(Policy "leases/count" { Read => leases::count }),

@@ -26,7 +26,7 @@ use crate::node::Node;
 use crate::node::Settings;
 
 /// A clock that tests move.
-pub(super) struct TestClock(Mutex<i64>);
+pub(crate) struct TestClock(Mutex<i64>);
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
@@ -35,32 +35,32 @@ impl Clock for TestClock {
 }
 
 /// A server in memory with a root token.
-pub(super) struct World {
-    pub(super) node: Arc<Node>,
+pub(crate) struct World {
+    pub(crate) node: Arc<Node>,
     clock: Arc<TestClock>,
     _folder: tempfile::TempDir,
-    pub(super) audit_file: std::path::PathBuf,
+    pub(crate) audit_file: std::path::PathBuf,
 }
 
-pub(super) const ROOT: &str = "root-of-tests";
+pub(crate) const ROOT: &str = "root-of-tests";
 
 /// An answer as a client sees it.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) body: Value,
-    pub(super) text: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+    pub(crate) text: String,
 }
 
 impl World {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let world = Self::sealed(FirstMount::OwnSpace);
         let token = strongroom_core::secret::SecretValue::copy_from(ROOT.as_bytes());
         world.node.start_dev(Some(token)).await.unwrap();
         world
     }
 
-    pub(super) fn sealed(first_mount: FirstMount) -> Self {
+    pub(crate) fn sealed(first_mount: FirstMount) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(TestClock(Mutex::new(1_800_000_000_000_000)));
         let settings = Settings {
@@ -70,6 +70,7 @@ impl World {
             first_mount,
             may_drop_own_space: true,
             version: "0.0.0".into(),
+            aws: crate::aws::Names::default(),
         };
         let keeper = Box::<MemoryKeeper>::default();
         let rng = Arc::new(SystemRng);
@@ -82,21 +83,21 @@ impl World {
         }
     }
 
-    pub(super) fn pass(&self, seconds: i64) {
+    pub(crate) fn pass(&self, seconds: i64) {
         *self.clock.0.lock().unwrap() += seconds * 1_000_000;
     }
 
     /// Asks with the root token.
-    pub(super) async fn root(&self, line: &str, body: &str) -> Reply {
+    pub(crate) async fn root(&self, line: &str, body: &str) -> Reply {
         self.ask(Some(ROOT), line, body).await
     }
 
     /// Asks: `POST secret/data/x`.
-    pub(super) async fn ask(&self, token: Option<&str>, line: &str, body: &str) -> Reply {
+    pub(crate) async fn ask(&self, token: Option<&str>, line: &str, body: &str) -> Reply {
         self.ask_with(token, line, body, &[]).await
     }
 
-    pub(super) async fn ask_with(
+    pub(crate) async fn ask_with(
         &self,
         token: Option<&str>,
         line: &str,
@@ -131,7 +132,7 @@ impl World {
     }
 
     /// A token with policies.
-    pub(super) async fn token(&self, policies: &[&str]) -> String {
+    pub(crate) async fn token(&self, policies: &[&str]) -> String {
         let body = serde_json::json!({"policies": policies, "no_default_policy": true});
         let made = self.root("POST auth/token/create", &body.to_string()).await;
         assert_eq!(made.status, 200, "{made:?}");
@@ -141,7 +142,7 @@ impl World {
             .to_owned()
     }
 
-    pub(super) async fn policy(&self, name: &str, text: &str) {
+    pub(crate) async fn policy(&self, name: &str, text: &str) {
         let body = serde_json::json!({ "policy": text });
         let line = format!("PUT sys/policies/acl/{name}");
         let written = self.root(&line, &body.to_string()).await;
@@ -151,16 +152,16 @@ impl World {
 
 impl Reply {
     /// The status and the first error.
-    pub(super) fn error(&self) -> (u16, String) {
+    pub(crate) fn error(&self) -> (u16, String) {
         let errors = self.body["errors"].as_array();
         let first = errors.and_then(|errors| errors.first());
         let text = first.and_then(Value::as_str).unwrap_or_default();
         (self.status, text.to_owned())
     }
 
-    pub(super) fn data(&self) -> &Value {
+    pub(crate) fn data(&self) -> &Value {
         &self.body["data"]
     }
 }
 
-pub(super) const DENIED: &str = "1 error occurred:\n\t* permission denied\n\n";
+pub(crate) const DENIED: &str = "1 error occurred:\n\t* permission denied\n\n";

@@ -50,6 +50,7 @@ impl Running {
             first_mount: FirstMount::OwnSpace,
             may_drop_own_space: true,
             version: "0.0.0".into(),
+            aws: strongroom_server::AwsNames::default(),
         };
         let (clock, rng) = (Arc::new(WallClock), Arc::new(SystemRng));
         let node = Node::new(Box::<MemoryKeeper>::default(), clock, rng, settings);

@@ -29,11 +29,12 @@ use crate::error::CommandError;
 use crate::error::Kind;
 use crate::session;
 
-/// Serve the store to Vault clients over HTTP
+/// Serve the store to Vault and AWS clients over HTTP
 ///
 /// Without flags your own store is served, which the command line may use at the same time; its
 /// key file or keyring entry unseals it at start. `strongroom operator root-token` makes the first
-/// token. `serve --dev` starts a server in memory to try things out.
+/// token, `strongroom auth aws-key create` an access key. `serve --dev` starts a server in memory
+/// to try things out.
 #[derive(Args)]
 pub(crate) struct ServeArgs {
     /// Start in memory, unsealed, with a root token and secrets at secret/; for trying out only
@@ -63,6 +64,12 @@ pub(crate) struct ServeArgs {
     /// Folder of the audit files
     #[arg(long, value_name = "FOLDER")]
     audit_folder: Option<PathBuf>,
+    /// The region in AWS's names [default: the one that a client signs for]
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    /// The account in AWS's names [default: 000000000000]
+    #[arg(long, value_name = "DIGITS")]
+    account: Option<String>,
     /// What to serve
     #[arg(long, value_enum, default_value = "store")]
     storage: StorageKind,
@@ -165,6 +172,12 @@ fn configure(app: &App, args: &ServeArgs) -> Result<Config, CommandError> {
     config
         .audit_folder
         .override_with(args.audit_folder.clone().map(Some), "--audit-folder");
+    config
+        .aws_region
+        .override_with(args.region.clone().map(Some), "--region");
+    config
+        .aws_account
+        .override_with(args.account.clone(), "--account");
     Ok(config)
 }
 
@@ -234,6 +247,10 @@ async fn start(
         first_mount,
         may_drop_own_space: in_memory,
         version: env!("CARGO_PKG_VERSION").into(),
+        aws: strongroom_server::AwsNames {
+            region: config.aws_region.value.clone(),
+            account: config.aws_account.value.clone(),
+        },
     };
     let failed = |error: strongroom_server::StartError| {
         CommandError::failed(format!("the server cannot start: {error}"))
@@ -244,7 +261,8 @@ async fn start(
         if args.dev {
             let token = args.dev_root_token_id.clone().map(SecretValue::from_text);
             let keys = node.start_dev(token).await.map_err(failed)?;
-            announce_dev(app, url, &keys)?;
+            let region = config.aws_region.value.as_deref();
+            announce_dev(app, url, &keys, region.unwrap_or("us-east-1"))?;
         } else {
             announce(app, url, "in memory, not initialised")?;
         }
@@ -304,11 +322,16 @@ fn announce_dev(
     app: &App,
     url: &str,
     keys: &strongroom_server::DevKeys,
+    region: &str,
 ) -> Result<(), CommandError> {
     // EXPOSE: a server for trying out shows its root token to the one who started it.
     let root = keys.root.expose_secret_text().unwrap_or_default();
     // EXPOSE: the same for its unseal share.
     let share = keys.unseal_key.expose_secret_text().unwrap_or_default();
+    let secret = &keys.secret_access_key;
+    // EXPOSE: the same for its access key.
+    let secret = secret.expose_secret_text().unwrap_or_default();
+    let id = &keys.access_key_id;
     if app.ui.is_json {
         return app.ui.print_json(&json!({
             "version": 1,
@@ -316,15 +339,21 @@ fn announce_dev(
             "state": "dev",
             "root_token": root,
             "unseal_key": share,
+            "access_key_id": id,
+            "secret_access_key": secret,
         }));
     }
     app.ui.warn(
         "WARNING: this server is for trying out: everything is in memory, in plain reach of \
-         whoever has the token, and gone when it ends",
+         whoever has the token or the access key, and gone when it ends",
     );
     app.ui.say(&format!(
         "serving {url}\n  export VAULT_ADDR={url}\n  export VAULT_TOKEN={root}\n\
-         unseal key: {share}\nroot token: {root}"
+         unseal key: {share}\nroot token: {root}\nfor AWS clients (boto3, aws), which may do \
+         everything, too:\n  export AWS_ENDPOINT_URL_SECRETS_MANAGER={url}\n  \
+         export AWS_ENDPOINT_URL_STS={url}\n  export AWS_REGION={region}\n  \
+         export AWS_DEFAULT_REGION={region}\n  export AWS_ACCESS_KEY_ID={id}\n  \
+         export AWS_SECRET_ACCESS_KEY={secret}"
     ));
     Ok(())
 }

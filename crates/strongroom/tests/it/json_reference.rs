@@ -67,13 +67,17 @@ const STEPS: [(&str, &str); 38] = [
 ];
 
 /// The same on a server that is new; `[SHARE]` and `[ROOT]` are what its first step gave.
-const STEPS_ON_SERVER: [(&str, &str); 11] = [
+const STEPS_ON_SERVER: [(&str, &str); 15] = [
     ("operator init --shares 1 --threshold 1 --json", ""),
     ("operator unseal --json", "[SHARE]"),
     ("operator status --json", ""),
     ("login --json", "[ROOT]"),
     ("token create --policy default --ttl 1h --json", ""),
     ("token lookup --json", ""),
+    ("auth aws-key create --policy default --name ci --json", ""),
+    ("auth aws-key list --json", ""),
+    ("auth aws-key rotate [KEY] --json", ""),
+    ("auth aws-key revoke [KEY] --yes --json", ""),
     ("policy write reader reader.hcl --json", ""),
     ("policy list --json", ""),
     ("policy read reader --json", ""),
@@ -156,12 +160,18 @@ fn run_on_server() -> BTreeMap<String, String> {
     let port = served.address.port().to_string();
     let token = Regex::new("hvs\\.[A-Za-z0-9]+").unwrap();
     let accessor = Regex::new("\"accessor\": \"[A-Za-z0-9]+\"").unwrap();
-    let (mut share, mut root) = (String::new(), String::new());
+    let access_key = Regex::new("A[KS]IA[A-Z2-7]{16}").unwrap();
+    let secret = Regex::new("\"secret_access_key\": \"[A-Za-z0-9]+\"").unwrap();
+    let (mut share, mut root, mut key) = (String::new(), String::new(), String::new());
     let mut shown = BTreeMap::new();
     for (line, stdin) in STEPS_ON_SERVER {
         let stdin = stdin.replace("[SHARE]", &share).replace("[ROOT]", &root);
-        let outcome = case.sr(line).stdin(&stdin).reveals().output();
+        let typed = line.replace("[KEY]", &key);
+        let outcome = case.sr(&typed).stdin(&stdin).reveals().output();
         let (value, pretty) = printed(line, &outcome);
+        if line.starts_with("auth aws-key create") {
+            key = value["access_key_id"].as_str().unwrap().to_owned();
+        }
         if line.starts_with("operator init") {
             share = value["shares"][0].as_str().unwrap().to_owned();
             root = value["root_token"].as_str().unwrap().to_owned();
@@ -170,6 +180,8 @@ fn run_on_server() -> BTreeMap<String, String> {
         let text = text.replace(&share, "[SHARE]");
         let text = token.replace_all(&text, "[TOKEN]");
         let text = accessor.replace_all(&text, "\"accessor\": \"[ACCESSOR]\"");
+        let text = access_key.replace_all(&text, "[KEY]");
+        let text = secret.replace_all(&text, "\"secret_access_key\": \"[SECRET]\"");
         shown.insert(line.to_owned(), text.into_owned());
     }
     shown

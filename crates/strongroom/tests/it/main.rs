@@ -12,6 +12,7 @@ mod support;
 
 mod administer;
 mod audit_files;
+mod aws_clients;
 mod bad_input;
 mod cache;
 mod catalogue;
