@@ -160,11 +160,7 @@ impl Call {
                     let hashed = self.request.core.audit.hashed(&value.0);
                     lines.response(200, Some(&hashed), None)
                 }
-                Err(fault) => {
-                    let told = fault.tell(Protocol::Json);
-                    let error = format!("{}: {}", told.code, told.text);
-                    lines.response(told.status.as_u16(), None, Some(&error))
-                }
+                Err(fault) => fault.logged(&lines, Protocol::Json),
             };
             let request = lines.request(data.as_deref());
             let mut all: Vec<&str> = Vec::with_capacity(self.lines.len() + 2);

@@ -234,10 +234,8 @@ pub(super) async fn refused(
     if !core.audit.is_on() {
         return fault;
     }
-    let told = fault.tell(protocol);
     let lines = entry.lines();
-    let error = format!("{}: {}", told.code, told.text);
-    let response = lines.response(told.status.as_u16(), None, Some(&error));
+    let response = fault.logged(&lines, protocol);
     match note(node, core, &[&lines.request(None), &response]).await {
         Ok(()) => fault,
         Err(failed) => failed,

@@ -8,6 +8,7 @@ use strongroom_engine::secrets::GraphError;
 
 use super::sigv4::Refusal;
 use crate::audit::AuditFailed;
+use crate::audit::line::Lines;
 
 /// A request that fails.
 #[derive(Debug)]
@@ -233,6 +234,22 @@ impl Fault {
             Self::Internal(_) => (INSIDE, FAILED, INTERNAL.to_owned()),
         };
         (status, json, query, text)
+    }
+
+    /// The line of the audit log that tells it: what is refused to somebody is that there, whatever
+    /// status the protocol gives it.
+    pub(crate) fn logged(&self, lines: &Lines, protocol: Protocol) -> String {
+        let told = self.tell(protocol);
+        let is_refusal = matches!(
+            self,
+            Self::Signature(_) | Self::UnknownKey | Self::Denied(_)
+        );
+        let status = match is_refusal {
+            true => StatusCode::FORBIDDEN,
+            false => told.status,
+        };
+        let error = format!("{}: {}", told.code, told.text);
+        lines.response(status.as_u16(), None, Some(&error))
     }
 
     /// What the operators' log says, where there is more to say than the client is told.

@@ -11,6 +11,7 @@ use strongroom_core::version::STAGE_CURRENT;
 use strongroom_engine::secrets::Snapshot;
 
 use super::read;
+use crate::audit::line::Entry;
 use crate::aws::accessed;
 use crate::aws::call::Call;
 use crate::aws::call::Target;
@@ -433,17 +434,20 @@ async fn one(call: &mut Call, target: &Target) -> Result<Value, Fault> {
         }
     };
     if call.request.core.audit.is_on() {
-        let lines = call.entry("read", &path).lines();
+        // Each has an id of its own, so that request and answer are found together.
+        let number = call.lines.len() / 2 + 1;
+        let request_id = format!("{}.{number}", call.request.request_id);
+        let entry = Entry {
+            request_id: &request_id,
+            ..call.entry("read", &path)
+        };
+        let lines = entry.lines();
         let response = match &result {
             Ok(value) => {
                 let hashed = call.request.core.audit.hashed(value);
                 lines.response(200, Some(&hashed), None)
             }
-            Err(fault) => {
-                let told = fault.tell(Protocol::Json);
-                let error = format!("{}: {}", told.code, told.text);
-                lines.response(told.status.as_u16(), None, Some(&error))
-            }
+            Err(fault) => fault.logged(&lines, Protocol::Json),
         };
         let data = "{\"aws\":\"BatchGetSecretValue\"}";
         let request = lines.request(Some(data));

@@ -104,6 +104,26 @@ async fn the_log_tells_what_was_done_and_no_value() {
         with(&["secret/data/app/none", "ResourceNotFoundException"]),
         1
     );
+    // Refusals are refusals to whoever searches the log, whatever status the protocol has.
+    world
+        .policy("none", r#"path "elsewhere" { capabilities = ["read"] }"#)
+        .await;
+    let nobody = world.key(&["none"]).await;
+    let denied = world
+        .aws(&nobody, "GetSecretValue", r#"{"SecretId":"app/x"}"#)
+        .await;
+    assert_eq!(denied.code(), (400, "AccessDeniedException"));
+    let log = std::fs::read_to_string(&world.audit_file).unwrap();
+    let with_status = log
+        .lines()
+        .filter(|line| line.contains("AccessDeniedException"));
+    assert!(
+        with_status
+            .clone()
+            .all(|line| line.contains("\"status\":403")),
+        "{log}"
+    );
+    assert_eq!(with_status.count(), 1);
     // Both doors hash a value alike: who read it can be found by it.
     let hash = world.node.core().unwrap().audit.hash(CANARY.as_bytes());
     world.root("GET secret/data/app/x", "").await;
