@@ -126,7 +126,9 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         wrap_ttl,
         headers: headers.as_deref(),
     };
-    if let Err(fault) = check_rate(&core, &options, &path, incoming.remote, now) {
+    let checked = check_rate(&core, &options, &path, incoming.remote, now);
+    let checked = checked.and_then(|()| check_namespace(&incoming.headers));
+    if let Err(fault) = checked {
         return Err(refuse(node, &core, &entry, fault).await);
     }
     let token = token_of(&incoming.headers)?;
@@ -208,6 +210,17 @@ fn check_rate(
     taken.map_err(Fault::TooMany)
 }
 
+/// There is one namespace, the root: what is meant for another one is not done in it.
+fn check_namespace(headers: &HeaderMap) -> Result<(), Fault> {
+    let mut asked = headers.get_all("x-vault-namespace").iter();
+    let is_root =
+        |value: &http::HeaderValue| matches!(value.as_bytes(), b"" | b"/" | b"root" | b"root/");
+    match asked.all(is_root) {
+        true => Ok(()),
+        false => Err(Fault::NotFoundWith(vec!["namespace not found".into()])),
+    }
+}
+
 /// Who asks; nobody where nobody has to be known.
 async fn caller_of(
     core: &Core,
@@ -216,9 +229,11 @@ async fn caller_of(
     now: strongroom_core::time::Timestamp,
     access: Access,
 ) -> Result<Option<Arc<Known>>, Fault> {
-    let caller = match token {
-        Some(token) => authenticate(core, token, remote, now).await,
-        None => Err(Fault::NoToken),
+    let caller = match (token, access) {
+        // What needs no token uses none up.
+        (Some(token), Access::Open) => living(core, token, remote, now).await,
+        (Some(token), _) => authenticate(core, token, remote, now).await,
+        (None, _) => Err(Fault::NoToken),
     };
     match (caller, access) {
         (Ok(caller), _) => Ok(Some(caller)),
@@ -531,16 +546,36 @@ fn wrap_ttl_of(headers: &HeaderMap) -> Result<Option<i64>, Fault> {
 }
 
 /// The living token that was sent.
-pub(crate) async fn authenticate(
+async fn living(
     core: &Core,
     plain: &SecretValue,
     remote: IpAddr,
     now: strongroom_core::time::Timestamp,
 ) -> Result<Arc<Known>, Fault> {
     let known = find_token(core, plain, now).await?.ok_or(Fault::NoToken)?;
-    if !known.is_alive(now) || !crate::cidr::allows(&known.token.bound_cidrs, remote) {
-        return Err(Fault::NoToken);
+    match known.is_alive(now) && crate::cidr::allows(&known.token.bound_cidrs, remote) {
+        true => Ok(known),
+        false => Err(Fault::NoToken),
     }
+}
+
+/// The living token that was sent, with one of its uses taken.
+pub(crate) async fn authenticate(
+    core: &Core,
+    plain: &SecretValue,
+    remote: IpAddr,
+    now: strongroom_core::time::Timestamp,
+) -> Result<Arc<Known>, Fault> {
+    let known = living(core, plain, remote, now).await?;
+    spend(core, known, now).await
+}
+
+/// Takes one of a token's uses, where they are counted.
+pub(crate) async fn spend(
+    core: &Core,
+    known: Arc<Known>,
+    now: strongroom_core::time::Timestamp,
+) -> Result<Arc<Known>, Fault> {
     if known.token.num_uses == 0 {
         return Ok(known);
     }
