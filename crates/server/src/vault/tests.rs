@@ -1,10 +1,13 @@
 //! The door from end to end, without a network.
 
 mod access;
+mod attacks;
 mod ceremonies;
 mod hostile;
 mod kv;
+mod leaks;
 mod methods;
+mod panics;
 mod settings;
 mod sinks;
 mod tokens;
@@ -20,6 +23,7 @@ use strongroom_core::port::Clock;
 use strongroom_core::time::Timestamp;
 use strongroom_crypto::SystemRng;
 
+use crate::keeper::Keeper;
 use crate::keeper::MemoryKeeper;
 use crate::node::FirstMount;
 use crate::node::Node;
@@ -48,19 +52,29 @@ pub(super) const ROOT: &str = "root-of-tests";
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,
+    pub(super) headers: http::HeaderMap,
     pub(super) body: Value,
     pub(super) text: String,
 }
 
 impl World {
     pub(super) async fn new() -> Self {
-        let world = Self::sealed(FirstMount::OwnSpace);
+        Self::kept_by(Box::<MemoryKeeper>::default()).await
+    }
+
+    /// With its records where the test wants them.
+    pub(super) async fn kept_by(keeper: Box<dyn Keeper>) -> Self {
+        let world = Self::made(FirstMount::OwnSpace, keeper);
         let token = strongroom_core::secret::SecretValue::copy_from(ROOT.as_bytes());
         world.node.start_dev(Some(token)).await.unwrap();
         world
     }
 
     pub(super) fn sealed(first_mount: FirstMount) -> Self {
+        Self::made(first_mount, Box::<MemoryKeeper>::default())
+    }
+
+    fn made(first_mount: FirstMount, keeper: Box<dyn Keeper>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(TestClock(Mutex::new(1_800_000_000_000_000)));
         let settings = Settings {
@@ -71,7 +85,6 @@ impl World {
             may_drop_own_space: true,
             version: "0.0.0".into(),
         };
-        let keeper = Box::<MemoryKeeper>::default();
         let rng = Arc::new(SystemRng);
         let node = Node::new(keeper, Arc::clone(&clock) as _, rng, settings);
         Self {
@@ -121,10 +134,12 @@ impl World {
         let request = request.body(body).unwrap();
         let response = crate::listen::tests::ask(&self.node, request).await;
         let status = response.status().as_u16();
+        let headers = response.headers().clone();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         Reply {
             status,
+            headers,
             body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
             text,
         }
