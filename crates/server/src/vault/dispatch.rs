@@ -126,9 +126,7 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         wrap_ttl,
         headers: headers.as_deref(),
     };
-    let checked = check_rate(&core, &options, &path, incoming.remote, now);
-    let checked = checked.and_then(|()| check_namespace(&incoming.headers));
-    if let Err(fault) = checked {
+    if let Err(fault) = check_anybody(&core, &options, &path, &incoming, now) {
         return Err(refuse(node, &core, &entry, fault).await);
     }
     let token = token_of(&incoming.headers)?;
@@ -196,18 +194,19 @@ fn find_route(
     route::find(route::table(live.mount.engine), below, verb)
 }
 
-fn check_rate(
+/// What holds for everybody, with and without a token.
+fn check_anybody(
     core: &Core,
     options: &crate::options::Options,
     path: &RequestPath,
-    remote: IpAddr,
+    incoming: &Incoming,
     now: strongroom_core::time::Timestamp,
 ) -> Result<(), Fault> {
-    if options.is_exempt(path.as_str()) {
-        return Ok(());
+    if !options.is_exempt(path.as_str()) {
+        let taken = core.quotas.take(path.as_str(), incoming.remote, now);
+        taken.map_err(Fault::TooMany)?;
     }
-    let taken = core.quotas.take(path.as_str(), remote, now);
-    taken.map_err(Fault::TooMany)
+    check_namespace(&incoming.headers)
 }
 
 /// There is one namespace, the root: what is meant for another one is not done in it.
@@ -594,7 +593,12 @@ pub(crate) async fn find_token(
 ) -> Result<Option<Arc<Known>>, Fault> {
     if let Some(token) = core.state.open_batch_token(plain) {
         let id = core.state.token_id(plain);
-        // It has no record of its own: it lives no longer than its parent.
+        // It has no record of its own: it lives no longer than what gave it, and than its parent.
+        let table = core.mounts();
+        let mut mounts = table.mounts.by_path.values();
+        if !mounts.any(|mount| mount.uuid == token.mount) {
+            return Ok(None);
+        }
         if let Some(parent) = token.parent {
             let parent = core.known(strongroom_core::port::RecordId(parent)).await?;
             if !parent.is_some_and(|parent| parent.is_alive(now)) {
