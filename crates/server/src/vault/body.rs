@@ -68,6 +68,17 @@ impl Fields {
         self.0.is_empty()
     }
 
+    /// Leaves only the fields of these names.
+    pub(crate) fn keep(&mut self, names: &[&str]) {
+        self.0.retain(|name, value| {
+            let is_kept = names.contains(&name.as_str());
+            if !is_kept {
+                wipe(value);
+            }
+            is_kept
+        });
+    }
+
     /// Takes a field out.
     pub(crate) fn take(&mut self, name: &str) -> Option<Wiped> {
         self.0

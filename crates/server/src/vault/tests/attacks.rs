@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 use serde_json::json;
+use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Timestamp;
 use strongroom_testkit::rng::SeededRng;
 
 use super::DENIED;
@@ -419,6 +421,45 @@ async fn a_rate_is_everybodys_and_its_refusals_are_noted() {
     }
 }
 
+fn token_of(reply: &super::Reply) -> String {
+    let token = reply.body["auth"]["client_token"].as_str();
+    token.unwrap_or_else(|| panic!("{reply:?}")).to_owned()
+}
+
+/// When a token ends, and its accessor.
+async fn end_of(world: &World, token: &str) -> (Option<Timestamp>, String) {
+    let core = world.node.core().unwrap();
+    let id = core
+        .state
+        .token_id(&SecretValue::copy_from(token.as_bytes()));
+    let found = core.state.token(id).await.unwrap().unwrap();
+    let own = world
+        .ask(Some(token), "GET auth/token/lookup-self", "")
+        .await;
+    let accessor = own.data()["accessor"].as_str().unwrap().to_owned();
+    (found.value.expires, accessor)
+}
+
+/// Why a token is not renewed, in any of the ways; `None` when it is.
+async fn refusal_of_renewal(world: &World, token: &str) -> Option<String> {
+    let (before, accessor) = end_of(world, token).await;
+    world.pass(10);
+    let own = world
+        .ask(Some(token), "POST auth/token/renew-self", "")
+        .await;
+    let named = json!({ "token": token }).to_string();
+    let by_token = world.root("POST auth/token/renew", &named).await;
+    let named = json!({ "accessor": accessor }).to_string();
+    let by_accessor = world.root("POST auth/token/renew-accessor", &named).await;
+    let is_longer = end_of(world, token).await.0 > before;
+    for reply in [&own, &by_token, &by_accessor] {
+        assert_eq!(reply.status == 200, is_longer, "{reply:?}");
+    }
+    let error = own.error().1;
+    let why = error.split("renew entry: ").nth(1);
+    why.map(|why| why.trim().to_owned())
+}
+
 /// CVE-2021-3282, CVE-2020-10661: what was taken away can no longer be used.
 #[tokio::test]
 async fn who_is_gone_gets_nothing_more() {
@@ -438,45 +479,7 @@ async fn who_is_gone_gets_nothing_more() {
         let line = format!("PUT auth/userpass/login/{name}");
         world.ask(None, &line, r#"{"password":"p"}"#).await
     };
-    let token_of = |reply: &super::Reply| {
-        let token = reply.body["auth"]["client_token"].as_str();
-        token.unwrap_or_else(|| panic!("{reply:?}")).to_owned()
-    };
-    let lease = async |token: &str| {
-        let core = world.node.core().unwrap();
-        let plain = strongroom_core::secret::SecretValue::copy_from(token.as_bytes());
-        let id = core.state.token_id(&plain);
-        let found = core.state.token(id).await.unwrap().unwrap();
-        let own = world
-            .ask(Some(token), "GET auth/token/lookup-self", "")
-            .await;
-        let accessor = own.data()["accessor"].as_str().unwrap().to_owned();
-        (found.value.expires, accessor)
-    };
-    let renewed = async |token: &str| {
-        let (before, accessor) = lease(token).await;
-        world.pass(10);
-        let own = world
-            .ask(Some(token), "POST auth/token/renew-self", "")
-            .await;
-        let named = json!({ "token": token }).to_string();
-        let by_token = world.root("POST auth/token/renew", &named).await;
-        let named = json!({ "accessor": accessor }).to_string();
-        let by_accessor = world.root("POST auth/token/renew-accessor", &named).await;
-        let listed = world
-            .root("LIST sys/leases/lookup/auth/userpass/login/eve", "")
-            .await;
-        assert!(listed.status == 200 || listed.status == 404);
-        let is_longer = lease(token).await.0 > before;
-        for reply in [&own, &by_token, &by_accessor] {
-            assert_eq!(reply.status == 200, is_longer, "{reply:?}");
-        }
-        own.error()
-            .1
-            .split("renew entry: ")
-            .nth(1)
-            .map(|why| why.trim().to_owned())
-    };
+    let renewed = async |token: &str| refusal_of_renewal(&world, token).await;
     let ann = token_of(&log_in("ann").await);
     let bob = token_of(&log_in("bob").await);
     assert_eq!(renewed(&ann).await, None);
@@ -521,14 +524,238 @@ async fn who_is_gone_gets_nothing_more() {
     let id = json!({"lease_id": format!("auth/userpass/login/ann/{id}")}).to_string();
     let by_lease = world.root("PUT sys/leases/renew", &id).await;
     assert!(by_lease.error().1.contains("not renewing"), "{by_lease:?}");
-    // And with the method everybody of it is gone at once.
+    // And with the method everybody of it is gone at once, who has no record of his own too.
+    let batch = r#"{"password":"p","token_type":"batch"}"#;
+    world.root(&format!("POST {users}/batch"), batch).await;
+    let batch = token_of(&log_in("batch").await);
+    assert!(batch.starts_with("hvb."));
+    let own = world
+        .ask(Some(&batch), "GET auth/token/lookup-self", "")
+        .await;
+    assert_eq!(own.status, 200);
     world.root("DELETE sys/auth/userpass", "").await;
-    for token in [&ann, &bob] {
+    for token in [&ann, &bob, &batch] {
         let own = world
             .ask(Some(token), "GET auth/token/lookup-self", "")
             .await;
         assert_eq!(own.status, 403);
     }
+}
+
+/// A policy about one setting's path is about that setting only.
+#[tokio::test]
+async fn a_path_of_one_setting_changes_no_other() {
+    let world = access::world().await;
+    let role = r#"{"role_id":"r","token_policies":"low","token_bound_cidrs":"127.0.0.1"}"#;
+    world.root("POST auth/approle/role/web", role).await;
+    let user = r#"{"password":"p","token_policies":"low"}"#;
+    world.root("POST auth/userpass/users/ann", user).await;
+    let before = world.root("GET auth/approle/role/web", "").await;
+    let user_before = world.root("GET auth/userpass/users/ann", "").await;
+    let settings = r#"path "auth/approle/role/web/*" { capabilities = ["update"] }
+                      path "auth/userpass/users/ann/*" { capabilities = ["update"] }"#;
+    world.policy("settings", settings).await;
+    let low = world.token(&["settings"]).await;
+    for field in [
+        "token-ttl",
+        "secret-id-ttl",
+        "token-num-uses",
+        "bound-cidr-list",
+        "token-type",
+    ] {
+        let own = field.replace('-', "_");
+        let value = if own == "token_type" {
+            json!("service")
+        } else {
+            json!(60)
+        };
+        let value = if own == "bound_cidr_list" {
+            json!("127.0.0.1")
+        } else {
+            value
+        };
+        let mut body = json!({
+            "policies": "high", "token_policies": "high", "bind_secret_id": false,
+            "token_bound_cidrs": "0.0.0.0/0", "token_max_ttl": 99, "role_id": "other",
+            "token_period": 99, "period": 99, "secret_id_num_uses": 99,
+        });
+        body[&own] = value;
+        let line = format!("POST auth/approle/role/web/{field}");
+        let written = world.ask(Some(&low), &line, &body.to_string()).await;
+        assert_eq!(written.status, 204, "{field} {written:?}");
+    }
+    let after = world.root("GET auth/approle/role/web", "").await;
+    for name in [
+        "bind_secret_id",
+        "secret_id_num_uses",
+        "token_bound_cidrs",
+        "token_max_ttl",
+        "token_period",
+        "token_policies",
+    ] {
+        assert_eq!(after.data()[name], before.data()[name], "{name}");
+    }
+    assert_eq!(after.data()["token_ttl"], 60);
+    let id = world.root("GET auth/approle/role/web/role-id", "").await;
+    assert_eq!(id.data()["role_id"], "r");
+    let password = r#"{"password":"q","token_policies":"high","token_ttl":99}"#;
+    let line = "POST auth/userpass/users/ann/password";
+    assert_eq!(world.ask(Some(&low), line, password).await.status, 204);
+    let after = world.root("GET auth/userpass/users/ann", "").await;
+    assert_eq!(after.data(), user_before.data());
+}
+
+/// A role that asks for nothing would let in whoever knows its id, which is no secret.
+#[tokio::test]
+async fn a_role_always_asks_for_something() {
+    let world = access::world().await;
+    let refused = (
+        400,
+        "at least one constraint should be enabled on the role".to_owned(),
+    );
+    let make = async |line: &str, body: &str| world.root(line, body).await.error();
+    let role = "auth/approle/role";
+    let nothing = r#"{"bind_secret_id":false}"#;
+    assert_eq!(make(&format!("POST {role}/new"), nothing).await, refused);
+    let near = r#"{"role_id":"near","bind_secret_id":false,"token_bound_cidrs":"127.0.0.1"}"#;
+    assert_eq!(make(&format!("POST {role}/near"), near).await.0, 204);
+    let far = r#"{"role_id":"far","bind_secret_id":false,"secret_id_bound_cidrs":"10.0.0.0/8"}"#;
+    assert_eq!(make(&format!("POST {role}/far"), far).await.0, 204);
+    assert_eq!(make(&format!("POST {role}/both"), "{}").await.0, 204);
+    for (line, body) in [
+        ("POST both", nothing),
+        ("POST both/bind-secret-id", nothing),
+        ("POST near", r#"{"token_bound_cidrs":""}"#),
+        ("POST near/token-bound-cidrs", r#"{"token_bound_cidrs":""}"#),
+        ("POST near/token-bound-cidrs", r#"{"token_bound_cidrs":[]}"#),
+        ("DELETE near/token-bound-cidrs", ""),
+        (
+            "POST far/secret-id-bound-cidrs",
+            r#"{"secret_id_bound_cidrs":""}"#,
+        ),
+        ("POST far/bound-cidr-list", r#"{"bound_cidr_list":[]}"#),
+        ("DELETE far/secret-id-bound-cidrs", ""),
+        ("DELETE far/bound-cidr-list", ""),
+    ] {
+        let (method, path) = line.split_once(' ').unwrap();
+        let line = format!("{method} {role}/{path}");
+        assert_eq!(make(&line, body).await, refused, "{line} {body}");
+    }
+    let login = r#"{"role_id":"far"}"#;
+    let refused = world.ask(None, "POST auth/approle/login", login).await;
+    assert_eq!(refused.status, 400);
+}
+
+/// Whoever may make secret ids does not choose where their tokens are good beyond the role.
+#[tokio::test]
+async fn a_secret_id_is_no_wider_than_its_role() {
+    let world = access::world().await;
+    let role = "auth/approle/role/web";
+    let bound = r#"{"role_id":"r","token_bound_cidrs":"127.0.0.0/8",
+                    "secret_id_bound_cidrs":"127.0.0.0/8"}"#;
+    world.root(&format!("POST {role}"), bound).await;
+    for path in ["secret-id", "custom-secret-id"] {
+        for field in ["token_bound_cidrs", "cidr_list"] {
+            for (ranges, status) in [
+                (json!("0.0.0.0/0"), 400),
+                (json!(["127.0.0.1", "10.0.0.1"]), 400),
+                (json!(["::/0"]), 400),
+                (json!("127.0.0.1/32"), 200),
+                (json!([]), 200),
+            ] {
+                let mut body = json!({"secret_id": format!("{path}{field}{ranges}")});
+                body[field] = ranges.clone();
+                let line = format!("POST {role}/{path}");
+                let made = world.root(&line, &body.to_string()).await;
+                assert_eq!(made.status, status, "{path} {field} {ranges} {made:?}");
+            }
+        }
+    }
+    let own = r#"{"secret_id":"mine","token_bound_cidrs":"127.0.0.1"}"#;
+    world
+        .root(&format!("POST {role}/custom-secret-id"), own)
+        .await;
+    let body = r#"{"role_id":"r","secret_id":"mine"}"#;
+    let login = world.ask(None, "POST auth/approle/login", body).await;
+    let token = token_of(&login);
+    let own = world
+        .ask(Some(&token), "GET auth/token/lookup-self", "")
+        .await;
+    assert_eq!(own.data()["bound_cidrs"], json!(["127.0.0.1"]));
+    // The role has become narrower than what was made before.
+    let narrow = r#"{"token_bound_cidrs":["127.0.0.2","127.0.0.1/32"]}"#;
+    world.root(&format!("POST {role}"), narrow).await;
+    let login = world.ask(None, "POST auth/approle/login", body).await;
+    assert_eq!(login.status, 200);
+    let wide = r#"{"secret_id":"wide","token_bound_cidrs":"127.0.0.2"}"#;
+    world
+        .root(&format!("POST {role}/custom-secret-id"), wide)
+        .await;
+    let narrow = r#"{"token_bound_cidrs":"127.0.0.1"}"#;
+    world.root(&format!("POST {role}"), narrow).await;
+    let body = r#"{"role_id":"r","secret_id":"wide"}"#;
+    let login = world.ask(None, "POST auth/approle/login", body).await;
+    assert_eq!(login.error(), (400, "invalid role or secret ID".into()));
+}
+
+/// Names in memory are never those of another mount at the same path, or of another engine.
+#[tokio::test]
+async fn a_listing_is_that_of_its_mount() {
+    let world = World::new().await;
+    let v2 = r#"{"type":"kv","options":{"version":"2"}}"#;
+    let done = async |line: &str, body: &str| {
+        let reply = world.root(line, body).await;
+        assert!(reply.status < 300, "{line} {reply:?}");
+    };
+    let names = async |folder: &str| {
+        let mut found = Vec::new();
+        // The second is from memory.
+        for _ in 0..2 {
+            let listing = world.root(&format!("LIST {folder}"), "").await;
+            let keys = listing.data().get("keys").cloned();
+            found.push(keys.unwrap_or(Value::Null));
+        }
+        assert_eq!(found[0], found[1]);
+        found.remove(0)
+    };
+    for (mount, name) in [("a", "one"), ("b", "two")] {
+        done(&format!("POST sys/mounts/{mount}"), v2).await;
+        done(&format!("PUT {mount}/data/f/{name}"), r#"{"data":{"x":1}}"#).await;
+    }
+    assert_eq!(names("a/metadata/f").await, json!(["one"]));
+    assert_eq!(names("b/metadata/f").await, json!(["two"]));
+    // Two that change places.
+    for (from, to) in [("a", "c"), ("b", "a"), ("c", "b")] {
+        let body = json!({"from": from, "to": to}).to_string();
+        done("POST sys/remount", &body).await;
+    }
+    assert_eq!(names("a/metadata/f").await, json!(["two"]));
+    assert_eq!(names("b/metadata/f").await, json!(["one"]));
+    assert_eq!(names("c/metadata/f").await, Value::Null);
+    // One that is made anew, as one and as the other engine.
+    done("DELETE sys/mounts/a", "").await;
+    assert_eq!(names("a/metadata/f").await, Value::Null);
+    done("POST sys/mounts/a", v2).await;
+    assert_eq!(names("a/metadata/f").await, Value::Null);
+    done("DELETE sys/mounts/a", "").await;
+    done("POST sys/mounts/a", r#"{"type":"kv"}"#).await;
+    assert_eq!(names("a/metadata/f").await, Value::Null);
+    done("PUT a/metadata/f/three", r#"{"x":1}"#).await;
+    assert_eq!(names("a/metadata/f").await, json!(["three"]));
+    done("POST sys/mounts/a/tune", r#"{"options":{"version":"2"}}"#).await;
+    assert_eq!(names("a/metadata/f").await, Value::Null);
+    assert_eq!(names("a/metadata/metadata/f").await, json!(["three"]));
+    // More changes by others than are looked at one by one.
+    super::kv::write_beside(&world, "many/first").await;
+    assert_eq!(names("secret/metadata/many").await, json!(["first"]));
+    for at in 0..300 {
+        super::kv::write_beside(&world, &format!("many/s{at}")).await;
+    }
+    let listed = names("secret/metadata/many").await;
+    assert_eq!(listed.as_array().map(Vec::len), Some(301));
+    done("DELETE sys/mounts/secret", "").await;
+    done("POST sys/mounts/secret", v2).await;
+    assert_eq!(names("secret/metadata/many").await, Value::Null);
 }
 
 /// OpenBao GH-3518: a limit of nothing or less that was none.
@@ -692,7 +919,7 @@ async fn a_name_that_is_a_pattern_opens_nothing() {
         .root("PUT secret/data/other/x", r#"{"data":{"a":1}}"#)
         .await;
     let template = r#"path "secret/data/{{identity.entity.name}}/*" { capabilities = ["read"] }
-                      path "secret/data/{{identity.entity.metadata.username}}" { policy = "read" }"#;
+                      path "secret/data/{{identity.entity.id}}" { policy = "read" }"#;
     world.policy("own", template).await;
     for name in [
         "*",

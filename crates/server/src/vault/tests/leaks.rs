@@ -21,7 +21,7 @@ async fn no_kind_of_field_is_told() {
         "data": {
             "text": canary("text"),
             "number": 9_471_830_562_718_u64,
-            "fraction": 94718.305_627,
+            "fraction": 94_718.305_627,
             "nested": {"deep": [{"er": canary("nested")}]},
             "list": [canary("list"), 9_471_830_562_719_u64],
             canary("key").as_str(): true,
@@ -85,9 +85,8 @@ async fn no_kind_of_field_is_told() {
             let near = at.map(|at| &text[at.saturating_sub(200)..(at + 60).min(text.len())]);
             assert_eq!(near, None, "{place}");
         }
-        for token in [&login.body["auth"]["client_token"]] {
-            assert!(!text.contains(token.as_str().unwrap()), "{place}");
-        }
+        let token = login.body["auth"]["client_token"].as_str().unwrap();
+        assert!(!text.contains(token), "{place}");
     }
 }
 
@@ -97,7 +96,7 @@ async fn nothing_of_a_damaged_body_is_told() {
     let world = World::new().await;
     let canary = canary("damaged");
     let good = format!(
-        r#"{{"data":{{"password":"{canary}","deep":{{"list":["{canary}",1,null]}}}},"options":{{}}}}"#
+        r#"{{"data":{{"password":"{canary}","deep":{{"a":["{canary}",1,null]}}}},"options":{{}}}}"#
     );
     let mut count = 0;
     for at in 0..good.len() {
