@@ -7,6 +7,20 @@ pub(crate) fn allows(ranges: &[String], address: IpAddr) -> bool {
     ranges.is_empty() || ranges.iter().any(|range| contains(range, address))
 }
 
+/// Whether ranges allow no more than others do; no ranges allow every address.
+pub(crate) fn are_within(ranges: &[String], others: &[String]) -> bool {
+    let is_within = |range: &String| others.iter().any(|other| holds(other, range));
+    others.is_empty() || !ranges.is_empty() && ranges.iter().all(is_within)
+}
+
+/// Whether a range lies in another.
+fn holds(outer: &str, inner: &str) -> bool {
+    let (Some((_, outer_bits)), Some((first, inner_bits))) = (parse(outer), parse(inner)) else {
+        return false;
+    };
+    inner_bits >= outer_bits && contains(outer, first)
+}
+
 /// A range as it is kept: an address alone is a range of one.
 pub(crate) fn normal(text: &str) -> Option<String> {
     let (address, bits) = parse(text)?;
@@ -51,6 +65,32 @@ fn contains(range: &str, address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_lie_in_ranges() {
+        for (ranges, others, is_so) in [
+            (&["10.1.0.0/16"][..], &["10.0.0.0/8"][..], true),
+            (&["10.0.0.0/8"], &["10.0.0.0/8"], true),
+            (&["10.0.0.0/7"], &["10.0.0.0/8"], false),
+            (&["0.0.0.0/0"], &["10.0.0.0/8"], false),
+            (&["10.1.0.0/16", "11.0.0.1"], &["10.0.0.0/8"], false),
+            (
+                &["10.1.0.0/16", "11.0.0.1"],
+                &["10.0.0.0/8", "11.0.0.1"],
+                true,
+            ),
+            (&["::/0"], &["10.0.0.0/8"], false),
+            (&["::/0"], &["0.0.0.0/0"], false),
+            (&["fd00::1"], &["fd00::/8"], true),
+            (&[], &["10.0.0.0/8"], false),
+            (&["10.0.0.0/8"], &[], true),
+            (&[], &[], true),
+        ] {
+            let owned = |list: &[&str]| list.iter().map(|&one| one.to_owned()).collect::<Vec<_>>();
+            let found = are_within(&owned(ranges), &owned(others));
+            assert_eq!(found, is_so, "{ranges:?} {others:?}");
+        }
+    }
 
     #[test]
     fn ranges_hold_addresses() {

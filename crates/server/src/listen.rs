@@ -16,7 +16,6 @@ use http::StatusCode;
 use http::header;
 use http_body_util::BodyExt;
 use hyper::body::Body;
-use hyper::body::Incoming as Streaming;
 use hyper::server::conn::http1;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -183,7 +182,10 @@ async fn converse<S>(
     }
 }
 
-async fn respond(node: Arc<Node>, request: Request<Streaming>, remote: IpAddr) -> Outgoing {
+async fn respond<B>(node: Arc<Node>, request: Request<B>, remote: IpAddr) -> Outgoing
+where
+    B: Body<Data = bytes::Bytes, Error: Send> + Send + Unpin + 'static,
+{
     let begun = Instant::now();
     let response = match request.method().is_safe() {
         true => Caught(Box::pin(route(&node, request, remote))).await.ok(),
@@ -348,7 +350,7 @@ pub(crate) mod tests {
     /// A request without a network.
     pub(crate) async fn ask(node: &Arc<Node>, request: Request<Full<bytes::Bytes>>) -> Outgoing {
         let remote = IpAddr::from([127, 0, 0, 1]);
-        route(node, request, remote).await
+        respond(Arc::clone(node), request, remote).await
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub(crate) mod kv1;
 pub(crate) mod kv2;
 pub(crate) mod login;
 pub(crate) mod query;
+pub(crate) mod renewal;
 pub(crate) mod reply;
 pub(crate) mod route;
 pub(crate) mod spelling;

@@ -13,6 +13,9 @@ use strongroom_core::port::RecordId;
 use strongroom_core::port::Storage;
 use strongroom_core::port::StorageError;
 
+/// What a panic made by `Fault::Panic` says.
+pub const BUG: &str = "a bug made by the test";
+
 /// What happens at the chosen call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -20,6 +23,8 @@ pub enum Fault {
     Before,
     /// It is done, and the answer is lost.
     After,
+    /// The code has a bug there.
+    Panic,
 }
 
 /// Passes calls on to another storage, but fails the nth.
@@ -66,8 +71,10 @@ impl FaultyStorage {
         if !fails {
             return call(&*self.inner);
         }
-        if self.fault == Fault::Before {
-            return Box::pin(std::future::ready(Err(failure)));
+        match self.fault {
+            Fault::Before => return Box::pin(std::future::ready(Err(failure))),
+            Fault::Panic => std::panic::panic_any(BUG),
+            Fault::After => {}
         }
         let done = call(&*self.inner);
         Box::pin(async move {

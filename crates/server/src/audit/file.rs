@@ -154,7 +154,7 @@ impl FileDevice {
         let open = chain.file.metadata().map_err(|_| AuditFailed)?;
         let there = std::fs::symlink_metadata(&self.path).map_err(|_| AuditFailed)?;
         let is_same = (open.ino(), open.dev()) == (there.ino(), there.dev());
-        if !is_same || open.len() != chain.good_end {
+        if !is_same || open.len() != chain.good_end || claim(&chain.file).is_err() {
             return Err(AuditFailed);
         }
         chain.looked_at = Instant::now();
@@ -214,7 +214,22 @@ fn open_private(path: &Path) -> std::io::Result<File> {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         file.set_permissions(mode)?;
     }
+    claim(&file)?;
     Ok(file)
+}
+
+/// Keeps other processes from writing to a file: two chains in it would break each other. A
+/// process loses its claim when it closes the file anywhere, so that this is done again.
+fn claim(file: &File) -> std::io::Result<()> {
+    let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    match rustix::fs::fcntl_lock(file, exclusive) {
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => {
+            Err(std::io::Error::other("another process writes it"))
+        }
+        // There are file systems without locks.
+        Err(rustix::io::Errno::NOLCK) => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// The chain's state at the end of a file, and where its last whole line ends.

@@ -124,6 +124,12 @@ fn shelf_of(call: &Call, role: &str) -> String {
     format!("{}\0{role}", call.live.owner)
 }
 
+/// Whether a method has a role of that name.
+pub(crate) async fn has_role(state: &State, owner: &str, name: &str) -> Result<bool, Fault> {
+    let found = state.load::<Role>(&format!("{owner}\0{name}")).await?;
+    Ok(found.is_some())
+}
+
 /// Removes all roles of a method.
 pub(crate) async fn forget(state: &State, owner: &str) -> Result<(), Fault> {
     for (name, role) in state.all::<Role>(Shelf::Of(owner)).await? {

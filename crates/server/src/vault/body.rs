@@ -68,6 +68,17 @@ impl Fields {
         self.0.is_empty()
     }
 
+    /// Leaves only the fields of these names.
+    pub(crate) fn keep(&mut self, names: &[&str]) {
+        self.0.retain(|name, value| {
+            let is_kept = names.contains(&name.as_str());
+            if !is_kept {
+                wipe(value);
+            }
+            is_kept
+        });
+    }
+
     /// Takes a field out.
     pub(crate) fn take(&mut self, name: &str) -> Option<Wiped> {
         self.0
@@ -144,9 +155,10 @@ fn check_bounds(bytes: &[u8]) -> Result<(), Fault> {
                     Some(_) => {}
                 }
             },
-            b'{' | b'[' => depth += 1,
+            // As many values as commas, and one more in all that is not empty.
+            b'{' | b'[' => (depth, values) = (depth + 1, values + 1),
             b'}' | b']' => depth = depth.saturating_sub(1),
-            b',' | b':' => values += 1,
+            b',' => values += 1,
             _ => {}
         }
         if depth > DEPTH_MAX {
@@ -154,7 +166,7 @@ fn check_bounds(bytes: &[u8]) -> Result<(), Fault> {
                 "failed to decode JSON input: nested more than {DEPTH_MAX} deep"
             )));
         }
-        if values > VALUES_MAX * 2 {
+        if values > VALUES_MAX {
             return Err(Fault::Invalid(format!(
                 "failed to decode JSON input: more than {VALUES_MAX} values"
             )));
@@ -218,7 +230,11 @@ mod tests {
         assert!(nested(10_000).contains("nested"));
         let many =
             |count: usize| error_of(format!("{{\"a\":[1{}]}}", ",1".repeat(count)).as_bytes());
-        assert!(!many(VALUES_MAX).contains("more than"));
-        assert!(many(VALUES_MAX * 2).contains("more than"));
+        assert!(!many(VALUES_MAX - 2).contains("more than"));
+        assert!(many(VALUES_MAX - 1).contains("more than"));
+        let keys: Vec<String> = (1..VALUES_MAX).map(|at| format!("\"k{at}\":1")).collect();
+        let object = |more: &str| error_of(format!("{{{more}{}}}", keys.join(",")).as_bytes());
+        assert!(!object("\"a\":1,").contains("more than"));
+        assert!(object("\"a\":[],").contains("more than"));
     }
 }

@@ -126,7 +126,7 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
         wrap_ttl,
         headers: headers.as_deref(),
     };
-    if let Err(fault) = check_rate(&core, &options, &path, incoming.remote, now) {
+    if let Err(fault) = check_anybody(&core, &options, &path, &incoming, now) {
         return Err(refuse(node, &core, &entry, fault).await);
     }
     let token = token_of(&incoming.headers)?;
@@ -194,18 +194,30 @@ fn find_route(
     route::find(route::table(live.mount.engine), below, verb)
 }
 
-fn check_rate(
+/// What holds for everybody, with and without a token.
+fn check_anybody(
     core: &Core,
     options: &crate::options::Options,
     path: &RequestPath,
-    remote: IpAddr,
+    incoming: &Incoming,
     now: strongroom_core::time::Timestamp,
 ) -> Result<(), Fault> {
-    if options.is_exempt(path.as_str()) {
-        return Ok(());
+    if !options.is_exempt(path.as_str()) {
+        let taken = core.quotas.take(path.as_str(), incoming.remote, now);
+        taken.map_err(Fault::TooMany)?;
     }
-    let taken = core.quotas.take(path.as_str(), remote, now);
-    taken.map_err(Fault::TooMany)
+    check_namespace(&incoming.headers)
+}
+
+/// There is one namespace, the root: what is meant for another one is not done in it.
+fn check_namespace(headers: &HeaderMap) -> Result<(), Fault> {
+    let mut asked = headers.get_all("x-vault-namespace").iter();
+    let is_root =
+        |value: &http::HeaderValue| matches!(value.as_bytes(), b"" | b"/" | b"root" | b"root/");
+    match asked.all(is_root) {
+        true => Ok(()),
+        false => Err(Fault::NotFoundWith(vec!["namespace not found".into()])),
+    }
 }
 
 /// Who asks; nobody where nobody has to be known.
@@ -216,9 +228,11 @@ async fn caller_of(
     now: strongroom_core::time::Timestamp,
     access: Access,
 ) -> Result<Option<Arc<Known>>, Fault> {
-    let caller = match token {
-        Some(token) => authenticate(core, token, remote, now).await,
-        None => Err(Fault::NoToken),
+    let caller = match (token, access) {
+        // What needs no token uses none up.
+        (Some(token), Access::Open) => living(core, token, remote, now).await,
+        (Some(token), _) => authenticate(core, token, remote, now).await,
+        (None, _) => Err(Fault::NoToken),
     };
     match (caller, access) {
         (Ok(caller), _) => Ok(Some(caller)),
@@ -531,16 +545,36 @@ fn wrap_ttl_of(headers: &HeaderMap) -> Result<Option<i64>, Fault> {
 }
 
 /// The living token that was sent.
-pub(crate) async fn authenticate(
+async fn living(
     core: &Core,
     plain: &SecretValue,
     remote: IpAddr,
     now: strongroom_core::time::Timestamp,
 ) -> Result<Arc<Known>, Fault> {
     let known = find_token(core, plain, now).await?.ok_or(Fault::NoToken)?;
-    if !known.is_alive(now) || !crate::cidr::allows(&known.token.bound_cidrs, remote) {
-        return Err(Fault::NoToken);
+    match known.is_alive(now) && crate::cidr::allows(&known.token.bound_cidrs, remote) {
+        true => Ok(known),
+        false => Err(Fault::NoToken),
     }
+}
+
+/// The living token that was sent, with one of its uses taken.
+pub(crate) async fn authenticate(
+    core: &Core,
+    plain: &SecretValue,
+    remote: IpAddr,
+    now: strongroom_core::time::Timestamp,
+) -> Result<Arc<Known>, Fault> {
+    let known = living(core, plain, remote, now).await?;
+    spend(core, known, now).await
+}
+
+/// Takes one of a token's uses, where they are counted.
+pub(crate) async fn spend(
+    core: &Core,
+    known: Arc<Known>,
+    now: strongroom_core::time::Timestamp,
+) -> Result<Arc<Known>, Fault> {
     if known.token.num_uses == 0 {
         return Ok(known);
     }
@@ -559,7 +593,12 @@ pub(crate) async fn find_token(
 ) -> Result<Option<Arc<Known>>, Fault> {
     if let Some(token) = core.state.open_batch_token(plain) {
         let id = core.state.token_id(plain);
-        // It has no record of its own: it lives no longer than its parent.
+        // It has no record of its own: it lives no longer than what gave it, and than its parent.
+        let table = core.mounts();
+        let mut mounts = table.mounts.by_path.values();
+        if !mounts.any(|mount| mount.uuid == token.mount) {
+            return Ok(None);
+        }
         if let Some(parent) = token.parent {
             let parent = core.known(strongroom_core::port::RecordId(parent)).await?;
             if !parent.is_some_and(|parent| parent.is_alive(now)) {

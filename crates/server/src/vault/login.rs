@@ -90,6 +90,18 @@ impl TokenSettings {
         Ok(())
     }
 
+    /// The policies of a token that is given now.
+    pub(crate) fn granted_policies(&self) -> Vec<String> {
+        let mut policies = self.policies.clone();
+        policies.retain(|name| name != ROOT);
+        if !self.no_default_policy {
+            policies.push(DEFAULT.into());
+        }
+        policies.sort_unstable();
+        policies.dedup();
+        policies
+    }
+
     /// The settings as clients read them.
     pub(crate) fn to_json(&self) -> Map<String, Value> {
         let kind = match self.token_type.as_str() {
@@ -175,13 +187,7 @@ pub(crate) async fn grant(
     settings: &TokenSettings,
     login: Login,
 ) -> Result<Answer, Fault> {
-    let mut policies = settings.policies.clone();
-    policies.retain(|name| name != ROOT);
-    if !settings.no_default_policy {
-        policies.push(DEFAULT.into());
-    }
-    policies.sort_unstable();
-    policies.dedup();
+    let policies = settings.granted_policies();
     let terms = Terms {
         ttl: Span::from_seconds(settings.ttl),
         max_ttl: Span::from_seconds(settings.max_ttl),

@@ -1,10 +1,13 @@
 //! The door from end to end, without a network.
 
 mod access;
+mod attacks;
 mod ceremonies;
 mod hostile;
 mod kv;
+mod leaks;
 mod methods;
+mod panics;
 mod settings;
 mod sinks;
 mod tokens;
@@ -20,6 +23,7 @@ use strongroom_core::port::Clock;
 use strongroom_core::time::Timestamp;
 use strongroom_crypto::SystemRng;
 
+use crate::keeper::Keeper;
 use crate::keeper::MemoryKeeper;
 use crate::node::FirstMount;
 use crate::node::Node;
@@ -54,13 +58,22 @@ pub(crate) struct Reply {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let world = Self::sealed(FirstMount::OwnSpace);
+        Self::kept_by(Box::<MemoryKeeper>::default()).await
+    }
+
+    /// With its records where the test wants them.
+    pub(crate) async fn kept_by(keeper: Box<dyn Keeper>) -> Self {
+        let world = Self::made(FirstMount::OwnSpace, keeper);
         let token = strongroom_core::secret::SecretValue::copy_from(ROOT.as_bytes());
         world.node.start_dev(Some(token)).await.unwrap();
         world
     }
 
     pub(crate) fn sealed(first_mount: FirstMount) -> Self {
+        Self::made(first_mount, Box::<MemoryKeeper>::default())
+    }
+
+    fn made(first_mount: FirstMount, keeper: Box<dyn Keeper>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(TestClock(Mutex::new(1_800_000_000_000_000)));
         let settings = Settings {
@@ -72,7 +85,6 @@ impl World {
             version: "0.0.0".into(),
             aws: crate::aws::Names::default(),
         };
-        let keeper = Box::<MemoryKeeper>::default();
         let rng = Arc::new(SystemRng);
         let node = Node::new(keeper, Arc::clone(&clock) as _, rng, settings);
         Self {
@@ -104,6 +116,17 @@ impl World {
         body: &str,
         headers: &[(&str, &str)],
     ) -> Reply {
+        self.ask_whole(token, line, body, headers).await.1
+    }
+
+    /// Asks with headers, for those of the answer as well.
+    pub(crate) async fn ask_whole(
+        &self,
+        token: Option<&str>,
+        line: &str,
+        body: &str,
+        headers: &[(&str, &str)],
+    ) -> (http::HeaderMap, Reply) {
         let (method, path) = line.split_once(' ').unwrap();
         let mut request = Request::builder()
             .method(method)
@@ -122,13 +145,15 @@ impl World {
         let request = request.body(body).unwrap();
         let response = crate::listen::tests::ask(&self.node, request).await;
         let status = response.status().as_u16();
+        let headers = response.headers().clone();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        Reply {
+        let reply = Reply {
             status,
             body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
             text,
-        }
+        };
+        (headers, reply)
     }
 
     /// A token with policies.

@@ -159,6 +159,7 @@ async fn prolong(
     if token.kind == TokenKind::Batch {
         return Err(Fault::invalid("batch tokens cannot be renewed"));
     }
+    super::renewal::check(&call.core, token).await?;
     let max_ttl = call.core.max_ttl_of(token.mount);
     let renewed = call
         .core

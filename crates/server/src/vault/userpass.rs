@@ -99,6 +99,16 @@ async fn load(call: &Call, name: &str) -> Result<Option<Found<User>>, Fault> {
     Ok(call.core.state.load(&key(call, name)).await?)
 }
 
+/// The policies that a user of a method is given now; `None` when there is none of that name.
+pub(crate) async fn policies_of(
+    state: &State,
+    owner: &str,
+    name: &str,
+) -> Result<Option<Vec<String>>, Fault> {
+    let found = state.load::<User>(&format!("{owner}\0{name}")).await?;
+    Ok(found.map(|found| found.value.settings.granted_policies()))
+}
+
 /// Removes all users of a method.
 pub(crate) async fn forget(state: &State, owner: &str) -> Result<(), Fault> {
     let ids = state.ids::<User>(Shelf::Of(owner)).await?;

@@ -81,10 +81,8 @@ async fn wrapping_token(call: &Call) -> Result<(Arc<Known>, Wrapped), Fault> {
     let Some(known) = found else {
         return Err(invalid());
     };
-    let is_own = call.caller.as_ref().is_some_and(|own| own.id == known.id);
     let is_wrapping = known.token.policies == [WRAPPING];
-    // The request itself has taken the use of the token that it came with.
-    if !is_wrapping || !(is_own || known.is_alive(call.now)) {
+    if !is_wrapping || !(is_spent(call, &known) || known.is_alive(call.now)) {
         return Err(invalid());
     }
     match call.core.state.wrapped(known.id).await? {
@@ -93,10 +91,15 @@ async fn wrapping_token(call: &Call) -> Result<(Arc<Known>, Wrapped), Fault> {
     }
 }
 
+/// Whether the request has taken the use of the wrapping token that it came with.
+fn is_spent(call: &Call, known: &Known) -> bool {
+    let own = call.caller.as_ref().filter(|own| own.id == known.id);
+    own.is_some_and(|own| own.token.num_uses < 0)
+}
+
 /// Uses a wrapping token up; of several at once, one succeeds.
 async fn take(call: &Call, known: &Known) -> Result<(), Fault> {
-    let is_own = call.caller.as_ref().is_some_and(|own| own.id == known.id);
-    if !is_own {
+    if !is_spent(call, known) {
         match call.core.state.take_use(known.id, call.now).await {
             Ok(_) => {}
             Err(Error::NotFound { .. }) => return Err(invalid()),
@@ -117,8 +120,11 @@ pub(crate) async fn lookup(call: &mut Call) -> Result<Answer, Fault> {
 }
 
 pub(crate) async fn unwrap(call: &mut Call) -> Result<Answer, Fault> {
-    match (&call.caller, call.fields.has("token"), &call.token) {
-        (Some(_), _, _) => super::dispatch::check_policy(call, false, None).await?,
+    match (call.caller.clone(), call.fields.has("token"), &call.token) {
+        (Some(caller), _, _) => {
+            call.caller = Some(super::dispatch::spend(&call.core, caller, call.now).await?);
+            super::dispatch::check_policy(call, false, None).await?;
+        }
         // The token that it came with was a wrapping token once.
         (None, false, Some(_)) => {}
         (None, true, _) | (None, _, None) => return Err(Fault::NoToken),

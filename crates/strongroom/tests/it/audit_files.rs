@@ -112,3 +112,44 @@ fn the_log_of_the_store_is_searched_alike() {
         "{line}"
     );
 }
+
+/// A process that ends with the test.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Two chains in one file would break each other.
+#[test]
+fn a_second_server_does_not_write_to_the_log_of_the_first() {
+    let case = Case::new();
+    case.set("/there", case.canary(""));
+    let serve = || {
+        let child = case
+            .command(PROGRAM)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        Ended(child.unwrap())
+    };
+    // What it prints until it serves, or until it has ended.
+    let said = |served: &mut Ended| {
+        let mut text = String::new();
+        let mut out = BufReader::new(served.0.stderr.take().unwrap());
+        while !text.contains("serving") && out.read_line(&mut text).unwrap() > 0 {}
+        text
+    };
+    let mut first = serve();
+    let text = said(&mut first);
+    assert!(text.contains("serving"), "{text}");
+    let text = said(&mut serve());
+    assert!(text.contains("another process writes it"), "{text}");
+    drop(first);
+    let text = said(&mut serve());
+    assert!(text.contains("serving"), "{text}");
+}

@@ -111,6 +111,13 @@ fn bombs_of_json_are_refused() {
             }
         }
     }
+    // And two hundred smaller ones in a row.
+    for at in 0..200_usize {
+        let open = ["[", "{\"a\":", "[[0],", "{\"a\":["][at % 4];
+        let bomb = open.repeat(1_000 + at * 500);
+        let (status, body) = served.ask("POST", attacks::BOMB_PATHS[at % 3], "root", &bomb);
+        assert!((400..500).contains(&status), "{at}: {status} {body:.200}");
+    }
     let grown = served.memory_kib().saturating_sub(before);
     assert!(grown < 100 << 10, "{grown} KiB more");
     assert_works(&served);

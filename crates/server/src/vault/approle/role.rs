@@ -101,14 +101,6 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
         field::checked_name(&id)?.clone_into(&mut role.role_id);
     }
     update(call, &mut role)?;
-    if !role.bind_secret_id
-        && role.secret_id_bound_cidrs.is_empty()
-        && role.settings.bound_cidrs.is_empty()
-    {
-        return Err(Fault::invalid(
-            "at least one constraint should be enabled on the role",
-        ));
-    }
     commit_role(
         call,
         &name,
@@ -130,6 +122,14 @@ async fn commit_role(
     is_new: Option<&str>,
     id_before: &str,
 ) -> Result<(), Fault> {
+    if !role.bind_secret_id
+        && role.secret_id_bound_cidrs.is_empty()
+        && role.settings.bound_cidrs.is_empty()
+    {
+        return Err(Fault::invalid(
+            "at least one constraint should be enabled on the role",
+        ));
+    }
     let mut batch = vec![put(call, name, role, precondition)];
     let state = &call.core.state;
     if is_new.is_some() || role.role_id != id_before {
@@ -281,6 +281,8 @@ pub(super) async fn write_field(call: &mut Call) -> Result<Answer, Fault> {
     if !call.fields.has(&name) && !call.fields.has(&newer) {
         return Err(Fault::Invalid(format!("missing {name}")));
     }
+    // The path is what the policy allowed: nothing else is changed by it.
+    call.fields.keep(&[&name, &newer]);
     let precondition = found.unchanged();
     let mut role = found.value;
     update(call, &mut role)?;

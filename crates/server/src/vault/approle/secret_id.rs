@@ -23,6 +23,7 @@ use super::of_mount;
 use super::of_role;
 use super::role;
 use super::shelf_of;
+use crate::cidr;
 use crate::vault::call::Call;
 use crate::vault::error::Fault;
 use crate::vault::field;
@@ -146,10 +147,22 @@ fn new_entry(call: &Call, role: &Role) -> Result<SecretId, Fault> {
     }
     let cidrs = field::texts(fields, "cidr_list")?.unwrap_or_default();
     let token_cidrs = field::texts(fields, "token_bound_cidrs")?.unwrap_or_default();
+    let cidr_list = login::normal_cidrs(&cidrs)?;
+    let token_bound_cidrs = login::normal_cidrs(&token_cidrs)?;
+    for (own, of_role) in [
+        (&cidr_list, &role.secret_id_bound_cidrs),
+        (&token_bound_cidrs, &role.settings.bound_cidrs),
+    ] {
+        if !own.is_empty() && !cidr::are_within(own, of_role) {
+            return Err(Fault::invalid(
+                "the addresses of a secret ID have to be some of those of its role",
+            ));
+        }
+    }
     Ok(SecretId {
         accessor: crate::node::new_nonce(&*call.node.rng),
-        cidr_list: login::normal_cidrs(&cidrs)?,
-        token_bound_cidrs: login::normal_cidrs(&token_cidrs)?,
+        cidr_list,
+        token_bound_cidrs,
         created: call.now,
         updated: call.now,
         expires: (ttl > 0).then(|| call.now.plus(Span::from_seconds(ttl))),
@@ -328,8 +341,8 @@ pub(super) async fn log_in(call: &mut Call) -> Result<Answer, Fault> {
     let name = by_id.value.role;
     let found = role::load(call, &name).await?.ok_or_else(refused)?;
     let role = &found.value;
-    if !crate::cidr::allows(&role.settings.bound_cidrs, call.remote)
-        || !crate::cidr::allows(&role.secret_id_bound_cidrs, call.remote)
+    if !cidr::allows(&role.settings.bound_cidrs, call.remote)
+        || !cidr::allows(&role.secret_id_bound_cidrs, call.remote)
     {
         return Err(refused());
     }
@@ -340,6 +353,10 @@ pub(super) async fn log_in(call: &mut Call) -> Result<Answer, Fault> {
         let secret = secret.ok_or_else(|| Fault::invalid("missing secret_id"))?;
         let entry = take_use(call, &name, role, &secret).await?;
         if !entry.token_bound_cidrs.is_empty() {
+            // The role may have become narrower since.
+            if !cidr::are_within(&entry.token_bound_cidrs, &settings.bound_cidrs) {
+                return Err(refused());
+            }
             settings.bound_cidrs.clone_from(&entry.token_bound_cidrs);
         }
         metadata = entry.metadata;
@@ -372,7 +389,7 @@ async fn take_use(
         let Some(entry) = entry.filter(|entry| is_alive(&entry.value, role, call.now)) else {
             return Err(refused());
         };
-        if !crate::cidr::allows(&entry.value.cidr_list, call.remote) {
+        if !cidr::allows(&entry.value.cidr_list, call.remote) {
             return Err(refused());
         }
         let batch = match entry.value.num_uses {

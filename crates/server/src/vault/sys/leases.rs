@@ -115,6 +115,7 @@ pub(super) async fn renew(call: &mut Call) -> Result<Answer, Fault> {
     let increment = field::seconds(&call.fields, "increment")?.unwrap_or(0);
     let found = find(call, &lease).await?;
     let (id, token) = found.ok_or_else(|| Fault::invalid("lease not found"))?;
+    crate::vault::renewal::check(&call.core, &token).await?;
     let max_ttl = call.core.max_ttl_of(token.mount);
     let renewed = call
         .core

@@ -21,7 +21,7 @@ const MOUNTS: [(&str, Engines); 7] = [
     ("auth/approle/", Engines::AppRole),
 ];
 
-async fn world() -> World {
+pub(super) async fn world() -> World {
     let world = World::new().await;
     world.root("POST sys/mounts/old", r#"{"type":"kv"}"#).await;
     world
@@ -39,7 +39,7 @@ async fn world() -> World {
     world
 }
 
-fn method(verb: Verb) -> &'static str {
+pub(super) fn method(verb: Verb) -> &'static str {
     match verb {
         Verb::Read => "GET",
         Verb::List => "LIST",
@@ -50,13 +50,13 @@ fn method(verb: Verb) -> &'static str {
     }
 }
 
-fn path_of(mount: &str, route: &Route, name: &str) -> String {
+pub(super) fn path_of(mount: &str, route: &Route, name: &str) -> String {
     let below = route.pattern.replace(['+', '*'], name);
     format!("{mount}{below}")
 }
 
 /// Every route and verb, with who may use it.
-fn rows() -> Vec<(&'static str, &'static Route, Verb)> {
+pub(super) fn rows() -> Vec<(&'static str, &'static Route, Verb)> {
     let mut rows = Vec::new();
     for (mount, engine) in MOUNTS {
         for route in route::table(engine) {

@@ -277,6 +277,45 @@ async fn a_root_token_is_made_by_the_holders_of_shares() {
     assert_eq!(seen.data()["policies"], json!(["root"]), "{seen:?}");
 }
 
+/// CVE-2025-4656, CVE-2026-5807: a thousand attempts of others to stop the holders of shares.
+#[tokio::test]
+async fn nobody_stops_the_holders_of_shares() {
+    let (world, keys, root) = initialised().await;
+    unseal(&world, &keys[..3]).await;
+    let weak = r#"{"policies":["default"],"id":"weak"}"#;
+    world.ask(Some(&root), "POST auth/token/create", weak).await;
+    let numbers = r#"{"secret_shares":3,"secret_threshold":2}"#;
+    for (begin, update, body) in [
+        ("sys/generate-root/attempt", "sys/generate-root/update", ""),
+        ("sys/rekey/init", "sys/rekey/update", numbers),
+    ] {
+        let begun = world.ask(Some(&root), &format!("PUT {begin}"), body).await;
+        let nonce = begun.body["nonce"].as_str().unwrap().to_owned();
+        let mut done = None;
+        for (at, key) in keys[..3].iter().enumerate() {
+            for round in 0..334 {
+                let token = (round % 2 == 0).then_some("weak");
+                let cancel = world.ask(token, &format!("DELETE {begin}"), "").await;
+                assert_eq!(cancel.status, 403, "{cancel:?}");
+                if round % 20 > 1 {
+                    continue;
+                }
+                let other = world.ask(token, &format!("PUT {begin}"), body).await;
+                assert!(matches!(other.status, 400 | 403), "{other:?}");
+                assert!(!other.text.contains(&nonce));
+                let share = json!({"key": keys[4], "nonce": "guessed"}).to_string();
+                let guess = world.ask(None, &format!("PUT {update}"), &share).await;
+                assert_eq!(guess.status, 400, "{guess:?}");
+            }
+            let seen = world.ask(Some(&root), &format!("GET {begin}"), "").await;
+            assert_eq!(seen.body["progress"], json!(at), "{seen:?}");
+            let share = json!({"key": key, "nonce": nonce}).to_string();
+            done = Some(world.ask(None, &format!("PUT {update}"), &share).await);
+        }
+        assert_eq!(done.unwrap().body["complete"], true);
+    }
+}
+
 #[tokio::test]
 async fn a_data_key_that_others_made_is_taken_over() {
     let world = World::new().await;

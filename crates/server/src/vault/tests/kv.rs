@@ -340,7 +340,7 @@ async fn a_listing_is_never_older_than_its_folder() {
 }
 
 /// Writes as another program would.
-async fn write_beside(world: &World, path: &str) {
+pub(super) async fn write_beside(world: &World, path: &str) {
     let core = world.node.core().unwrap();
     let context = OpContext {
         actor: "somebody".into(),

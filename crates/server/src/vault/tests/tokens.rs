@@ -371,6 +371,77 @@ async fn a_wrapped_answer_is_for_one_reader() {
     );
 }
 
+/// Whoever gets a wrapping token looks first who made it, with nothing but the token.
+#[tokio::test]
+async fn to_look_at_a_wrapping_token_does_not_open_it() {
+    let world = World::new().await;
+    world
+        .root("PUT secret/data/x", r#"{"data":{"a":"b"}}"#)
+        .await;
+    world
+        .root("POST sys/auth/userpass", r#"{"type":"userpass"}"#)
+        .await;
+    let headers = [("x-vault-wrap-ttl", "60")];
+    let wrapped = world
+        .ask_with(Some(super::ROOT), "GET secret/data/x", "", &headers)
+        .await;
+    let opener = wrapped.body["wrap_info"]["token"].as_str().unwrap();
+    for _ in 0..2 {
+        let looked = world
+            .ask(Some(opener), "POST sys/wrapping/lookup", "")
+            .await;
+        assert_eq!(looked.data()["creation_path"], "secret/data/x");
+        let wrong = r#"{"password":"x"}"#;
+        let login = "PUT auth/userpass/login/ann";
+        assert_eq!(world.ask(Some(opener), login, wrong).await.status, 400);
+    }
+    let unwrap = "POST sys/wrapping/unwrap";
+    let opens = (0..8).map(|_| world.ask(Some(opener), unwrap, ""));
+    let opened = futures(opens).await;
+    let fine = opened.iter().filter(|reply| reply.status == 200);
+    assert_eq!(fine.count(), 1, "{opened:?}");
+    assert!(
+        opened
+            .iter()
+            .any(|reply| reply.text.contains(r#"{"a":"b"}"#))
+    );
+    let looked = world
+        .ask(Some(opener), "POST sys/wrapping/lookup", "")
+        .await;
+    assert_eq!(looked.status, 400);
+    // To open one with another token uses that one.
+    let counted = r#"{"num_uses":1,"policies":["default"],"ttl":"1h"}"#;
+    let counted = token_of(&make(&world, super::ROOT, counted).await);
+    let wrapped = world
+        .ask_with(Some(super::ROOT), "GET secret/data/x", "", &headers)
+        .await;
+    let named = json!({ "token": wrapped.body["wrap_info"]["token"] }).to_string();
+    assert_eq!(world.ask(Some(&counted), unwrap, &named).await.status, 200);
+    assert_eq!(status(&world, &counted).await, 403);
+}
+
+/// Several at once.
+async fn futures<T: Future>(all: impl Iterator<Item = T>) -> Vec<T::Output> {
+    let mut waiting: Vec<_> = all.map(|one| Some(Box::pin(one))).collect();
+    let mut done: Vec<Option<T::Output>> = waiting.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (one, slot) in waiting.iter_mut().zip(&mut done) {
+            if let Some(future) = one
+                && let std::task::Poll::Ready(output) = future.as_mut().poll(context)
+            {
+                *slot = Some(output);
+                *one = None;
+            }
+        }
+        match waiting.iter().all(Option::is_none) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
+
 #[tokio::test]
 async fn leases_are_those_of_tokens() {
     let world = World::new().await;
