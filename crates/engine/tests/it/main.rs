@@ -10,6 +10,7 @@ mod contention;
 mod faults;
 mod graph;
 mod listing;
+mod memory;
 mod migrate;
 mod model;
 mod schedules;
