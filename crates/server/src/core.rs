@@ -72,6 +72,16 @@ pub(crate) struct Core {
     refreshing: tokio::sync::Mutex<u64>,
 }
 
+/// How memory stands to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    Fresh,
+    /// Somebody has written meanwhile, perhaps another process.
+    Outdated,
+    /// The storage does not tell; no other process can write to it.
+    Unknown,
+}
+
 /// A secret in memory, with its answers as they were given.
 pub(crate) struct Seen {
     pub(crate) snapshot: Snapshot,
@@ -174,10 +184,7 @@ impl Core {
 
     /// Drops from memory what has changed in the store, by whomever. Called before every request.
     pub(crate) async fn refresh(&self) -> Result<(), Error> {
-        let sign = self.storage.sign();
-        if let Some(sign) = sign
-            && sign == self.fresh_at.load(Ordering::Acquire)
-        {
+        if self.freshness() == Freshness::Fresh {
             return Ok(());
         }
         let mut seen = self.refreshing.lock().await;
@@ -211,6 +218,15 @@ impl Core {
             self.fresh_at.store(sign, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Whether what is in memory is what is stored, as far as the storage tells.
+    pub(crate) fn freshness(&self) -> Freshness {
+        match self.storage.sign() {
+            None => Freshness::Unknown,
+            Some(sign) if sign == self.fresh_at.load(Ordering::Acquire) => Freshness::Fresh,
+            Some(_) => Freshness::Outdated,
+        }
     }
 
     async fn drop_changed(&self, ids: &[RecordId]) -> Result<(), Error> {

@@ -27,6 +27,7 @@ use crate::audit::Device;
 use crate::audit::file::FileDevice;
 use crate::audit::sink::SinkDevice;
 use crate::core::Core;
+use crate::core::Freshness;
 use crate::keeper::Keeper;
 use crate::keeper::KeeperError;
 use crate::metrics::Metrics;
@@ -82,6 +83,8 @@ pub struct Node {
     core: ArcSwapOption<Core>,
     /// The header's generation that the keys are of.
     generation: AtomicU64,
+    /// Held by the request that brings the caches up to what is stored.
+    refreshing: tokio::sync::Mutex<()>,
     pub(crate) ceremonies: tokio::sync::Mutex<Ceremonies>,
     /// Attempts to unseal in a row that opened nothing. Whoever gives a share holds it.
     pub(crate) unseal_failures: tokio::sync::Mutex<u32>,
@@ -146,6 +149,7 @@ impl Node {
             nobody: tokio::sync::OnceCell::new(),
             core: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
+            refreshing: tokio::sync::Mutex::new(()),
             ceremonies: tokio::sync::Mutex::default(),
             unseal_failures: tokio::sync::Mutex::default(),
             share_slots: std::sync::Mutex::default(),
@@ -236,6 +240,32 @@ impl Node {
         self.generation.store(header.generation(), Ordering::SeqCst);
         self.core.store(Some(Arc::new(new)));
         Ok(())
+    }
+
+    /// The unsealed store with caches that are right, under the keys that it has now: the command
+    /// line may have made a new data key a moment ago, and written with it.
+    pub(crate) async fn fresh_core(&self) -> Result<Option<Arc<Core>>, StartError> {
+        let Some(core) = self.core() else {
+            return Ok(None);
+        };
+        match core.freshness() {
+            Freshness::Fresh => return Ok(Some(core)),
+            Freshness::Unknown => {
+                core.refresh().await?;
+                return Ok(Some(core));
+            }
+            Freshness::Outdated => {}
+        }
+        // One looks, the others find what it found.
+        let _turn = self.refreshing.lock().await;
+        if core.freshness() != Freshness::Fresh {
+            self.follow_header().await?;
+        }
+        let Some(core) = self.core() else {
+            return Ok(None);
+        };
+        core.refresh().await?;
+        Ok(Some(core))
     }
 
     /// Takes the keys as they are now, if somebody else has changed the header: the command line

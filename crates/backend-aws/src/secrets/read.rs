@@ -67,7 +67,7 @@ impl AwsBackend {
 
     /// The current versions of many, [`BATCH`] in a request and [`IN_FLIGHT`] requests at once.
     pub(super) async fn read_all(&self, addresses: &[String]) -> Vec<Found> {
-        let deadline = Instant::now() + self.site().timeout;
+        let deadline = Instant::now() + self.site().patience();
         let mut found: BTreeMap<&str, Found> = BTreeMap::new();
         let mut asked: Vec<&str> = Vec::new();
         for address in addresses {

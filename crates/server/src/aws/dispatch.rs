@@ -154,8 +154,7 @@ async fn answer<B>(
 where
     B: Body<Data = Bytes> + Send + Unpin,
 {
-    let core = node.core().ok_or(Fault::Sealed)?;
-    core.refresh().await?;
+    let core = node.fresh_core().await?.ok_or(Fault::Sealed)?;
     // Held until there is an answer: the body is in memory in one form or another.
     let mut share = Share::default();
     let body = read_body(node, &core, &mut share, &parts.headers, body).await?;

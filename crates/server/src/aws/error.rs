@@ -9,6 +9,7 @@ use strongroom_engine::secrets::GraphError;
 use super::sigv4::Refusal;
 use crate::audit::AuditFailed;
 use crate::audit::line::Lines;
+use crate::node::StartError;
 
 /// A request that fails.
 #[derive(Debug)]
@@ -102,6 +103,15 @@ impl From<Error> for Fault {
 impl From<AuditFailed> for Fault {
     fn from(AuditFailed: AuditFailed) -> Self {
         Self::Audit
+    }
+}
+
+impl From<StartError> for Fault {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Engine(error) => Self::Engine(error),
+            other => Self::Internal(other.to_string()),
+        }
     }
 }
 

@@ -55,12 +55,12 @@ pub(crate) struct Incoming {
 
 /// Whether a living token was sent: who has none gets no room for a large body.
 pub(crate) async fn has_token(node: &Node, headers: &HeaderMap, remote: IpAddr) -> bool {
-    let (Some(core), Ok(Some(token))) = (node.core(), token_of(headers)) else {
+    let Ok(Some(token)) = token_of(headers) else {
         return false;
     };
-    if core.refresh().await.is_err() {
+    let Ok(Some(core)) = node.fresh_core().await else {
         return false;
-    }
+    };
     let now = node.now();
     let found = find_token(&core, &token, now).await;
     found.is_ok_and(|known| {
@@ -95,11 +95,7 @@ async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Resul
     if let Some(answer) = super::keys::early(node, &incoming, &path, verb, &query).await? {
         return Ok(answer);
     }
-    let core = match node.core() {
-        Some(core) => core,
-        None => return Err(Fault::Sealed),
-    };
-    core.refresh().await?;
+    let core = node.fresh_core().await?.ok_or(Fault::Sealed)?;
     check_patch(&incoming, verb)?;
     let is_listing = matches!(verb, Verb::List | Verb::Scan);
     let path = if is_listing { as_folder(path)? } else { path };

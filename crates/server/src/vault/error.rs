@@ -6,6 +6,7 @@ use strongroom_engine::error::ErrorKind;
 
 use crate::audit::AuditFailed;
 use crate::keeper::KeeperError;
+use crate::node::StartError;
 
 /// A request that fails.
 #[derive(Debug)]
@@ -69,6 +70,15 @@ impl From<AuditFailed> for Fault {
 impl From<KeeperError> for Fault {
     fn from(error: KeeperError) -> Self {
         Self::Internal(error.to_string())
+    }
+}
+
+impl From<StartError> for Fault {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Engine(error) => Self::Engine(error),
+            other => Self::Internal(other.to_string()),
+        }
     }
 }
 

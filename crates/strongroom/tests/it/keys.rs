@@ -1,8 +1,13 @@
 //! Key slots: any one opens the store, none is lost by accident.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use strongroom_testkit::openbao::exchange;
+use strongroom_testkit::port::Port;
 
 use crate::support::Case;
+use crate::support::PROGRAM;
 
 const PASSPHRASE_FILE: &str = "STRONGROOM_PASSPHRASE_FILE";
 
@@ -141,6 +146,42 @@ fn after_a_rotation_every_value_opens() {
     let keys = case.sr("key list --json").ok().json();
     assert_eq!(keys["data_keys"].as_array().unwrap().len(), 3);
     case.sr("doctor").ok();
+}
+
+/// The very next request is answered, whoever was quicker.
+#[test]
+fn a_server_goes_on_under_a_data_key_that_was_made_beside_it() {
+    let case = Case::new();
+    case.set("/app/one", case.canary("first"));
+    let token = case.sr("operator root-token").reveals().ok().out();
+    let port = Port::claim();
+    let listen = format!("127.0.0.1:{}", port.number());
+    let mut server = case
+        .command(PROGRAM)
+        .args(["serve", "--listen", &listen])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let request = format!(
+        "GET /v1/secret/data/app/one HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         X-Vault-Token: {}\r\n\r\n",
+        token.trim()
+    );
+    let mut answers = Vec::new();
+    while exchange(port.number(), &request).is_empty() {
+        assert!(server.try_wait().unwrap().is_none(), "the server has ended");
+    }
+    for round in 0..5 {
+        case.sr("key rotate").ok();
+        answers.push(exchange(port.number(), &request));
+        case.set("/app/one", case.canary(&format!("{round}")));
+        answers.push(exchange(port.number(), &request));
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
+    for answer in answers {
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::io::Read;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
-use std::net::TcpListener;
 use std::net::TcpStream;
 use std::path::Path;
 use std::path::PathBuf;
@@ -15,6 +14,8 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
+use strongroom_testkit::port::Port;
+
 use crate::support::PROGRAM;
 
 /// `strongroom serve`, in a folder of its own.
@@ -22,6 +23,7 @@ pub(crate) struct Served {
     child: Child,
     dir: tempfile::TempDir,
     pub(crate) address: SocketAddr,
+    _port: Port,
 }
 
 /// Longest wait for anything; only a hang takes that long.
@@ -39,9 +41,8 @@ impl Served {
     }
 
     fn start(args: &[&str]) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        let port = Port::claim();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
         let dir = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let child = Command::new(PROGRAM)
@@ -62,6 +63,7 @@ impl Served {
             child,
             dir,
             address,
+            _port: port,
         };
         let start = Instant::now();
         while TcpStream::connect(address).is_err() {
