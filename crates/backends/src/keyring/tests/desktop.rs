@@ -10,7 +10,9 @@ use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 use std::sync::mpsc;
+use std::time::Duration;
 
+use strongroom_core::port::BackendErrorKind;
 use strongroom_testkit::backend_contract;
 
 use super::*;
@@ -19,6 +21,9 @@ use crate::keyring::deadline::within;
 
 /// Set in a test program that has a keyring.
 const STARTED: &str = "STRONGROOM_TEST_KEYRING_STARTED";
+
+/// So often it is asked whether the keyring is there.
+const TRIES_MAX: usize = 100;
 
 /// With a keyring, the contract's cases do their work; the others start the program again.
 #[test]
@@ -42,7 +47,17 @@ fn backend() -> (Box<dyn Backend>, ()) {
         // Started by itself, the suite runs over something that is always there: see above.
         return (Box::new(crate::env::EnvBackend::new(Vec::new())), ());
     }
-    (keyring(Keyring::Desktop, "strongroom-test"), ())
+    let backend = keyring(Keyring::Desktop, "strongroom-test");
+    // The daemon says that it is ready a moment before the bus knows it.
+    for _ in 0..TRIES_MAX {
+        match block_on(backend.health()) {
+            Err(error) if error.kind == BackendErrorKind::Unreachable => {
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+            _ => break,
+        }
+    }
+    (backend, ())
 }
 
 backend_contract!(contract, block_on, backend());
