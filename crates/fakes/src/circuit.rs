@@ -254,12 +254,13 @@ async fn is_counted_anew(behind: &Behind) -> bool {
 pub async fn bulk_ends(behind: Behind) {
     behind.breaks(Line::BlackHole).await;
     let many = timeout(PATIENCE, behind.backend.read_many(&addresses())).await;
-    let mut errors: Vec<_> = many.unwrap().into_iter().map(Result::unwrap_err).collect();
+    let errors: Vec<_> = many.unwrap().into_iter().map(Result::unwrap_err).collect();
     errors.iter().for_each(check);
     assert_eq!(errors.len(), MANY);
-    let last = errors.pop().unwrap();
-    assert!(is_refusal(&last), "{last}");
     assert!(behind.proxy.asked() <= IN_FLIGHT_MAX);
+    // A few requests may have held all of the secrets; whoever comes next is refused in any case.
+    let next = behind.fails().await;
+    assert!(is_refusal(&next), "{next}");
 }
 
 /// All at once: few of them ask.
