@@ -66,6 +66,8 @@ const SERVER: &[&str] = &[
     "shares",
     "histories",
     "policies",
+    "poison",
+    "soak",
 ];
 
 /// The programs, in the order they run.
@@ -83,6 +85,8 @@ const PROGRAMS: &[Program] = &[
     Program::example("shares", "strongroom", "reliability", &["shares"]),
     Program::example("histories", "strongroom", "reliability", &["histories"]),
     Program::example("policies", "strongroom", "reliability", &["policies"]),
+    Program::example("poison", "strongroom", "reliability", &["poison"]),
+    Program::example("soak", "strongroom", "reliability", &["soak"]),
 ];
 
 const INTRODUCTION: &str = "\
@@ -116,7 +120,8 @@ acknowledged before it was made. A file written without a sync is the control: i
         title: "Damaged files",
         about: "\
 1 KiB of noise at a random place of a closed store; then every version of every secret is read, and
-`doctor` looks at the store.",
+`doctor` looks at the store. What is harmless hit bytes that nothing needs: a page's unused rest,
+or, where a log was left, a page of which the log has the newer copy (and the other way round).",
     },
     Section {
         name: "many",
@@ -199,6 +204,22 @@ interleavings each of writes, folders, uses, renewals and revocations (`schedule
 What `sys/capabilities-self` says for generated policies and paths, beside a model of 60 lines and
 beside OpenBao. (A test compares 100,000 decisions with the same model; `cargo xtask parity
 policies` compares 450,000 with OpenBao.)",
+    },
+    Section {
+        name: "poison",
+        title: "Unseal shares of bytes that nobody may look at",
+        about: "\
+valgrind's memcheck takes the secret and the random coefficients for memory that was never written,
+and reports every branch and every address that depends on them, while shares are made and put
+together again. (Reading a share's text, base64 or hexadecimal, is not part of it.)",
+    },
+    Section {
+        name: "soak",
+        title: "An hour under full load",
+        about: "\
+Ten clients that never wait, on connections that come and go, while the audit file is moved away and
+deleted every 30 seconds: what the server's memory (resident set, the machine's word) does. The
+growth is the slope of the line through a sample every 10 seconds.",
     },
 ];
 

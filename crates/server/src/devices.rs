@@ -71,7 +71,11 @@ pub(crate) async fn note_heads(core: &crate::core::Core) -> Result<(), Error> {
     for device in devices.iter().filter_map(crate::audit::Device::file) {
         let (file, head) = device.head();
         let before = core.state.load::<AuditHead>(&file).await?;
-        if before.is_none_or(|before| before.value != head) && head.number > 0 {
+        let is_news = match before {
+            Some(before) => before.value != head,
+            None => head.number > 0,
+        };
+        if is_news {
             let put = core.state.put(&Put::named(&file, Shelf::Kind), &head);
             core.state.write(vec![put]).await?;
         }

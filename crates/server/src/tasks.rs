@@ -46,7 +46,10 @@ pub(crate) async fn housekeeping(node: Arc<Node>, mut stop: watch::Receiver<bool
         let rotated = crate::vault::keys::rotate_if_due(&node, &core).await;
         let rotated = rotated.map_err(|fault| fault.detail().unwrap_or_default());
         let mut result = run_once(&node, &core).await;
-        if rounds.is_multiple_of(ROUNDS_PER_HEAD) && result.is_ok() {
+        let devices = core.audit.devices();
+        let begun = devices.iter().filter_map(Device::file);
+        let begun = begun.filter(|file| file.take_is_begun()).count();
+        if (begun > 0 || rounds.is_multiple_of(ROUNDS_PER_HEAD)) && result.is_ok() {
             result = crate::devices::note_heads(&core).await;
         }
         let failure = result.err().map(|error| error.to_string());
@@ -119,22 +122,33 @@ pub(crate) async fn hang_ups(
             _ = stop.wait_for(|stop| *stop) => return,
         }
         if let Some(core) = node.core() {
-            let devices = core.audit.devices();
-            for device in devices.iter().filter_map(Device::file) {
-                match device.reopen() {
-                    Ok(()) => node
-                        .log
-                        .info(&format!("audit file {} opened anew", device.name)),
-                    Err(error) => node.log.error(&format!(
-                        "audit file {} cannot be opened anew: {error}",
-                        device.name
-                    )),
-                }
-            }
+            open_audit_files_anew(&node, &core).await;
         }
         if let Some(Err(error)) = tls.as_ref().map(|tls| tls.reload()) {
             node.log
                 .error(&format!("the old TLS certificate stays: {error}"));
+        }
+    }
+}
+
+/// New files have chains of their own, and how far the old ones went says nothing of them.
+async fn open_audit_files_anew(node: &Node, core: &Core) {
+    let devices = core.audit.devices();
+    let files = devices.iter().filter_map(Device::file);
+    let opened: Vec<_> = files
+        .map(|file| (file.name.clone(), file.reopen()))
+        .collect();
+    if let Err(error) = crate::devices::note_heads(core).await {
+        node.log.error(&format!(
+            "how far the audit files go cannot be noted: {error}"
+        ));
+    }
+    for (name, result) in opened {
+        match result {
+            Ok(()) => node.log.info(&format!("audit file {name} opened anew")),
+            Err(error) => node
+                .log
+                .error(&format!("audit file {name} cannot be opened anew: {error}")),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::io::Read;
 use std::io::Seek;
 use std::io::SeekFrom;
@@ -13,6 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 use std::time::Instant;
@@ -42,6 +45,7 @@ pub(crate) struct FileDevice {
     /// What the syncing thread syncs: exchanged with the chain's.
     synced: Arc<ArcSwap<File>>,
     syncs: mpsc::Sender<oneshot::Sender<bool>>,
+    is_begun: AtomicBool,
 }
 
 struct Chain {
@@ -85,6 +89,7 @@ impl FileDevice {
             chain: Mutex::new(chain),
             synced,
             syncs,
+            is_begun: AtomicBool::new(false),
         })
     }
 
@@ -106,6 +111,15 @@ impl FileDevice {
     /// When it cannot be opened; nothing changes then.
     pub(crate) fn reopen(&self) -> std::io::Result<()> {
         let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        self.begin_anew(&mut chain)
+    }
+
+    /// True once after each file that was begun.
+    pub(crate) fn take_is_begun(&self) -> bool {
+        self.is_begun.swap(false, Ordering::Relaxed)
+    }
+
+    fn begin_anew(&self, chain: &mut Chain) -> std::io::Result<()> {
         let mut file = open_private(&self.path)?;
         let (last, number, good_end) = last_of(&mut file)?;
         chain.file.sync_data()?;
@@ -116,6 +130,7 @@ impl FileDevice {
         chain.number = number;
         chain.good_end = good_end;
         chain.looked_at = Instant::now();
+        self.is_begun.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -149,16 +164,30 @@ impl FileDevice {
         Ok(())
     }
 
-    /// Notices a file that was taken away, cut off or replaced.
+    /// Notices a file that was taken away, cut off or replaced. One that was renamed, as a log
+    /// rotation does, has all its lines: they go on in a new one, without waiting for a hang-up.
     fn look(&self, chain: &mut Chain) -> Result<(), AuditFailed> {
         let open = chain.file.metadata().map_err(|_| AuditFailed)?;
-        let there = std::fs::symlink_metadata(&self.path).map_err(|_| AuditFailed)?;
-        let is_same = (open.ino(), open.dev()) == (there.ino(), there.dev());
-        if !is_same || open.len() != chain.good_end || claim(&chain.file).is_err() {
+        if open.len() != chain.good_end {
             return Err(AuditFailed);
         }
-        chain.looked_at = Instant::now();
-        Ok(())
+        let is_somewhere = open.nlink() > 0;
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(there) if (open.ino(), open.dev()) == (there.ino(), there.dev()) => {
+                claim(&chain.file).map_err(|_| AuditFailed)?;
+                chain.looked_at = Instant::now();
+                Ok(())
+            }
+            Ok(there) if is_somewhere && there.len() == 0 => self.begin_after_a_move(chain),
+            Err(error) if is_somewhere && error.kind() == ErrorKind::NotFound => {
+                self.begin_after_a_move(chain)
+            }
+            Ok(_) | Err(_) => Err(AuditFailed),
+        }
+    }
+
+    fn begin_after_a_move(&self, chain: &mut Chain) -> Result<(), AuditFailed> {
+        self.begin_anew(chain).map_err(|_| AuditFailed)
     }
 
     /// Waits until the disk has what was written so far.

@@ -59,23 +59,37 @@ pub(crate) fn run(rounds: u64) -> AnyResult<bool> {
     let store = original.join("store.db");
     worker::create(&store)?;
     fill(&store)?;
+    let folded = rig.file("folded");
+    copy_of(&original, &folded)?;
+    fold(&folded.join("store.db"))?;
     let mut draw = Draw::new(3);
     let parts = [
-        ("the closed store", "store.db", rounds),
-        ("its WAL", "store.db-wal", rounds / 2),
-        ("its head file", "store.head", rounds / 10),
+        (
+            "the closed store without a log",
+            &folded,
+            "store.db",
+            rounds,
+        ),
+        (
+            "a store whose log was left",
+            &original,
+            "store.db",
+            rounds / 5,
+        ),
+        ("its WAL", &original, "store.db-wal", rounds / 5),
+        ("its head file", &original, "store.head", rounds / 50),
     ];
     report::heading(&["what", "figure", "goal", "reached"]);
     let mut is_good = true;
-    for (what, name, rounds) in parts {
-        let bytes = fs::metadata(original.join(name)).map_or(0, |file| file.len());
+    for (what, from, name, rounds) in parts {
+        let bytes = fs::metadata(from.join(name)).map_or(0, |file| file.len());
         if bytes == 0 {
             report::row(&[&format!("{what}: not there or empty"), "", "", ""]);
             continue;
         }
         let mut counts = Counts::default();
         for _ in 0..rounds {
-            let copy = copy_of(&original, &rig.file("copy"))?;
+            let copy = copy_of(from, &rig.file("copy"))?;
             let at = draw.below(bytes.saturating_sub(BLOCK_BYTES).max(1));
             overwrite(&copy.join(name), at, bytes, &mut draw)?;
             judge(&rig, &copy, &key, &mut counts)?;
@@ -120,6 +134,13 @@ fn fill(store: &Path) -> AnyResult<()> {
         }
     }
     storage.back_up()?;
+    Ok(())
+}
+
+/// Puts the log into the file, as the last process to close a store does.
+fn fold(store: &Path) -> AnyResult<()> {
+    let connection = rusqlite::Connection::open(store)?;
+    connection.pragma_update(None, "wal_checkpoint", "TRUNCATE")?;
     Ok(())
 }
 

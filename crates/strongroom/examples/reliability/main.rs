@@ -12,6 +12,7 @@ mod many;
 mod migrate;
 #[path = "../support/note.rs"]
 mod note;
+mod poison;
 #[path = "../../../core/src/policy/tests/reference.rs"]
 mod policy_model;
 mod power;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 use rig::AnyResult;
 
 const USAGE: &str = "reliability kill|power|damage|many|migrate|sinks|requests|connections|\
-timing|guesses|shares|histories|policies [ROUNDS]";
+timing|guesses|shares|histories|policies|soak|poison [ROUNDS]";
 
 fn main() -> AnyResult<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -36,7 +37,7 @@ fn main() -> AnyResult<ExitCode> {
     let is_good = match name.as_str() {
         "kill" => kill::run(rounds(500)?)?,
         "power" => power::run(rounds(50)?)?,
-        "damage" => damage::run(rounds(200)?)?,
+        "damage" => damage::run(rounds(1_000)?)?,
         "many" => many::run(rounds(500)?)?,
         "migrate" => migrate::run(rounds(60)?)?,
         "sinks" => server::sinks::run(rounds(10_000)?)?,
@@ -47,6 +48,9 @@ fn main() -> AnyResult<ExitCode> {
         "shares" => server::shares::run(rounds(100)?)?,
         "histories" => server::histories::run(rounds(100_000)?)?,
         "policies" => server::policies::run(rounds(60)?)?,
+        "soak" => server::soak::run(rounds(60)?)?,
+        "poison" => poison::run()?,
+        "poisoned" => poison::poisoned(rest).map(|()| true)?,
         "worker" => worker::run(rest).map(|()| true)?,
         "mix" => many::mix(rest).map(|()| true)?,
         _ => return Err(USAGE.into()),

@@ -9,4 +9,5 @@ pub(crate) mod policies;
 pub(crate) mod requests;
 pub(crate) mod shares;
 pub(crate) mod sinks;
+pub(crate) mod soak;
 pub(crate) mod timing;

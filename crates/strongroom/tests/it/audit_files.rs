@@ -1,11 +1,13 @@
 //! `audit query` and `audit tail` on the files of a server, and on the store's own log.
 
+use std::cell::Cell;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::process::Command;
 use std::process::Stdio;
 
 use serde_json::Value;
+use strongroom_testkit::port::Port;
 
 use crate::served::Served;
 use crate::support::Case;
@@ -152,4 +154,85 @@ fn a_second_server_does_not_write_to_the_log_of_the_first() {
     drop(first);
     let text = said(&mut serve());
     assert!(text.contains("serving"), "{text}");
+}
+
+/// What is known of the old file's end says nothing of the new one.
+#[test]
+fn a_file_begun_after_a_rotation_verifies() {
+    let case = Case::new();
+    case.set("/there", case.canary(""));
+    let folder = case.path("audit");
+    let log = folder.join("audit.log");
+    let port = Port::claim();
+    let url = format!("http://127.0.0.1:{}", port.number());
+    let serve = || {
+        let child = case
+            .command(PROGRAM)
+            .args(["serve", "--listen", url.trim_start_matches("http://")])
+            .arg("--audit-folder")
+            .arg(&folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut served = Ended(child.unwrap());
+        let out = BufReader::new(served.0.stderr.take().unwrap());
+        (served, out.lines().map(Result::unwrap))
+    };
+    let tell = |served: &Ended, signal: &str| {
+        let id = served.0.id().to_string();
+        let told = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(told.success());
+    };
+    let verified = || {
+        let line = format!("operator verify-audit {} --json", log.display());
+        case.sr(&line).ok().json()["lines"].as_u64().unwrap()
+    };
+    let (mut served, mut said) = serve();
+    assert!(said.any(|line| line.contains("serving")));
+    case.env("STRONGROOM_TOKEN", "canary-of-nobody");
+    let ask = || case.sr(&format!("--server {url} get nothing")).code(4);
+    for _ in 0..5 {
+        ask();
+    }
+    tell(&served, "-TERM");
+    assert!(served.0.wait().unwrap().success());
+    let before = verified();
+    assert!(before >= 5, "{before}");
+    let (served, mut said) = serve();
+    assert!(said.any(|line| line.contains("serving")));
+    std::fs::rename(&log, folder.join("audit.log.1")).unwrap();
+    tell(&served, "-HUP");
+    assert!(said.any(|line| line.contains("opened anew")));
+    ask();
+    drop(served);
+    let after = verified();
+    assert!(after > 0 && after < before, "{after}, {before} before");
+}
+
+/// Between the move and the hang-up nothing is refused, and no line is missing.
+#[test]
+fn a_log_that_is_moved_away_goes_on_in_a_new_file() {
+    let (served, case) = (Served::dev(), Case::new());
+    let log = served.folder().join("audit.log");
+    let asked = Cell::new(0);
+    let put = || {
+        asked.set(asked.get() + 1);
+        assert_eq!(put(&served, "one", "root"), 200);
+    };
+    put();
+    std::fs::rename(&log, log.with_file_name("audit.log.1")).unwrap();
+    served.wait_until(|| {
+        put();
+        log.exists()
+    });
+    served.hang_up();
+    put();
+    let folder = served.folder().display();
+    let all = case.sr(&format!("audit query {folder} --json")).ok().json();
+    assert_eq!(all["events"].as_array().unwrap().len(), asked.get());
+    // One that was deleted has lines that nobody can read any more.
+    std::fs::remove_file(&log).unwrap();
+    served.wait_until(|| self::put(&served, "one", "root") == 500);
+    served.hang_up();
+    served.wait_until(|| self::put(&served, "one", "root") == 200);
 }

@@ -51,6 +51,11 @@ impl Client {
         })
     }
 
+    /// Sends another token from now on; an empty one is none.
+    pub(crate) fn use_token(&mut self, token: &str) {
+        token.clone_into(&mut self.token);
+    }
+
     /// One request and its answer.
     pub(crate) fn ask(&mut self, method: &str, path: &str, body: &Value) -> AnyResult<Answer> {
         let body = match body {
@@ -62,13 +67,24 @@ impl Client {
 
     /// As `ask`, with a body that need not be JSON.
     pub(crate) fn ask_text(&mut self, method: &str, path: &str, body: &str) -> AnyResult<Answer> {
+        self.ask_with("", method, path, body)
+    }
+
+    /// As `ask_text`, with more lines in the head; each ends with CRLF.
+    pub(crate) fn ask_with(
+        &mut self,
+        lines: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> AnyResult<Answer> {
         let token = match self.token.as_str() {
             "" => String::new(),
             token => format!("X-Vault-Token: {token}\r\n"),
         };
         let request = format!(
-            "{method} /v1/{path} HTTP/1.1\r\nHost: localhost\r\n{token}Content-Length: {}\r\n\r\n\
-             {body}",
+            "{method} /v1/{path} HTTP/1.1\r\nHost: localhost\r\n{token}{lines}\
+             Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         // It may be refused before all of it was sent: the answer says so.

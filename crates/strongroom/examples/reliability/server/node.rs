@@ -12,6 +12,9 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
+use rustix::process::Pid;
+use rustix::process::Signal;
+use rustix::process::kill_process;
 use serde_json::Value;
 use serde_json::json;
 use strongroom_testkit::openbao::program;
@@ -153,10 +156,22 @@ impl Node {
 
     /// Memory that it takes, in MiB.
     pub(crate) fn memory_mib(&self) -> AnyResult<u64> {
+        Ok(self.memory_kib()? / 1024)
+    }
+
+    /// Memory that it takes, in KiB.
+    pub(crate) fn memory_kib(&self) -> AnyResult<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
         let number = line.and_then(|line| line.split_whitespace().nth(1));
-        Ok(number.ok_or("no VmRSS")?.parse::<u64>()? / 1024)
+        Ok(number.ok_or("no VmRSS")?.parse::<u64>()?)
+    }
+
+    /// Tells it that its audit file was moved away.
+    pub(crate) fn hang_up(&self) -> AnyResult<()> {
+        let id = i32::try_from(self.child.id())?;
+        let process = Pid::from_raw(id).ok_or("no process")?;
+        Ok(kill_process(process, Signal::HUP)?)
     }
 
     /// Whether it still runs.
