@@ -8,6 +8,7 @@ mod kv;
 mod leaks;
 mod methods;
 mod panics;
+mod rights;
 mod settings;
 mod sinks;
 mod tokens;
