@@ -173,7 +173,7 @@ impl From<OpenStoreError> for CommandError {
 pub(crate) fn name_the_store(error: CommandError, store: &std::path::Path) -> CommandError {
     let file = store.display().to_string();
     let names_backup = error.hints.iter().any(|hint| hint.contains("backup "));
-    if error.code != "store.damaged" || names_backup {
+    if !matches!(error.code, "store.damaged" | "store.keyring") || names_backup {
         return error;
     }
     let message = match error.message.contains(&file) {
@@ -258,8 +258,7 @@ impl From<UnlockError> for CommandError {
     fn from(error: UnlockError) -> Self {
         match error {
             UnlockError::KeyFile(error) => error.into(),
-            error => Self::new(Kind::Failed, "store.keyring", error.to_string())
-                .hint("strongroom doctor --restore-backup puts the daily backup in place"),
+            error => Self::new(Kind::Failed, "store.keyring", error.to_string()),
         }
     }
 }

@@ -154,6 +154,26 @@ fn damage_that_a_chain_meets_names_the_store_and_its_backup() {
     }
 }
 
+/// The key fits and what it opens does not: the file is named, as for any other damage.
+#[test]
+fn a_damaged_keyring_names_the_store_and_its_backup() {
+    let (case, _) = filled();
+    let connection = rusqlite::Connection::open(case.store("store.db")).unwrap();
+    let read = "SELECT value FROM meta WHERE key = 'header'";
+    let mut header: Vec<u8> = connection.query_row(read, [], |row| row.get(0)).unwrap();
+    *header.last_mut().unwrap() ^= 1;
+    let write = "UPDATE meta SET value = ?1 WHERE key = 'header'";
+    connection.execute(write, [header]).unwrap();
+    drop(connection);
+    for line in ["get folder/secret-1", "list", "doctor"] {
+        case.sr(line)
+            .code(1)
+            .says("store.db: the key fits, but")
+            .says("store.db.bak is of")
+            .says("--restore-backup");
+    }
+}
+
 #[test]
 fn a_store_that_is_something_else_is_named_and_left_alone() {
     let (case, _) = filled();
