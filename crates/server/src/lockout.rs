@@ -12,6 +12,8 @@ use strongroom_core::time::Timestamp;
 const FAILURES_MAX: u32 = 5;
 /// For how long it is refused, and how long failures are remembered, in seconds.
 const LOCKED_SECONDS: i64 = 15 * 60;
+/// Old names that one attempt clears away: more than it adds.
+const OLD_AT_ONCE: usize = 4;
 /// Names that are remembered at once.
 const NAMES_MAX: usize = 100_000;
 
@@ -64,6 +66,7 @@ impl Lockouts {
 impl Names {
     fn note(&mut self, key: Key, count: u32, last: Timestamp) {
         self.forget(&key);
+        self.forget_old(last);
         // The name that was tried the longest ago makes room.
         if self.by_key.len() >= NAMES_MAX
             && let Some((_, oldest)) = self.by_age.pop_first()
@@ -79,6 +82,21 @@ impl Names {
             attempt,
         };
         self.by_key.insert(key, failures);
+    }
+
+    /// Failures that count no more; a few at a time, so that nobody waits for all of them.
+    fn forget_old(&mut self, now: Timestamp) {
+        for _ in 0..OLD_AT_ONCE {
+            let Some(oldest) = self.by_age.first_entry() else {
+                return;
+            };
+            let failures = self.by_key.get(oldest.get());
+            if failures.is_some_and(|failures| now.seconds_since(failures.last) < LOCKED_SECONDS) {
+                return;
+            }
+            let key = oldest.remove();
+            self.by_key.remove(&key);
+        }
     }
 
     fn forget(&mut self, key: &Key) {
@@ -107,6 +125,26 @@ mod tests {
         lockouts.succeed("m", "bob");
         assert!(lockouts.begin("m", "bob", at(901)));
     }
+
+    #[test]
+    fn names_whose_failures_are_old_take_no_memory() {
+        let lockouts = Lockouts::default();
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        for second in 0..3_000 {
+            assert!(lockouts.begin("m", &format!("u{second}"), at(second)));
+        }
+        let remembered = || {
+            let names = lockouts.0.lock().unwrap();
+            assert_eq!(names.by_key.len(), names.by_age.len());
+            names.by_key.len()
+        };
+        assert_eq!(remembered(), 900);
+        for turn in 0..300 {
+            assert!(lockouts.begin("m", &format!("v{turn}"), at(9_000)));
+        }
+        assert_eq!(remembered(), 300);
+    }
+
     #[test]
     fn many_names_push_out_the_oldest_only() {
         let lockouts = Lockouts::default();

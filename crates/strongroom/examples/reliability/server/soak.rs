@@ -93,7 +93,7 @@ pub(crate) fn run(minutes: u64) -> AnyResult<bool> {
     let silent = load.silent.load(Ordering::Relaxed);
     super::requests::zero("requests without an answer", silent);
     let grown = growth(&samples, length);
-    let what = format!("growth of memory over {minutes} minutes, without the first sixth");
+    let what = format!("growth of memory over {minutes} minutes, without the first third");
     let figure = format!("{:.2} MiB an hour", grown.per_hour);
     let is_flat = grown.per_hour < GOAL_MIB;
     report::row(&[&what, &figure, "less than 1 MiB", report::verdict(is_flat)]);
@@ -312,11 +312,12 @@ struct Growth {
     most: f64,
 }
 
-/// The line through the samples, by least squares. The first sixth fills caches.
+/// The line through the samples, by least squares. The first third fills caches, and the quarter of
+/// an hour for which failed log-ins are remembered.
 fn growth(samples: &[(Duration, f64)], length: Duration) -> Growth {
     let late: Vec<(f64, f64)> = samples
         .iter()
-        .filter(|(at, _)| *at > length / 6)
+        .filter(|(at, _)| *at > length / 3)
         .map(|(at, mib)| (at.as_secs_f64() / 3600.0, *mib))
         .collect();
     let count = (late.len() as f64).max(1.0);
