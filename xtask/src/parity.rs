@@ -2,6 +2,7 @@
 
 mod clients;
 mod compare;
+mod emulator;
 mod http;
 mod policies;
 mod report;
@@ -38,17 +39,23 @@ Usage: cargo xtask parity [--self | --binary FILE] [--area NAME] [--all]
        cargo xtask parity shares
        cargo xtask parity clients [--self | --binary FILE]
        cargo xtask parity suites [--binary FILE]
+       cargo xtask parity emulator [--binary FILE]
 
   policies      Compare the decisions of generated policies (500 rounds of 100 paths)
   shares        Open OpenBao with unseal shares that were made here
-  clients       Run scripts with hvac and bao against strongroom, or OpenBao itself
+  clients       Run scripts with hvac and bao against strongroom, or OpenBao itself, and with
+                boto3, aws, AWS's caching library and terraform against strongroom. Terraform is
+                in no package registry: it is skipped where it is not on the PATH;
+                TERRAFORM_PLUGINS names a folder with its provider
   suites        Run hvac's own tests against OpenBao and strongroom
+  emulator      Run moto's own tests of Secrets Manager against moto and strongroom
   --self        OpenBao on both sides: there must be no difference
   --binary FILE This strongroom instead of one that is built now
   --area NAME   Compare only the areas whose name begins so (the others are run, not shown)
   --all         Show also where the answers agree, and what OpenBao answers
 
-The tables go to docs/compat/vault.md. `cargo xtask peers` installs OpenBao.";
+The tables go to docs/compat/vault.md, those of moto's tests to docs/compat/aws.md. OpenBao is
+installed by `cargo xtask peers`.";
 
 /// Runs the scripts and compares.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
@@ -63,6 +70,10 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         Some("suites") => {
             let options = Options::parse(args.get(1..).unwrap_or_default())?;
             return suites::run(&root, &options.binary(&root)?);
+        }
+        Some("emulator") => {
+            let options = Options::parse(args.get(1..).unwrap_or_default())?;
+            return emulator::run(&root, &options.binary(&root)?);
         }
         _ => {}
     }

@@ -15,6 +15,7 @@ pub use backend::Annotation;
 pub use backend::Backend;
 pub use backend::BackendError;
 pub use backend::BackendErrorKind;
+pub use backend::Bound;
 pub use backend::Capabilities;
 pub use backend::Details;
 pub use backend::Expected;

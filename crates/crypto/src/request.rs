@@ -34,7 +34,24 @@ pub fn sign(secret: &SecretValue, scope: &Scope<'_>, text: &[u8]) -> [u8; 32] {
 /// Whether `signature` is that of the text, in constant time.
 #[must_use]
 pub fn verify(secret: &SecretValue, scope: &Scope<'_>, text: &[u8], signature: &[u8]) -> bool {
-    hmac::verify(&key(secret, scope), text, signature).is_ok()
+    SigningKey::new(secret, scope).verifies(text, signature)
+}
+
+/// The key of one scope, ready for use: most requests of a day have the same.
+pub struct SigningKey(hmac::Key);
+
+impl SigningKey {
+    /// Derives it.
+    #[must_use]
+    pub fn new(secret: &SecretValue, scope: &Scope<'_>) -> Self {
+        Self(key(secret, scope))
+    }
+
+    /// Whether `signature` is that of the text, in constant time.
+    #[must_use]
+    pub fn verifies(&self, text: &[u8], signature: &[u8]) -> bool {
+        hmac::verify(&self.0, text, signature).is_ok()
+    }
 }
 
 fn key(secret: &SecretValue, scope: &Scope<'_>) -> hmac::Key {

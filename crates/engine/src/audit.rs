@@ -2,8 +2,11 @@
 
 use strongroom_core::audit::AuditEvent;
 use strongroom_core::port::Durability;
+use strongroom_core::port::Record;
 use strongroom_core::port::RecordId;
 use strongroom_core::time::Timestamp;
+use strongroom_crypto::barrier::Barrier;
+use strongroom_crypto::barrier::Field;
 
 use crate::error::Error;
 use crate::folder::PAGE;
@@ -43,11 +46,8 @@ impl Engine {
             let is_last = page.len() < PAGE;
             after = page.last().map(|record| record.id);
             for record in &page {
-                let event =
-                    record::open_audit(&self.barrier, record).ok_or_else(|| Error::Damaged {
-                        what: "the audit log".into(),
-                        detail: "a record in it does not open".into(),
-                    })?;
+                let event = record::open_audit(&self.barrier, record)
+                    .ok_or_else(|| unreadable(&self.barrier, record))?;
                 events.push_back(event);
                 if events.len() > limit {
                     events.pop_front();
@@ -57,5 +57,22 @@ impl Engine {
                 return Ok(events.into());
             }
         }
+    }
+}
+
+fn unreadable(barrier: &Barrier, record: &Record) -> Error {
+    let what = "the audit log".into();
+    match record::is_newer(
+        barrier,
+        record.id,
+        Field::Value,
+        &record.value,
+        record::FORMAT,
+    ) {
+        true => Error::Newer { what },
+        false => Error::Damaged {
+            what,
+            detail: "a record in it does not open".into(),
+        },
     }
 }

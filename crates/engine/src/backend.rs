@@ -90,11 +90,15 @@ pub fn store_capabilities() -> Capabilities {
     }
 }
 
+/// What to do about a record of a later form.
+const NEWER_HINT: &str = "use the newer program; nothing was changed";
+
 fn backend_error(error: &Error) -> BackendError {
     let kind = match error {
         Error::Damaged { .. } | Error::Storage(StorageError::Damaged { .. }) => {
             BackendErrorKind::Damaged
         }
+        Error::Newer { .. } => BackendErrorKind::Newer,
         Error::Storage(_) | Error::Contended { .. } => BackendErrorKind::Unreachable,
         Error::VersionMismatch { .. } | Error::AlreadyExists { .. } | Error::NotFound { .. } => {
             BackendErrorKind::Conflict
@@ -102,7 +106,11 @@ fn backend_error(error: &Error) -> BackendError {
         Error::Invalid { .. } | Error::LimitExceeded { .. } => BackendErrorKind::Invalid,
         _ => BackendErrorKind::Malformed,
     };
-    BackendError::new(kind, "store", error.to_string())
+    let failed = BackendError::new(kind, "store", error.to_string());
+    match kind {
+        BackendErrorKind::Newer => failed.with_hint(NEWER_HINT),
+        _ => failed,
+    }
 }
 
 fn path_of(address: &str) -> Result<SecretPath, BackendError> {
@@ -393,6 +401,7 @@ impl Backend for StoreBackend {
                     .map(version_details)
                     .collect(),
                 rotates_at: None,
+                bound: described.bound,
             }))
         })
     }

@@ -11,6 +11,7 @@ use strongroom_core::port::StorageError;
 use strongroom_core::time::Timestamp;
 
 use crate::error::Error;
+use crate::record;
 use crate::state;
 use crate::state::Kind;
 use crate::state::Put;
@@ -18,17 +19,84 @@ use crate::state::Shelf;
 use crate::state::State;
 use crate::state::Stored;
 
-/// The day a secret was last read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A note that others disturb is written again so often.
+const ATTEMPTS_MAX: usize = 16;
+
+/// The days a secret and its versions were last read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accessed {
     /// When the secret was made: one of the same name that is made later was not read.
     pub created: Timestamp,
-    /// The day's beginning.
+    /// The beginning of the day on which any version was read.
     pub day: Timestamp,
+    /// The same for each version by its number, in order.
+    pub versions: Vec<(u64, Timestamp)>,
+}
+
+/// What was written before versions had days of their own. A program of that time reads this
+/// much of today's form.
+#[derive(Deserialize)]
+struct FirstAccessed {
+    created: Timestamp,
+    day: Timestamp,
 }
 
 impl Stored for Accessed {
     const KIND: Kind = Kind::Accessed;
+
+    fn earlier(plain: &[u8]) -> Option<Self> {
+        let (first, _) = record::decode::<FirstAccessed>(plain)?;
+        Some(Self {
+            created: first.created,
+            day: first.day,
+            versions: Vec::new(),
+        })
+    }
+}
+
+/// That a version of a secret was read on a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The id of the secret's record.
+    pub secret: RecordId,
+    /// When the secret was made.
+    pub created: Timestamp,
+    /// The version's number.
+    pub version: u64,
+    /// The beginning of the day.
+    pub day: Timestamp,
+}
+
+impl Accessed {
+    /// Nothing but when the secret was made.
+    fn of(reading: &Reading) -> Self {
+        Self {
+            created: reading.created,
+            day: reading.day,
+            versions: Vec::new(),
+        }
+    }
+
+    /// The day a version was last read.
+    #[must_use]
+    pub fn of_version(&self, number: u64) -> Option<Timestamp> {
+        let found = self.versions.iter().find(|(known, _)| *known == number);
+        found.map(|(_, day)| *day)
+    }
+
+    /// Takes a reading in; false when it says nothing new.
+    fn add(&mut self, reading: &Reading) -> bool {
+        match self
+            .versions
+            .binary_search_by_key(&reading.version, |(number, _)| *number)
+        {
+            Ok(at) if self.versions[at].1 >= reading.day => return false,
+            Ok(at) => self.versions[at].1 = reading.day,
+            Err(at) => self.versions.insert(at, (reading.version, reading.day)),
+        }
+        self.day = self.day.max(reading.day);
+        true
+    }
 }
 
 /// A secret that is to be removed.
@@ -63,19 +131,38 @@ impl State {
         Ok(found.map(|found| found.value))
     }
 
-    /// Notes the day a secret was read, without waiting for the disk.
+    /// Notes the day a version was read, without waiting for the disk. Of versions, only those
+    /// that `is_kept` knows stay noted.
     ///
     /// # Errors
-    /// Storage errors.
-    pub async fn note_accessed(&self, secret: RecordId, accessed: Accessed) -> Result<(), Error> {
-        let name = format!("{secret:?}");
-        let item = self.put(&Put::named(&name, Shelf::Kind), &accessed);
-        let committed = self.storage().commit(vec![item], Durability::Relaxed);
-        match committed.await {
-            // Somebody else noted the same.
-            Ok(_) | Err(StorageError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+    /// `Contended`, `Damaged`, storage errors.
+    pub async fn note_accessed(
+        &self,
+        reading: &Reading,
+        is_kept: impl Fn(u64) -> bool,
+    ) -> Result<(), Error> {
+        let name = format!("{:?}", reading.secret);
+        for _ in 0..ATTEMPTS_MAX {
+            let found = self.load::<Accessed>(&name).await?;
+            let unchanged = found.as_ref().map(state::Found::unchanged);
+            let own = found.filter(|found| found.value.created == reading.created);
+            let mut accessed = own.map_or_else(|| Accessed::of(reading), |found| found.value);
+            if !accessed.add(reading) {
+                return Ok(());
+            }
+            accessed.versions.retain(|(number, _)| is_kept(*number));
+            let put = Put::named(&name, Shelf::Kind);
+            let put = put.when(unchanged.unwrap_or(Precondition::Absent));
+            let item = self.put(&put, &accessed);
+            let committed = self.storage().commit(vec![item], Durability::Relaxed);
+            match committed.await {
+                Ok(_) => return Ok(()),
+                // Another version was noted meanwhile.
+                Err(StorageError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Err(state::contended())
     }
 
     /// Forgets when a secret was read that is not there any more.

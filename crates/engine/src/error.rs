@@ -72,6 +72,12 @@ pub enum Error {
         /// What was found.
         detail: String,
     },
+    /// What is stored has a form that only a later program knows.
+    #[error("{what} was written by a newer strongroom")]
+    Newer {
+        /// Which secret, folder or record.
+        what: String,
+    },
     /// Storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -92,6 +98,8 @@ pub enum ErrorKind {
     Contended,
     /// What is stored is not what was written.
     Damaged,
+    /// What is stored has a form that only a later program knows.
+    Newer,
     /// No room left.
     Full,
     /// The store cannot be written.
@@ -113,6 +121,7 @@ impl Error {
             Self::CasRequired { .. } => ErrorKind::CasRequired,
             Self::Contended { .. } => ErrorKind::Contended,
             Self::Damaged { .. } => ErrorKind::Damaged,
+            Self::Newer { .. } => ErrorKind::Newer,
             Self::Storage(error) => match error {
                 StorageError::Conflict { .. } | StorageError::Busy => ErrorKind::Contended,
                 StorageError::Damaged { .. } => ErrorKind::Damaged,
@@ -136,6 +145,7 @@ impl Error {
             Self::Invalid { .. } => "request.invalid",
             Self::LimitExceeded { .. } => "request.limit",
             Self::Damaged { .. } => "store.damaged",
+            Self::Newer { .. } => "store.newer",
             Self::Storage(error) => match error {
                 StorageError::Conflict { .. } => "secret.contended",
                 StorageError::Damaged { .. } => "store.damaged",

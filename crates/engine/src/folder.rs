@@ -218,7 +218,7 @@ impl<'a> FolderPlan<'a> {
             };
             let mut children = match &stored {
                 Some(record) => Children::open(self.barrier, id, &record.value)
-                    .ok_or_else(|| unreadable(&folder))?,
+                    .ok_or_else(|| unreadable(self.barrier, record, &folder))?,
                 None => Children::default(),
             };
             for delta in &deltas {
@@ -338,7 +338,7 @@ pub(crate) async fn children(
             return Ok(None);
         };
         let expected = Children::open(barrier, id, &folder_record.value);
-        let expected = expected.ok_or_else(|| unreadable(folder))?;
+        let expected = expected.ok_or_else(|| unreadable(barrier, &folder_record, folder))?;
         let mut found = Children::default();
         let mut listed = Vec::new();
         let mut after = None;
@@ -347,8 +347,8 @@ pub(crate) async fn children(
             let is_last = page.len() < PAGE;
             after = page.last().map(|record| record.id);
             for record in page {
-                let summary =
-                    record::open_summary(barrier, &record).ok_or_else(|| unreadable(folder))?;
+                let summary = record::open_summary(barrier, &record)
+                    .ok_or_else(|| unreadable(barrier, &record, folder))?;
                 found.apply(&delta_of(barrier, &record, summary.is_folder));
                 listed.push(summary);
             }
@@ -422,7 +422,7 @@ async fn verify_bucket(
             }
         };
         let known = Children::open(barrier, id, &record.value);
-        let known = known.ok_or_else(|| unreadable(folder))?;
+        let known = known.ok_or_else(|| unreadable(barrier, &record, folder))?;
         let expected = known.bucket(absent.0[0]);
         let (found, is_listed) = read_bucket(storage, barrier, id, absent).await?;
         // It may have been made since it was asked for.
@@ -493,10 +493,20 @@ fn shown(folder: &str) -> String {
     }
 }
 
-fn unreadable(folder: &str) -> Error {
-    Error::Damaged {
-        what: shown(folder),
-        detail: "a record in it does not open".into(),
+/// Why a folder's record, or the name of a child, cannot be read.
+fn unreadable(barrier: &Barrier, record: &Record, folder: &str) -> Error {
+    let is_newer =
+        |field, sealed: &[u8], known| record::is_newer(barrier, record.id, field, sealed, known);
+    let is_folder = record.id == record::id_of(barrier, Kind::Folder, folder);
+    let what = shown(folder);
+    match is_newer(Field::Name, &record.name, record::FORMAT)
+        || is_folder && is_newer(Field::Value, &record.value, CHILDREN_FORMAT)
+    {
+        true => Error::Newer { what },
+        false => Error::Damaged {
+            what,
+            detail: "a record in it does not open".into(),
+        },
     }
 }
 

@@ -24,10 +24,10 @@ use zeroize::Zeroizing;
 mod first;
 mod second;
 
-const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 1;
 /// Of a secret's head: the first one knew no `delete_at` and no `cas_required`, the second nothing
 /// of AWS.
-const HEAD_FORMAT: u8 = 3;
+pub(crate) const HEAD_FORMAT: u8 = 3;
 const SECOND_HEAD_FORMAT: u8 = 2;
 
 /// Kinds of records: the first byte of what an id is the keyed hash of.
@@ -200,6 +200,18 @@ impl Head {
             aws,
         })
     }
+}
+
+/// Whether a field opens, but has a form that only a later program knows.
+pub(crate) fn is_newer(
+    barrier: &Barrier,
+    id: RecordId,
+    field: Field,
+    sealed: &[u8],
+    known: u8,
+) -> bool {
+    let plain = barrier.open(id, field, sealed);
+    plain.is_ok_and(|plain| plain.first().is_some_and(|format| *format > known))
 }
 
 pub(crate) fn seal_summary(barrier: &Barrier, id: RecordId, summary: &Summary) -> Vec<u8> {

@@ -18,6 +18,7 @@ use strongroom_core::audit::Outcome;
 use strongroom_core::metadata::Metadata;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::BatchItem;
+use strongroom_core::port::Bound;
 use strongroom_core::port::Durability;
 use strongroom_core::port::Record;
 use strongroom_core::port::RecordId;
@@ -29,6 +30,7 @@ use strongroom_core::time::Timestamp;
 use strongroom_core::version::VersionInfo;
 use strongroom_core::version::VersionState;
 use strongroom_crypto::barrier::Barrier;
+use strongroom_crypto::barrier::Field;
 
 use crate::context::OpContext;
 use crate::error::Error;
@@ -105,6 +107,8 @@ pub struct Description {
     pub metadata: Metadata,
     /// Its versions, oldest first.
     pub versions: Vec<VersionInfo>,
+    /// What it has that stays with this store.
+    pub bound: Vec<Bound>,
 }
 
 /// One line of a listing.
@@ -316,6 +320,7 @@ impl Engine {
     pub async fn describe(&self, path: &SecretPath) -> Result<Description, Error> {
         let (_, head) = self.require(path).await?;
         Ok(Description {
+            bound: identity::bound(&head),
             metadata: head.metadata,
             versions: head.versions,
         })
@@ -419,9 +424,16 @@ impl Engine {
     }
 
     pub(crate) fn open_head(&self, path: &SecretPath, stored: &Record) -> Result<Head, Error> {
-        Head::open(&self.barrier, stored, path).ok_or_else(|| Error::Damaged {
-            what: path.to_string(),
-            detail: "its record does not open".into(),
+        Head::open(&self.barrier, stored, path).ok_or_else(|| {
+            let what = path.to_string();
+            let known = record::HEAD_FORMAT;
+            match record::is_newer(&self.barrier, stored.id, Field::Value, &stored.value, known) {
+                true => Error::Newer { what },
+                false => Error::Damaged {
+                    what,
+                    detail: "its record does not open".into(),
+                },
+            }
         })
     }
 
@@ -438,8 +450,15 @@ impl Engine {
             detail: detail.into(),
         };
         let stored = stored.ok_or_else(|| damaged("its record has vanished"))?;
-        let value = record::open_version(&self.barrier, &stored)
-            .ok_or_else(|| damaged("its record does not open"))?;
+        let value = record::open_version(&self.barrier, &stored).ok_or_else(|| {
+            let known = record::FORMAT;
+            match record::is_newer(&self.barrier, id, Field::Value, &stored.value, known) {
+                true => Error::Newer {
+                    what: format!("version {number} of {}", head.path),
+                },
+                false => damaged("its record does not open"),
+            }
+        })?;
         // A secret of the same name that was removed had a version of this number too.
         let fingerprint = self.barrier.fingerprint(&value);
         let is_known =

@@ -84,6 +84,12 @@ pub enum Kind {
 pub trait Stored: Serialize + DeserializeOwned {
     /// What it is.
     const KIND: Kind;
+
+    /// Reads a form that was written before.
+    #[must_use]
+    fn earlier(_plain: &[u8]) -> Option<Self> {
+        None
+    }
 }
 
 /// A stored value with what is needed to change it.
@@ -221,7 +227,13 @@ impl State {
     pub fn open<T: Stored>(&self, record: &Record) -> Result<Found<T>, Error> {
         let plain = self.barrier.open(record.id, Field::Value, &record.value);
         let plain = plain.map_err(|_| damaged(T::KIND))?;
-        let (value, _) = record::decode::<T>(&plain).ok_or_else(|| damaged(T::KIND))?;
+        let decoded = record::decode::<T>(&plain).map(|(value, _)| value);
+        let value = decoded
+            .or_else(|| T::earlier(&plain))
+            .ok_or_else(|| match plain.first() {
+                Some(format) if *format > record::FORMAT => newer(T::KIND),
+                _ => damaged(T::KIND),
+            })?;
         Ok(Found {
             value,
             id: record.id,
@@ -412,6 +424,12 @@ impl Pages {
 pub(crate) fn contended() -> Error {
     Error::Contended {
         path: "the server's state".into(),
+    }
+}
+
+fn newer(kind: Kind) -> Error {
+    Error::Newer {
+        what: format!("a record of the server's state ({kind:?})"),
     }
 }
 

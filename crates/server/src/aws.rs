@@ -5,6 +5,7 @@
 
 pub(crate) mod accessed;
 mod call;
+pub(crate) mod catalogue;
 pub(crate) mod dispatch;
 pub(crate) mod error;
 mod iam;
@@ -18,6 +19,12 @@ mod sts;
 #[cfg(test)]
 mod tests;
 mod wire;
+
+/// The answer with the current value of a secret, as it was given in one region.
+pub(crate) struct InRegion {
+    region: String,
+    rendered: crate::vault::reply::Rendered,
+}
 
 /// What AWS's names say of this server.
 #[derive(Clone, Debug, PartialEq, Eq)]

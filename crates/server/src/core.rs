@@ -66,6 +66,8 @@ pub(crate) struct Core {
     pub(crate) keys_seen: Cache<KnownKey>,
     /// When secrets were last read, for AWS clients.
     pub(crate) days: crate::aws::accessed::Days,
+    /// What lists of AWS clients tell.
+    pub(crate) catalogues: crate::aws::catalogue::Catalogues,
     era: Arc<AtomicU64>,
     /// The store's sign up to which the caches are known to be right.
     fresh_at: AtomicU64,
@@ -86,6 +88,8 @@ pub(crate) enum Freshness {
 pub(crate) struct Seen {
     pub(crate) snapshot: Snapshot,
     pub(crate) rendered: std::sync::OnceLock<Arc<crate::vault::reply::Rendered>>,
+    /// The same for AWS clients.
+    pub(crate) for_aws: std::sync::OnceLock<Arc<crate::aws::InRegion>>,
 }
 
 /// The names in a folder, with its listing as it was given.
@@ -161,6 +165,7 @@ impl Core {
             tokens_seen: Cache::new(TOKENS_BYTES_MAX, Arc::clone(&era)),
             keys_seen: Cache::new(KEYS_BYTES_MAX, Arc::clone(&era)),
             days: crate::aws::accessed::Days::default(),
+            catalogues: crate::aws::catalogue::Catalogues::default(),
             storage,
             state,
             secrets,
@@ -208,6 +213,7 @@ impl Core {
                 self.listings_seen.clear();
                 self.tokens_seen.clear();
                 self.keys_seen.clear();
+                self.catalogues.clear();
                 self.load_mounts().await?;
                 self.load_policies().await?;
                 self.quotas.load(&self.state).await?;
@@ -236,6 +242,7 @@ impl Core {
             self.tokens_seen.remove(*id);
             self.keys_seen.remove(*id);
         }
+        self.catalogues.note_changed(ids);
         if ids.contains(&self.state.mounts_id()) {
             self.load_mounts().await?;
         }
@@ -309,11 +316,12 @@ impl Core {
         let Some(snapshot) = live.secrets.snapshot(path).await? else {
             return Ok(None);
         };
-        // The value is held twice: in the snapshot and in its rendered answer.
-        let weight = 1024 + snapshot.bytes() * 3;
+        // The value is held three times: in the snapshot and in its rendered answers.
+        let weight = 2048 + snapshot.bytes() * 4;
         let seen = Arc::new(Seen {
             snapshot,
             rendered: std::sync::OnceLock::new(),
+            for_aws: std::sync::OnceLock::new(),
         });
         self.secrets_seen.put(id, &seen, weight, era);
         Ok(Some(seen))

@@ -43,6 +43,8 @@ pub use audit::verify::Verified;
 pub use audit::verify::VerifyError;
 pub use audit::verify::verify as verify_audit;
 pub use aws::Names as AwsNames;
+#[doc(hidden)]
+pub use aws::sigv4::Verifier as SignatureVerifier;
 pub use devices::AuditHead;
 pub use listen::CONNECTIONS_MAX;
 pub use node::CreateError;

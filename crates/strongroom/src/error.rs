@@ -124,6 +124,7 @@ impl From<EngineError> for CommandError {
             EngineError::Damaged { .. } | EngineError::Storage(StorageError::Damaged { .. }) => {
                 failed.hint("strongroom doctor says what is lost and names the daily backup")
             }
+            EngineError::Newer { .. } => failed.hint("use the newer program; nothing was changed"),
             EngineError::Storage(StorageError::Full) => {
                 failed.hint("nothing was changed; make room and run the command again")
             }
@@ -344,6 +345,7 @@ pub(crate) fn backend_code(kind: BackendErrorKind) -> &'static str {
         BackendErrorKind::Invalid => "backend.invalid",
         BackendErrorKind::Conflict => "backend.conflict",
         BackendErrorKind::Damaged => "backend.damaged",
+        BackendErrorKind::Newer => "store.newer",
         BackendErrorKind::Misconfigured => "backend.misconfigured",
         _ => "backend.failed",
     }

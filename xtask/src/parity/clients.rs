@@ -2,10 +2,13 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::failure::Failure;
 use crate::shell;
 
+use super::http;
+use super::http::Request;
 use super::server;
 use super::server::Kind;
 use super::server::Mode;
@@ -18,11 +21,27 @@ const SCRIPTS: [(&str, Mode); 4] = [
     ("node_client.js", Mode::Dev),
 ];
 
+/// Clients of AWS: strongroom alone serves them.
+const AWS_SCRIPTS: [&str; 4] = [
+    "boto3_client.py",
+    "aws_cli_client.py",
+    "aws_caching_client.py",
+    "terraform_client.py",
+];
+
 /// Runs all scripts, and fails with the names of those that failed.
 pub(super) fn run(root: &Path, kind: &Kind) -> Result<(), Failure> {
     let bao = server::openbao_binary(root)?;
     let folder = root.join("crates/strongroom/tests/clients");
     let mut failed = Vec::new();
+    let is_ours = matches!(kind, Kind::Strongroom(_));
+    for script in AWS_SCRIPTS.into_iter().filter(|_| is_ours) {
+        println!("== {script}");
+        let server = Server::start(root, kind, Mode::Dev)?;
+        if shell::run(&mut aws_client(root, &folder.join(script), &server)?).is_err() {
+            failed.push(script);
+        }
+    }
     for (script, mode) in SCRIPTS {
         println!("== {script}");
         let server = Server::start(root, kind, mode)?;
@@ -51,4 +70,33 @@ pub(super) fn run(root: &Path, kind: &Kind) -> Result<(), Failure> {
         "parity: {} failed",
         failed.join(", ")
     )))
+}
+
+/// A script with a key that may do everything.
+fn aws_client(root: &Path, script: &Path, server: &Server) -> Result<Command, Failure> {
+    let request = Request {
+        method: "POST".to_owned(),
+        path: "sys/aws/keys".to_owned(),
+        headers: vec![("X-Vault-Token".to_owned(), "root".to_owned())],
+        body: Some(r#"{"policies":["root"]}"#.to_owned()),
+    };
+    let answer = http::send(server.address, &request).map_err(Failure::new)?;
+    let made = answer.json().unwrap_or_default();
+    let text = |name: &str| made["data"][name].as_str().unwrap_or_default().to_owned();
+    let url = format!("http://{}", server.address);
+    let python = root.join(".peers/venv/bin/python");
+    let mut command = shell::program_in(server.folder(), python);
+    command
+        .arg(script)
+        .env("PYTHONWARNINGS", "ignore")
+        .env("SERVER", &url)
+        .env("TOKEN", "root")
+        .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &url)
+        .env("AWS_ENDPOINT_URL_STS", &url)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_DEFAULT_REGION", "eu-central-1")
+        .env("AWS_REGION", "eu-central-1")
+        .env("AWS_ACCESS_KEY_ID", text("access_key_id"))
+        .env("AWS_SECRET_ACCESS_KEY", text("secret_access_key"));
+    Ok(command)
 }

@@ -118,14 +118,24 @@ pub(super) fn write(root: &Path, outcomes: &[Outcome]) -> Result<(), Failure> {
 
 /// Puts a table between the marks of this name.
 pub(super) fn write_between(root: &Path, name: &str, table: &str) -> Result<(), Failure> {
-    let path = root.join(DOCUMENT);
+    write_into(root, DOCUMENT, name, table)
+}
+
+/// The same in another document.
+pub(super) fn write_into(
+    root: &Path,
+    document: &str,
+    name: &str,
+    table: &str,
+) -> Result<(), Failure> {
+    let path = root.join(document);
     let old = fs::read_to_string(&path).unwrap_or_else(|_| EMPTY_DOCUMENT.to_owned());
     let text = replace(&old, name, table)
-        .ok_or_else(|| Failure::new(format!("{DOCUMENT} has no marks for `{name}`")))?;
+        .ok_or_else(|| Failure::new(format!("{document} has no marks for `{name}`")))?;
     let folder = path.parent().unwrap_or(root);
     fs::create_dir_all(folder)
         .and_then(|()| fs::write(&path, text))
-        .map_err(|e| Failure::new(format!("cannot write {DOCUMENT}: {e}")))
+        .map_err(|e| Failure::new(format!("cannot write {document}: {e}")))
 }
 
 fn replace(old: &str, name: &str, table: &str) -> Option<String> {

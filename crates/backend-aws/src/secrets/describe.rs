@@ -7,6 +7,7 @@ use aws_sdk_secretsmanager::types::Filter;
 use aws_sdk_secretsmanager::types::FilterNameStringType;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::Bound;
 use strongroom_core::port::Details;
 use strongroom_core::port::Page;
 use strongroom_core::port::VersionDetails;
@@ -58,6 +59,10 @@ impl AwsBackend {
             removed: timestamp(known.deleted_date()),
             versions: self.versions(address, &known).await?,
             rotates_at: timestamp(known.next_rotation_date()),
+            bound: match known.replication_status() {
+                [] => Vec::new(),
+                _ => vec![Bound::Replicas],
+            },
         }))
     }
 

@@ -234,7 +234,7 @@ fn details(answer: &Answer, now: Option<Timestamp>) -> Option<Details> {
         updated: answer.time("/data/updated_time"),
         removed,
         versions,
-        rotates_at: None,
+        ..Details::default()
     })
 }
 

@@ -207,6 +207,17 @@ pub struct Details {
     pub versions: Vec<VersionDetails>,
     /// When the backend rotates it next, if it does.
     pub rotates_at: Option<Timestamp>,
+    /// What it has that stays with its backend.
+    pub bound: Vec<Bound>,
+}
+
+/// What a secret has that belongs to its backend, and goes nowhere else with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bound {
+    /// A policy of its own.
+    ResourcePolicy,
+    /// Regions that it can be read in, too.
+    Replicas,
 }
 
 /// What is known of a version without its value.
@@ -468,6 +479,8 @@ pub enum BackendErrorKind {
     Conflict,
     /// What is stored was damaged.
     Damaged,
+    /// What is stored was written by a newer program.
+    Newer,
     /// Its settings make no sense or are not complete.
     Misconfigured,
 }

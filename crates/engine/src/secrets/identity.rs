@@ -2,6 +2,7 @@
 
 use strongroom_core::aws::AwsFacts;
 use strongroom_core::path::SecretPath;
+use strongroom_core::port::Bound;
 use strongroom_core::version::STAGE_CURRENT;
 use strongroom_core::version::VersionInfo;
 
@@ -94,4 +95,14 @@ pub(super) fn stages_of(head: &Head, info: &VersionInfo) -> Vec<String> {
         stages.insert(0, STAGE_CURRENT.into());
     }
     stages
+}
+
+/// What a secret has that stays with this store.
+pub(super) fn bound(head: &Head) -> Vec<Bound> {
+    let facts = head.aws.as_deref();
+    let policy = facts.is_some_and(|facts| facts.policy.is_some());
+    let replicas = facts.is_some_and(|facts| !facts.replicas.is_empty());
+    let policy = policy.then_some(Bound::ResourcePolicy);
+    let replicas = replicas.then_some(Bound::Replicas);
+    policy.into_iter().chain(replicas).collect()
 }

@@ -38,6 +38,13 @@ impl Snapshot {
         Self { head, revision }
     }
 
+    /// The same without the value, for who keeps many.
+    #[must_use]
+    pub fn without_value(mut self) -> Self {
+        self.head.value = None;
+        self
+    }
+
     /// What is known about the secret.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {

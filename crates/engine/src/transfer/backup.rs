@@ -14,6 +14,7 @@ use serde::Serialize;
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
+use strongroom_core::port::Bound;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::Details;
@@ -72,6 +73,8 @@ pub struct Saved {
     pub expires_at: Option<Timestamp>,
     /// Its versions that could be read, oldest first, the current one last.
     pub versions: Vec<SavedVersion>,
+    /// What stayed behind: no backup holds it.
+    pub left: Vec<Bound>,
 }
 
 /// What a backup is of.
@@ -307,6 +310,7 @@ fn open_secret(plain: &[u8]) -> Option<Saved> {
         tags: stored.tags,
         expires_at: stored.expires_at,
         versions,
+        left: Vec::new(),
     })
 }
 
@@ -392,6 +396,7 @@ async fn save_one(
         tags: details.tags,
         expires_at: item.expires_at,
         versions,
+        left: details.bound,
     }))
 }
 

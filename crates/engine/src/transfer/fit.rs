@@ -1,5 +1,6 @@
 //! What a target can hold of a secret: told before anything is written.
 
+use strongroom_core::port::Bound;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::Details;
 use strongroom_core::port::Item;
@@ -20,6 +21,8 @@ pub enum Loss {
     Stages,
     /// When it expires.
     Expiry,
+    /// What belongs to its backend.
+    Bound(Bound),
 }
 
 impl Loss {
@@ -33,6 +36,8 @@ impl Loss {
             Self::OldestVersions => "oldest versions",
             Self::Stages => "stages",
             Self::Expiry => "expiry",
+            Self::Bound(Bound::ResourcePolicy) => "resource policy",
+            Self::Bound(Bound::Replicas) => "replicas",
         }
     }
 }
@@ -67,6 +72,7 @@ pub fn losses(
     if !target.stages && has_special(details) || !with_history && has_earlier_special(details) {
         lost.push(Loss::Stages);
     }
+    lost.extend(details.bound.iter().map(|bound| Loss::Bound(*bound)));
     lost
 }
 

@@ -367,6 +367,7 @@ fn staged() -> BackupBackend {
         description: None,
         tags: BTreeMap::new(),
         expires_at: Some(EXPIRY),
+        left: Vec::new(),
         versions: vec![
             version("stable", &["STABLE"]),
             version("previous", &[STAGE_PREVIOUS]),

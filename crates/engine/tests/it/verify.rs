@@ -5,9 +5,11 @@ use strongroom_core::port::Change;
 use strongroom_core::port::Durability;
 use strongroom_core::port::Precondition;
 use strongroom_core::port::Record;
+use strongroom_crypto::barrier::Field;
 
 use crate::support::World;
 use crate::support::code;
+use crate::support::context;
 use crate::support::path;
 
 fn filled() -> World {
@@ -136,4 +138,66 @@ fn one_damaged_secret_of_many_is_an_error_of_its_own() {
 
 fn code_of(world: &World, at: &str) -> Option<&'static str> {
     world.get(at).err().map(|error| error.code())
+}
+
+/// As a later program would have written it: the same record, of a form that is not known yet.
+fn make_newer(world: &World, record: &Record, field: Field) {
+    let mut newer = record.clone();
+    let sealed = match field {
+        Field::Name => &mut newer.name,
+        _ => &mut newer.value,
+    };
+    let mut plain = world.barrier.open(record.id, field, sealed).unwrap();
+    plain[0] = 200;
+    *sealed = world.barrier.seal(record.id, field, &plain);
+    put(world, &newer);
+}
+
+#[test]
+fn what_a_newer_program_wrote_is_called_newer_and_not_damaged() {
+    let world = filled();
+    let engine = &world.engine;
+    let everything = || -> Vec<String> {
+        let mut codes = Vec::new();
+        for folder in ["", "a"] {
+            let listed = pollster::block_on(engine.list(&context(), folder));
+            codes.extend(listed.err().map(|error| error.code().to_owned()));
+        }
+        for (at, version) in [
+            ("a/b", None),
+            ("a/b", Some(1)),
+            ("d", None),
+            ("a/none", None),
+        ] {
+            let read = world.get_version(at, version);
+            codes.extend(read.err().map(|error| error.code().to_owned()));
+        }
+        let audit = pollster::block_on(engine.audit_log(None, 100));
+        codes.extend(audit.err().map(|error| error.code().to_owned()));
+        codes
+    };
+    assert_eq!(everything(), ["secret.not_found"]);
+    let (mut names, mut values) = (0, 0);
+    for record in world.records() {
+        for field in [Field::Name, Field::Value] {
+            if field == Field::Name && record.name.is_empty() {
+                continue;
+            }
+            make_newer(&world, &record, field);
+            let codes = everything();
+            if codes.iter().any(|code| code == "store.newer") {
+                match field {
+                    Field::Name => names += 1,
+                    _ => values += 1,
+                }
+                let report = pollster::block_on(engine.verify());
+                let is_told = report.is_err_and(|error| error.code() == "store.newer");
+                assert!(is_told || field == Field::Value, "{:?}", record.id);
+            }
+            put(&world, &record);
+        }
+    }
+    // Names of two folders' children: `a`, `d`, `a/b`, `a/c`. Values of two folders, two heads, an
+    // earlier version, and twelve records of the audit log.
+    assert_eq!((names, values), (4, 17));
 }

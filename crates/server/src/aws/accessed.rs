@@ -1,5 +1,5 @@
-//! When secrets were last read: the day, as AWS tells it. It lies beside the secrets, so that
-//! reading one does not change it, and is written once a day.
+//! When secrets and their versions were last read: the day, as AWS tells it. It lies beside the
+//! secrets, so that reading one does not change it, and is written once a day for each version.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,46 +8,61 @@ use std::sync::PoisonError;
 use strongroom_core::port::RecordId;
 use strongroom_core::time::Timestamp;
 use strongroom_engine::departures::Accessed;
+use strongroom_engine::departures::Reading;
 use strongroom_engine::secrets::Snapshot;
 
 use super::dispatch::Request;
 use super::error::Fault;
 use crate::core::Live;
 
-/// Secrets whose day is kept in memory.
+/// Versions whose day is kept in memory.
 const KEPT_MAX: usize = 64 * 1024;
 const DAY_MICROS: i64 = 86_400 * 1_000_000;
 
 /// The days that were noted by this process.
 #[derive(Default)]
-pub(crate) struct Days(Mutex<HashMap<RecordId, Accessed>>);
+pub(crate) struct Days(Mutex<HashMap<(RecordId, u64), Reading>>);
 
 impl Days {
     /// Whether this was not noted yet.
-    fn is_news(&self, secret: RecordId, accessed: Accessed) -> bool {
+    fn is_news(&self, reading: Reading) -> bool {
+        let of = (reading.secret, reading.version);
         let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if days.get(&secret) == Some(&accessed) {
+        if days.get(&of) == Some(&reading) {
             return false;
         }
         if days.len() >= KEPT_MAX {
             days.clear();
         }
-        days.insert(secret, accessed);
+        days.insert(of, reading);
         true
     }
 }
 
-/// Notes that a secret was read. A store that takes no writes is still read.
-pub(super) async fn note(request: &Request, live: &Live, snapshot: &Snapshot) {
-    let secret = live.secrets.secret_id(snapshot.path());
+/// Notes that a version was read. A store that takes no writes is still read.
+pub(super) async fn note(request: &Request, live: &Live, snapshot: &Snapshot, version: u64) {
     let micros = request.now.as_micros();
-    let accessed = Accessed {
+    let reading = Reading {
+        secret: live.secrets.secret_id(snapshot.path()),
         created: snapshot.metadata().created,
+        version,
         day: Timestamp::from_micros(micros - micros.rem_euclid(DAY_MICROS)),
     };
-    if request.core.days.is_news(secret, accessed) {
-        let _ = request.core.state.note_accessed(secret, accessed).await;
+    if request.core.days.is_news(reading) {
+        let is_kept = |number| number == version || snapshot.version(number).is_some();
+        let _ = request.core.state.note_accessed(&reading, is_kept).await;
     }
+}
+
+/// The days a secret and its versions were last read.
+pub(super) async fn of(
+    request: &Request,
+    live: &Live,
+    snapshot: &Snapshot,
+) -> Result<Option<Accessed>, Fault> {
+    let secret = live.secrets.secret_id(snapshot.path());
+    let accessed = request.core.state.accessed(secret).await?;
+    Ok(accessed.filter(|accessed| accessed.created == snapshot.metadata().created))
 }
 
 /// The day a secret was last read.
@@ -56,8 +71,6 @@ pub(super) async fn day_of(
     live: &Live,
     snapshot: &Snapshot,
 ) -> Result<Option<Timestamp>, Fault> {
-    let secret = live.secrets.secret_id(snapshot.path());
-    let accessed = request.core.state.accessed(secret).await?;
-    let own = accessed.filter(|accessed| accessed.created == snapshot.metadata().created);
-    Ok(own.map(|accessed| accessed.day))
+    let accessed = of(request, live, snapshot).await?;
+    Ok(accessed.map(|accessed| accessed.day))
 }

@@ -29,11 +29,11 @@ use super::op::Area;
 use super::op::Need;
 use super::op::Op;
 use super::secrets;
+use super::secrets::Answer;
 use crate::audit::line::Entry;
 use crate::core::Live;
 use crate::core::Seen;
 use crate::vault::body::Fields;
-use crate::vault::body::Wiped;
 use crate::vault::body::compact;
 use crate::vault::call::Verb;
 
@@ -152,14 +152,15 @@ impl Call {
             }
             Ok(()) => secrets::run(self).await,
         };
-        let result = result.map(Wiped);
         if is_on {
             let lines = self.entry(word, &path).lines();
             let response = match &result {
-                Ok(value) => {
+                Ok(Answer::Built(value)) => {
                     let hashed = self.request.core.audit.hashed(&value.0);
                     lines.response(200, Some(&hashed), None)
                 }
+                Ok(Answer::Value(known)) => lines.response(200, Some(&known.rendered.audit), None),
+                Ok(Answer::Values(values)) => lines.response(200, Some(&values.audit), None),
                 Err(fault) => fault.logged(&lines, Protocol::Json),
             };
             let request = lines.request(data.as_deref());
@@ -175,7 +176,11 @@ impl Call {
                 false => noted?,
             }
         }
-        result.map(|value| compact(&value.0))
+        Ok(match result? {
+            Answer::Built(value) => compact(&value.0),
+            Answer::Value(known) => known.rendered.json.clone(),
+            Answer::Values(values) => values.json,
+        })
     }
 
     pub(super) fn entry<'a>(&'a self, word: &'a str, path: &'a str) -> Entry<'a> {
@@ -406,8 +411,13 @@ impl Call {
 
     /// The secret as it was found.
     pub(super) fn snapshot(&self) -> Result<&Snapshot, Fault> {
-        let seen = self.target()?.seen.as_ref().ok_or(Fault::NotFound)?;
-        Ok(&seen.snapshot)
+        Ok(&self.seen()?.snapshot)
+    }
+
+    /// The same, with the answers that were given of it.
+    pub(super) fn seen(&self) -> Result<&Seen, Fault> {
+        let seen = self.target()?.seen.as_deref();
+        seen.ok_or(Fault::NotFound)
     }
 
     /// The secret as it was found, for a change of it.

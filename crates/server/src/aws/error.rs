@@ -428,6 +428,6 @@ fn of_engine(error: &Error) -> (StatusCode, &'static str, &'static str, String) 
             "InternalFailure",
             "the store cannot be written".to_owned(),
         ),
-        ErrorKind::Damaged | ErrorKind::Io => inside(),
+        ErrorKind::Damaged | ErrorKind::Newer | ErrorKind::Io => inside(),
     }
 }

@@ -13,6 +13,7 @@ use strongroom_engine::tokens::TokenKind;
 use super::error::Fault;
 use super::sigv4::Claim;
 use super::sigv4::Signed;
+use super::sigv4::SigningKeys;
 use crate::core::Core;
 use crate::core::Known;
 
@@ -25,6 +26,7 @@ pub(crate) struct KnownKey {
     pub(crate) key: AccessKey,
     /// The key as the token it stands for: what policies and the audit log look at.
     pub(crate) known: Arc<Known>,
+    signing: SigningKeys,
 }
 
 impl KnownKey {
@@ -59,6 +61,7 @@ impl KnownKey {
             id: id.to_owned(),
             key,
             known: Arc::new(core.known_as(record, token)),
+            signing: SigningKeys::default(),
         }
     }
 }
@@ -76,7 +79,7 @@ pub(super) async fn authenticate(
     let key = found.filter(|key| key.key.is_alive(now));
     let key = key.ok_or(Fault::UnknownKey)?;
     check_session(core, key.key.session.as_ref(), claim, now).await?;
-    claim.verify(request, &key.key.secret)?;
+    claim.verify(request, &key.key.secret, &key.signing)?;
     Ok(key)
 }
 

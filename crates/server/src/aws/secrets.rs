@@ -10,22 +10,50 @@ mod rotation;
 mod stage;
 mod write;
 
+use std::sync::Arc;
+
 use serde_json::Map;
 use serde_json::Value;
 use strongroom_engine::secrets::GraphError;
 use strongroom_engine::secrets::Snapshot;
 
+use super::InRegion;
 use super::call::Call;
 use super::error::Fault;
 use super::op::Op;
+use crate::vault::body::Wiped;
+use crate::vault::reply::Rendered;
 
 pub(super) use policy::check as check_policy;
 
+/// What an operation answers.
+pub(super) enum Answer {
+    Built(Wiped),
+    /// With values: JSON that may have been written for somebody before, and what the audit log
+    /// says of it.
+    Value(Arc<InRegion>),
+    Values(Box<Rendered>),
+}
+
 /// Does what is asked for.
-pub(super) async fn run(call: &mut Call) -> Result<Value, Fault> {
+pub(super) async fn run(call: &mut Call) -> Result<Answer, Fault> {
     match call.op {
-        Op::GetSecretValue => read::get_value(call).await,
-        Op::BatchGetSecretValue => list::batch(call).await,
+        Op::GetSecretValue => read::get_value(call).await.map(Answer::Value),
+        Op::BatchGetSecretValue => {
+            let values = list::batch(call).await?;
+            Ok(Answer::Values(Box::new(values)))
+        }
+        _ => run_other(call)
+            .await
+            .map(|value| Answer::Built(Wiped(value))),
+    }
+}
+
+async fn run_other(call: &mut Call) -> Result<Value, Fault> {
+    match call.op {
+        Op::GetSecretValue | Op::BatchGetSecretValue => {
+            Err(Fault::Internal("an operation with values got lost".into()))
+        }
         Op::DescribeSecret => read::describe(call).await,
         Op::ListSecrets => list::secrets(call).await,
         Op::ListSecretVersionIds => read::version_ids(call).await,

@@ -6,7 +6,9 @@
 //! ones, so that nobody on the way can put one in or change it.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use http::HeaderMap;
 use http::Method;
 use http::header;
@@ -15,6 +17,7 @@ use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
 use strongroom_crypto::request;
 use strongroom_crypto::request::Scope;
+use strongroom_crypto::request::SigningKey;
 
 /// The only algorithm.
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -67,6 +70,59 @@ pub(super) struct Claim {
     at: Timestamp,
     signed: Vec<String>,
     signature: [u8; 32],
+}
+
+/// The key that requests of a secret were last signed with: it is the same for a day, a region
+/// and a service.
+#[derive(Default)]
+pub(super) struct SigningKeys(ArcSwapOption<(String, SigningKey)>);
+
+impl SigningKeys {
+    fn of(&self, secret: &SecretValue, scope: &Scope<'_>) -> Arc<(String, SigningKey)> {
+        let name = format!("{}/{}/{}", scope.date, scope.region, scope.service);
+        if let Some(known) = self.0.load_full().filter(|known| known.0 == name) {
+            return known;
+        }
+        let key = Arc::new((name, SigningKey::new(secret, scope)));
+        self.0.store(Some(Arc::clone(&key)));
+        key
+    }
+}
+
+/// The verification of signatures alone, with one key: for measuring it.
+pub struct Verifier {
+    secret: SecretValue,
+    service: String,
+    keys: SigningKeys,
+}
+
+impl Verifier {
+    /// For requests to a service that are signed with this key.
+    #[must_use]
+    pub fn new(secret: SecretValue, service: &str) -> Self {
+        Self {
+            secret,
+            service: service.to_owned(),
+            keys: SigningKeys::default(),
+        }
+    }
+
+    /// Whether a request is signed for this moment, exactly as the server decides it.
+    #[must_use]
+    pub fn fits(&self, parts: &http::request::Parts, body: &[u8], now: Timestamp) -> bool {
+        let signed = Signed {
+            method: &parts.method,
+            query: parts.uri.query(),
+            authority: parts.uri.authority().map(http::uri::Authority::as_str),
+            headers: &parts.headers,
+            body,
+        };
+        let checked = Claim::read(&signed).and_then(|claim| {
+            claim.check(&self.service, now)?;
+            claim.verify(&signed, &self.secret, &self.keys)
+        });
+        checked.is_ok()
+    }
 }
 
 /// Where the signature stands.
@@ -194,20 +250,26 @@ impl Claim {
     }
 
     /// Verifies the signature, in constant time.
-    pub(super) fn verify(&self, request: &Signed<'_>, secret: &SecretValue) -> Result<(), Refusal> {
+    pub(super) fn verify(
+        &self,
+        request: &Signed<'_>,
+        secret: &SecretValue,
+        keys: &SigningKeys,
+    ) -> Result<(), Refusal> {
         let canonical = self.canonical(request)?;
         let date = self.stamp.get(..8).unwrap_or_default();
-        let scope = Scope {
-            date,
-            region: &self.region,
-            service: &self.service,
-        };
         let mut text = format!(
             "{ALGORITHM}\n{}\n{date}/{}/{}/aws4_request\n",
             self.stamp, self.region, self.service
         );
         push_hex(&mut text, &request::sha256(&canonical));
-        match request::verify(secret, &scope, text.as_bytes(), &self.signature) {
+        let scope = Scope {
+            date,
+            region: &self.region,
+            service: &self.service,
+        };
+        let key = keys.of(secret, &scope);
+        match key.1.verifies(text.as_bytes(), &self.signature) {
             true => Ok(()),
             false => Err(Refusal::Wrong),
         }

@@ -211,6 +211,8 @@ fn of_engine(error: &Error) -> (StatusCode, Vec<String>) {
             StatusCode::SERVICE_UNAVAILABLE,
             one("the store cannot be written"),
         ),
-        ErrorKind::Damaged | ErrorKind::Io => (StatusCode::INTERNAL_SERVER_ERROR, one(INTERNAL)),
+        ErrorKind::Damaged | ErrorKind::Newer | ErrorKind::Io => {
+            (StatusCode::INTERNAL_SERVER_ERROR, one(INTERNAL))
+        }
     }
 }

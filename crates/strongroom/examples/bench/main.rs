@@ -1,5 +1,6 @@
 //! The benchmarks of the command line. `cargo xtask bench` builds and starts them.
 
+mod aws;
 mod check;
 #[path = "../support/draw.rs"]
 mod draw;
@@ -25,6 +26,7 @@ fn main() -> AnyResult<()> {
         "check" => check::bench(),
         "migrate" => migrate::bench(),
         "server" => server::bench(),
-        _ => Err("say which: run, set, check, migrate or server".into()),
+        "aws" => aws::bench(),
+        _ => Err("say which: run, set, check, migrate, server or aws".into()),
     }
 }

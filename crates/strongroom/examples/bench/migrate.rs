@@ -183,13 +183,13 @@ fn write_one(connection: &mut BufReader<TcpStream>, port: u16, number: usize) ->
 }
 
 /// moto's server; killed on drop.
-struct Moto {
+pub(crate) struct Moto {
     process: Child,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Moto {
-    fn start() -> AnyResult<Self> {
+    pub(crate) fn start() -> AnyResult<Self> {
         let venv = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../../.peers/venv/bin/moto_server"

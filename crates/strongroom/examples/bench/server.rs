@@ -24,12 +24,12 @@ use crate::report::verdict;
 use crate::rig::AnyResult;
 use crate::rig::Rig;
 
-mod more;
+pub(crate) mod more;
 
 /// Seconds of each measurement.
-const SECONDS: u32 = 5;
+pub(crate) const SECONDS: u32 = 5;
 /// Connections of the measurements under load.
-const CONNECTIONS: u32 = 32;
+pub(crate) const CONNECTIONS: u32 = 32;
 /// Bytes of the value that is read and written.
 const VALUE_BYTES: usize = 256;
 /// A server has so long to start.
@@ -120,9 +120,9 @@ fn compare(what: &str, ours: &Rate, theirs: &Rate, goal: f64) {
 }
 
 /// A server that is killed at the end.
-struct Server {
+pub(crate) struct Server {
     child: Option<Child>,
-    port: u16,
+    pub(crate) port: u16,
     /// The port with TLS, where there is one.
     tls_port: u16,
     token: String,
@@ -139,13 +139,13 @@ impl Drop for Server {
 }
 
 /// What was measured.
-struct Rate {
-    rate: f64,
-    p99_ms: f64,
+pub(crate) struct Rate {
+    pub(crate) rate: f64,
+    pub(crate) p99_ms: f64,
 }
 
 impl Server {
-    fn strongroom(rig: &Rig) -> AnyResult<Self> {
+    pub(crate) fn strongroom(rig: &Rig) -> AnyResult<Self> {
         let port = free_port()?;
         let audit = rig.file("audit");
         let listen = format!("127.0.0.1:{port}");
@@ -208,7 +208,7 @@ impl Server {
     }
 
     /// A handler that does nothing but answer with as many bytes.
-    fn floor() -> AnyResult<Self> {
+    pub(crate) fn floor() -> AnyResult<Self> {
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             if let Ok(runtime) = tokio::runtime::Builder::new_multi_thread()
@@ -227,7 +227,7 @@ impl Server {
         })
     }
 
-    fn start(command: &mut Command, port: u16) -> AnyResult<Self> {
+    pub(crate) fn start(command: &mut Command, port: u16) -> AnyResult<Self> {
         let begun = Instant::now();
         let child = command
             .stdout(Stdio::null())
@@ -261,7 +261,7 @@ impl Server {
     }
 
     /// One request; the answer's JSON.
-    fn ask(&self, method: &str, path: &str, body: &Value) -> AnyResult<Value> {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> AnyResult<Value> {
         let body = match body {
             Value::Null => String::new(),
             body => body.to_string(),
@@ -290,7 +290,12 @@ impl Server {
         )
     }
 
-    fn load_at(&self, at: &str, connections: u32, script: Option<&Path>) -> AnyResult<Rate> {
+    pub(crate) fn load_at(
+        &self,
+        at: &str,
+        connections: u32,
+        script: Option<&Path>,
+    ) -> AnyResult<Rate> {
         let mut command = Command::new("wrk");
         command
             .arg(format!("-t{}", connections.min(2)))
@@ -373,7 +378,7 @@ impl Scripts {
     }
 }
 
-fn free_port() -> AnyResult<u16> {
+pub(crate) fn free_port() -> AnyResult<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 

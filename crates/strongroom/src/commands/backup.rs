@@ -145,6 +145,7 @@ pub(crate) fn run(app: &App, args: &BackupArgs) -> Result<(), CommandError> {
     };
     output::write(&args.file, &bytes, Mode::RUSR | Mode::WUSR, existing)?;
     let contents = &backup.contents;
+    let left: Vec<&str> = left_behind(&backup);
     if app.ui.is_json {
         return app.ui.print_json(&json!({
             "version": 1,
@@ -154,7 +155,15 @@ pub(crate) fn run(app: &App, args: &BackupArgs) -> Result<(), CommandError> {
             "versions": contents.versions,
             "bytes": bytes.len(),
             "opened_by": opened_by,
+            "left": left,
         }));
+    }
+    if !left.is_empty() {
+        app.ui.warn(&format!(
+            "resource policies and replicas stay behind, of {}: {}",
+            plural(left.len(), "secret"),
+            left.join(", ")
+        ));
     }
     app.ui.say(&format!(
         "wrote {} in {} of {} to {}; it is opened by {opened_by}",
@@ -164,6 +173,12 @@ pub(crate) fn run(app: &App, args: &BackupArgs) -> Result<(), CommandError> {
         args.file.display()
     ));
     Ok(())
+}
+
+/// The secrets that have what no backup holds.
+fn left_behind(backup: &Backup) -> Vec<&str> {
+    let left = backup.saved.iter().filter(|saved| !saved.left.is_empty());
+    left.map(|saved| saved.address.as_str()).collect()
 }
 
 /// A header with one slot, its keys, and what opens it in words.

@@ -162,6 +162,33 @@ def test_versions_move_through_the_stages():
     )
 
 
+def test_each_version_has_the_day_it_was_read():
+    secret, made = make()
+    ids = [made["VersionId"]]
+    for text in ["second", "third"]:
+        ids.append(client.put_secret_value(SecretId=secret, SecretString=text)["VersionId"])
+
+    def days():
+        every = client.list_secret_version_ids(SecretId=secret, IncludeDeprecated=True)["Versions"]
+        days = {version["VersionId"]: version.get("LastAccessedDate") for version in every}
+        assert all(day is None or day.timestamp() % 86400 == 0 for day in days.values()), days
+        return [days[id] is not None for id in ids]
+
+    assert days() == [False, False, False]
+    value(secret, VersionId=ids[0])
+    assert days() == [True, False, False]
+    assert "LastAccessedDate" in client.describe_secret(SecretId=secret)
+    value(secret)
+    assert days() == [True, False, True]
+    client.batch_get_secret_value(SecretIdList=[secret])
+    value(secret, VersionStage="AWSPREVIOUS")
+    assert days() == [True, True, True]
+    # Nothing is left of them when another secret of the name is made.
+    client.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
+    ids = [client.create_secret(Name=secret, SecretString="anew")["VersionId"]]
+    assert days() == [False]
+
+
 def test_a_pending_version_is_rotated_in():
     secret, made = make()
     first, token = made["VersionId"], str(uuid.uuid4())
@@ -305,6 +332,43 @@ def test_values_are_the_same_through_both_doors():
         uuid.UUID(ids[0])
 
 
+def test_values_come_back_from_a_journey():
+    """From hvac through boto3 and back, to the letter."""
+
+    def seen(secret):
+        read = vault.secrets.kv.v2.read_secret_version(path=secret, raise_on_deleted_version=True)
+        return read["data"]["data"]
+
+    written = [{"value": text} for text in VALUES]
+    written += [json.loads(text) for text in OBJECTS]
+    written += [{"long": "é" * 32000, "nested": {"list": [1, 2.5, None, True, "x" * 1000]}}]
+    for fields in written:
+        secret = name()
+        vault.secrets.kv.v2.create_or_update_secret(path=secret, secret=fields)
+        assert seen(secret) == fields
+        text = value(secret)
+        client.put_secret_value(SecretId=secret, SecretString=text)
+        assert value(secret) == text and seen(secret) == fields, text[:40]
+        # And once more, with another value between: nothing of it is left.
+        client.put_secret_value(SecretId=secret, SecretString="between")
+        vault.secrets.kv.v2.create_or_update_secret(path=secret, secret=seen_before(secret, 2))
+        assert value(secret) == text and seen(secret) == fields, text[:40]
+    for binary in [bytes(range(256)), b"\xff" * 65536, os.urandom(65536)]:
+        secret = client.create_secret(Name=name(), SecretBinary=binary)["Name"]
+        fields = seen(secret)
+        assert fields["encoding"] == "base64" and base64.b64decode(fields["value"]) == binary
+        raw = base64.b64decode(seen_before(secret, 1)["value"])
+        client.put_secret_value(SecretId=secret, SecretBinary=raw)
+        assert client.get_secret_value(SecretId=secret)["SecretBinary"] == binary
+
+
+def seen_before(secret, version):
+    read = vault.secrets.kv.v2.read_secret_version(
+        path=secret, version=version, raise_on_deleted_version=True
+    )
+    return read["data"]["data"]
+
+
 def test_what_vault_deletes_is_gone_here():
     secret, _ = make()
     vault.secrets.kv.v2.delete_latest_version_of_secret(path=secret)
@@ -429,7 +493,8 @@ def test_lists_have_filters_order_and_pages():
     names = [f"{mark}/{letter}" for letter in "bca"]
     for number, secret in enumerate(names):
         client.create_secret(
-            Name=secret, SecretString="x", Description=f"Number {number} of {mark}",
+            Name=secret, SecretString="x",
+            Description=f"{['Zero', 'One', 'Two'][number]} of {mark}",
             Tags=[{"Key": f"k{mark}", "Value": f"v{number}"}],
         )
 
@@ -444,11 +509,11 @@ def test_lists_have_filters_order_and_pages():
     assert found(("name", [names[0], names[2]])) == [names[0], names[2]]
     assert found(("name", [mark, "!" + names[1]])) == [names[0], names[2]]
     assert found(("name", [mark.upper()])) == []
-    assert found(("description", [f"number 1", "nothing"]), ("name", [mark])) == [names[1]]
+    assert found(("description", ["one of", "nothing"]), ("name", [mark])) == [names[1]]
     assert found(("description", [mark]), ("tag-value", ["v2"])) == [names[2]]
     assert found(("tag-key", [f"k{mark}"])) == names
     assert found(("all", [mark])) == names
-    assert found(("all", [f"{mark} number"])) == names
+    assert found(("all", [f"{mark} of"])) == names
     assert found(("owning-service", ["x"])) == []
     assert found(("primary-region", ["eu"])) == []
     pages = client.get_paginator("list_secrets").paginate(
@@ -466,6 +531,48 @@ def test_lists_have_filters_order_and_pages():
         Filters=[{"Key": "name", "Values": [mark]}], NextToken=every["NextToken"]
     )
     assert [one["Name"] for one in every["SecretValues"] + rest["SecretValues"]] == sorted(names)
+
+
+def test_lists_follow_every_change():
+    mark = uuid.uuid4().hex
+
+    def listed(**more):
+        filters = [{"Key": "name", "Values": [mark]}]
+        listed = client.list_secrets(Filters=filters, **more)["SecretList"]
+        return {secret["Name"]: secret for secret in listed}
+
+    assert listed() == {}
+    secret = f"{mark}/a/b"
+    first = client.create_secret(Name=secret, SecretString="x")["VersionId"]
+    assert list(listed()) == [secret]
+    second = client.put_secret_value(SecretId=secret, SecretString="y")["VersionId"]
+    stages = {first: ["AWSPREVIOUS"], second: ["AWSCURRENT"]}
+    assert listed()[secret]["SecretVersionsToStages"] == stages
+    client.update_secret(SecretId=secret, Description="AppBeta of COMPANYthings")
+    for words, is_found in [
+        ("beta", True), ("APP", True), ("ythings", True), ("compan", True), ("app of", True),
+        ("things", False), ("eta", False), ("+", False), ("app none", False),
+    ]:
+        for key in ["description", "all"]:
+            found = client.list_secrets(Filters=[
+                {"Key": "name", "Values": [mark]}, {"Key": key, "Values": [words]}
+            ])["SecretList"]
+            assert bool(found) == is_found, (key, words)
+    # Written through the other door, in a folder that was not there.
+    vault.secrets.kv.v2.create_or_update_secret(path=f"{mark}/c/d", secret={"value": "z"})
+    assert list(listed()) == [secret, f"{mark}/c/d"]
+    assert list(listed(SortBy="name", SortOrder="desc")) == [f"{mark}/c/d", secret]
+    client.delete_secret(SecretId=secret)
+    assert list(listed()) == [f"{mark}/c/d"]
+    assert list(listed(IncludePlannedDeletion=True)) == [secret, f"{mark}/c/d"]
+    client.restore_secret(SecretId=secret)
+    vault.secrets.kv.v2.delete_metadata_and_all_versions(path=f"{mark}/c/d")
+    assert list(listed()) == [secret]
+    client.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
+    assert listed() == {}
+    message = refused("InvalidParameterException", loose.list_secrets,
+                      Filters=[{"Key": "name", "Values": []}])
+    assert message == "Invalid filter values for key: name", message
 
 
 def test_many_values_are_read_at_once():

@@ -20,16 +20,17 @@ const DAYS_MAX: i64 = 30;
 pub(super) async fn delete(call: &mut Call) -> Result<Value, Fault> {
     let is_forced = input::flag(&call.fields, "ForceDeleteWithoutRecovery")?;
     let days = input::number(&call.fields, "RecoveryWindowInDays")?;
-    if is_forced && days.is_some() {
-        return Err(Fault::Parameter(
-            "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays."
-                .into(),
-        ));
-    }
+    let is_window = days.is_some();
     let days = days.unwrap_or(DAYS_DEFAULT);
     if !(DAYS_MIN..=DAYS_MAX).contains(&days) {
         return Err(Fault::Parameter(
             "The RecoveryWindowInDays value must be between 7 and 30 days (inclusive).".into(),
+        ));
+    }
+    if is_forced && is_window {
+        return Err(Fault::Parameter(
+            "You can't use ForceDeleteWithoutRecovery in conjunction with RecoveryWindowInDays."
+                .into(),
         ));
     }
     if is_forced {
@@ -64,9 +65,10 @@ fn refuse_replicas(call: &Call) -> Result<(), Fault> {
         return Ok(());
     }
     let regions: Vec<&str> = replicas.iter().map(|known| known.region.as_str()).collect();
+    let id = call.fields.get("SecretId").and_then(Value::as_str);
     Err(Fault::Parameter(format!(
         "You can't delete secret {} that still has replica regions [{}]",
-        call.target()?.name,
+        id.unwrap_or_default(),
         regions.join(", ")
     )))
 }

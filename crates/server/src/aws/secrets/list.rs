@@ -1,27 +1,32 @@
 //! Many secrets: lists with filters, order and pages, and many values at once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
-use strongroom_core::path::SecretPath;
 use strongroom_core::time::Timestamp;
 use strongroom_core::version::STAGE_CURRENT;
 use strongroom_engine::secrets::Snapshot;
+use zeroize::Zeroizing;
 
 use super::read;
 use crate::audit::line::Entry;
+use crate::aws::InRegion;
 use crate::aws::accessed;
 use crate::aws::call::Call;
 use crate::aws::call::Target;
+use crate::aws::catalogue;
+use crate::aws::catalogue::Row;
 use crate::aws::error::Fault;
 use crate::aws::error::Protocol;
 use crate::aws::input;
 use crate::aws::name;
 use crate::aws::op::Area;
-use crate::core::Seen;
+use crate::vault::body::compact;
 use crate::vault::call::Verb;
+use crate::vault::reply::Rendered;
 
 /// Secrets on one page, unless somebody says, and values at once.
 const PAGE: i64 = 100;
@@ -57,50 +62,55 @@ enum Sort {
     Name,
 }
 
-/// One secret of a list.
-struct Row {
-    /// What it is sorted by; no two have the same.
-    key: String,
-    path: SecretPath,
-    seen: Arc<Seen>,
+/// What is asked for.
+struct Wanted {
+    filters: Vec<Filter>,
+    sort: Sort,
+    is_down: bool,
+    /// Those that are to be removed, too.
+    planned: bool,
+    /// The key of the last one on the page before.
+    after: Option<String>,
+    most: usize,
+}
+
+/// Secrets in the order asked for, each with the key it is sorted by.
+struct Page {
+    rows: Vec<(String, Arc<Row>)>,
+    /// There are more.
+    is_cut: bool,
 }
 
 pub(super) async fn secrets(call: &mut Call) -> Result<Value, Fault> {
     let most = input::bounded(&call.fields, "MaxResults", 1, 100)?.unwrap_or(PAGE);
-    let planned = input::flag(&call.fields, "IncludePlannedDeletion")?;
-    let (filters, sort, is_down) = (filters(call)?, sort_of(call)?, is_down(call)?);
-    let after = page_start(call, "secrets")?;
-    let mut rows = rows(call, &filters, sort, planned).await?;
-    if is_down {
-        rows.reverse();
-    }
-    let is_behind = |row: &Row| match &after {
-        None => true,
-        Some(after) if is_down => row.key < *after,
-        Some(after) => row.key > *after,
+    let wanted = Wanted {
+        planned: input::flag(&call.fields, "IncludePlannedDeletion")?,
+        filters: filters(call)?,
+        sort: sort_of(call)?,
+        is_down: is_down(call)?,
+        after: page_start(call, "secrets")?,
+        most: usize::try_from(most).unwrap_or(1),
     };
-    let mut rows = rows.into_iter().filter(is_behind).peekable();
-    let mut list = Vec::new();
-    let mut last = None;
-    while list.len() < usize::try_from(most).unwrap_or(1) {
-        let Some(row) = rows.next() else {
-            break;
-        };
-        list.push(entry(call, &row).await?);
-        last = Some(row.key);
+    let page = page(call, &wanted).await?;
+    let mut list = Vec::with_capacity(page.rows.len());
+    for (_, row) in &page.rows {
+        let path = row.snapshot.path();
+        // It may have gone meanwhile.
+        if let Some(seen) = call.request.core.secret(&call.live, path).await? {
+            list.push(entry(call, &seen.snapshot).await?);
+        }
     }
     let mut answer = Map::new();
     answer.insert("SecretList".into(), list.into());
-    if let (Some(_), Some(last)) = (rows.peek(), last) {
-        let token = page_token(call, "secrets", &last);
+    if let (true, Some((last, _))) = (page.is_cut, page.rows.last()) {
+        let token = page_token(call, "secrets", last);
         answer.insert("NextToken".into(), token.into());
     }
     Ok(Value::Object(answer))
 }
 
-async fn entry(call: &Call, row: &Row) -> Result<Value, Fault> {
-    let snapshot = &row.seen.snapshot;
-    let path = format!("secret/{}/{}", Area::Metadata.folder(), row.path);
+async fn entry(call: &Call, snapshot: &Snapshot) -> Result<Value, Fault> {
+    let path = format!("secret/{}/{}", Area::Metadata.folder(), snapshot.path());
     // Names are for whoever may list them; the rest is for whoever may read it.
     if !call.may(&path, Verb::Read, true) {
         return Ok(Value::Object(super::named(call, snapshot)));
@@ -113,61 +123,120 @@ async fn entry(call: &Call, row: &Row) -> Result<Value, Fault> {
     Ok(Value::Object(entry))
 }
 
-/// The secrets that fit, in ascending order.
-async fn rows(
-    call: &Call,
-    filters: &[Filter],
-    sort: Sort,
-    planned: bool,
-) -> Result<Vec<Row>, Fault> {
-    let mut rows = Vec::new();
-    let mut folders: Option<(String, bool)> = None;
-    let mut may_list_any = call.may("secret/metadata/", Verb::List, true);
-    for path in call.live.secrets.paths_below("").await? {
-        let Ok(path) = path.parse::<SecretPath>() else {
-            continue;
-        };
-        let may_list = match &folders {
-            Some((folder, may)) if folder == path.folder() => *may,
-            _ => {
-                let slash = if path.folder().is_empty() { "" } else { "/" };
-                let listed = format!("secret/metadata/{}{slash}", path.folder());
+/// The secrets that fit and that the caller may list, one page of them.
+async fn page(call: &Call, wanted: &Wanted) -> Result<Page, Fault> {
+    let catalogue = call.request.core.catalogue(&call.live).await?;
+    let mut sieve = Sieve::new(call, wanted);
+    let mut rows = match wanted.sort {
+        Sort::Created => {
+            let (rows, after) = (&catalogue.rows[..], wanted.after.as_ref());
+            let rows = match (after, wanted.is_down) {
+                (None, _) => rows,
+                (Some(after), false) => &rows[rows.partition_point(|row| row.key <= *after)..],
+                (Some(after), true) => &rows[..rows.partition_point(|row| row.key < *after)],
+            };
+            let fitting = match wanted.is_down {
+                false => sieve.first(rows.iter()),
+                true => sieve.first(rows.iter().rev()),
+            };
+            fitting.map(|row| (row.key.clone(), row)).collect()
+        }
+        sort => {
+            let mut rows = Vec::new();
+            for row in &catalogue.rows {
+                if sieve.lets_through(row) {
+                    let sorted_by = sort_key(call, &row.snapshot, sort).await?;
+                    let key = catalogue::key_of(&sorted_by, row.snapshot.path());
+                    rows.push((key, Arc::clone(row)));
+                }
+            }
+            in_order(rows, wanted)
+        }
+    };
+    // Whoever has a token of a page could list something.
+    if !sieve.may_list_any && wanted.after.is_none() {
+        return Err(call.denied(None));
+    }
+    let is_cut = rows.len() > wanted.most;
+    rows.truncate(wanted.most);
+    Ok(Page { rows, is_cut })
+}
+
+/// The page of rows that are sorted otherwise than they are kept, and one more.
+fn in_order(mut rows: Vec<(String, Arc<Row>)>, wanted: &Wanted) -> Vec<(String, Arc<Row>)> {
+    rows.retain(|(key, _)| match &wanted.after {
+        None => true,
+        Some(after) if wanted.is_down => key < after,
+        Some(after) => key > after,
+    });
+    rows.sort_unstable_by(|(a, _), (b, _)| match wanted.is_down {
+        false => a.cmp(b),
+        true => b.cmp(a),
+    });
+    rows.truncate(wanted.most + 1);
+    rows
+}
+
+/// Which secrets a list shows.
+struct Sieve<'c> {
+    call: &'c Call,
+    wanted: &'c Wanted,
+    folders: HashMap<String, bool>,
+    /// Whether there is anything that the caller may list.
+    may_list_any: bool,
+}
+
+impl<'c> Sieve<'c> {
+    fn new(call: &'c Call, wanted: &'c Wanted) -> Self {
+        Self {
+            call,
+            wanted,
+            folders: HashMap::new(),
+            may_list_any: call.may("secret/metadata/", Verb::List, true),
+        }
+    }
+
+    /// The first that fit: a page, and one more.
+    fn first<'r>(
+        &mut self,
+        rows: impl Iterator<Item = &'r Arc<Row>>,
+    ) -> std::vec::IntoIter<Arc<Row>> {
+        let most = self.wanted.most + 1;
+        let fitting = rows.filter(|row| self.lets_through(row));
+        let fitting: Vec<Arc<Row>> = fitting.take(most).map(Arc::clone).collect();
+        fitting.into_iter()
+    }
+
+    fn lets_through(&mut self, row: &Row) -> bool {
+        let (call, snapshot) = (self.call, &row.snapshot);
+        let folder = snapshot.path().folder();
+        let may_list = match self.folders.get(folder) {
+            Some(may) => *may,
+            None => {
+                let slash = if folder.is_empty() { "" } else { "/" };
+                let listed = format!("secret/metadata/{folder}{slash}");
                 let may = call.may(&listed, Verb::List, true);
-                folders = Some((path.folder().to_owned(), may));
+                self.folders.insert(folder.to_owned(), may);
                 may
             }
         };
-        may_list_any |= may_list;
-        if !may_list {
-            continue;
-        }
-        let Some(seen) = call.request.core.secret(&call.live, &path).await? else {
-            continue;
-        };
-        let snapshot = &seen.snapshot;
-        let is_hidden = snapshot.deletion().is_some() && !planned;
-        if is_hidden || !call.is_visible(snapshot) || !fits(call, snapshot, filters) {
-            continue;
-        }
-        let key = format!("{}\u{1}{path}", sort_key(call, snapshot, sort).await?);
-        rows.push(Row { key, path, seen });
+        self.may_list_any |= may_list;
+        let is_hidden = snapshot.deletion().is_some() && !self.wanted.planned;
+        may_list
+            && !is_hidden
+            && call.is_visible(snapshot)
+            && fits(call, snapshot, &self.wanted.filters)
     }
-    if !may_list_any {
-        return Err(call.denied(None));
-    }
-    rows.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(rows)
 }
 
 async fn sort_key(call: &Call, snapshot: &Snapshot, sort: Sort) -> Result<String, Fault> {
-    let time = |at: Timestamp| format!("{:020}", at.as_micros().max(0));
     Ok(match sort {
         Sort::Name => name::name_of(snapshot.path()),
-        Sort::Created => time(snapshot.metadata().created),
-        Sort::Changed => time(snapshot.metadata().updated),
+        Sort::Created => catalogue::time_key(snapshot.metadata().created),
+        Sort::Changed => catalogue::time_key(snapshot.metadata().updated),
         Sort::Accessed => {
             let day = accessed::day_of(&call.request, &call.live, snapshot).await?;
-            time(day.unwrap_or(Timestamp::from_micros(0)))
+            catalogue::time_key(day.unwrap_or(Timestamp::from_micros(0)))
         }
     })
 }
@@ -228,7 +297,10 @@ fn filter(value: &Value) -> Result<Filter, Fault> {
     };
     let values = value["Values"].as_array().map_or(&[][..], Vec::as_slice);
     if values.is_empty() {
-        return Err(Fault::Parameter("Invalid filter values".into()));
+        let key = value["Key"].as_str().unwrap_or_default();
+        return Err(Fault::Parameter(format!(
+            "Invalid filter values for key: {key}"
+        )));
     }
     if values.len() > FILTERS_MAX {
         let constraint = format!("Member must have length less than or equal to {FILTERS_MAX}");
@@ -284,21 +356,43 @@ fn has(call: &Call, snapshot: &Snapshot, key: Attribute, value: &str) -> bool {
             let tags = tags.flat_map(|(key, tag)| [key.as_str(), tag.as_str()]);
             let texts = [name.as_str(), description].into_iter().chain(tags);
             let texts: Vec<&str> = texts.collect();
-            words(value).all(|word| texts.iter().any(|text| has_words(text, &word)))
+            let wanted = words(value);
+            let has = |word: &String| texts.iter().any(|text| has_words(text, word));
+            !wanted.is_empty() && wanted.iter().all(has)
         }
     }
 }
 
 /// Whether every word of a value begins a word of a text, in any case.
 fn has_words(text: &str, value: &str) -> bool {
-    let known: Vec<String> = words(text).collect();
-    words(value).all(|word| known.iter().any(|known| known.starts_with(&word)))
+    let (known, wanted) = (words(text), words(value));
+    let has = |word: &String| known.iter().any(|known| known.starts_with(word));
+    !wanted.is_empty() && wanted.iter().all(has)
 }
 
-fn words(text: &str) -> impl Iterator<Item = String> {
+/// The words of a text, in small letters: they end where AWS's search ends them, at signs and
+/// before capitals that small letters follow (`AppBeta` has two, `COMPANYthings` has `compan` and
+/// `ythings`).
+fn words(text: &str) -> Vec<String> {
     let is_end = |c: char| c.is_whitespace() || "/_+=.@-".contains(c);
-    let words = text.split(is_end).filter(|word| !word.is_empty());
-    words.map(str::to_lowercase)
+    let mut words = Vec::new();
+    for part in text.split(is_end) {
+        let mut word = String::new();
+        let mut letters = part.chars().peekable();
+        let mut was_small = false;
+        while let Some(letter) = letters.next() {
+            let is_small = letter.is_lowercase();
+            let begins = !is_small && letters.peek().is_some_and(|next| next.is_lowercase());
+            if begins || was_small && !is_small {
+                words.push(std::mem::take(&mut word));
+            }
+            was_small = is_small;
+            word.extend(letter.to_lowercase());
+        }
+        words.push(word);
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 /// Where a page begins, by the token of the one before.
@@ -330,7 +424,7 @@ fn page_sum(call: &Call, what: &str, rest: &[u8]) -> [u8; 32] {
     barrier.keyed_hash_of(TOKEN_PURPOSE, &[what.as_bytes(), &[0], rest])
 }
 
-pub(super) async fn batch(call: &mut Call) -> Result<Value, Fault> {
+pub(super) async fn batch(call: &mut Call) -> Result<Rendered, Fault> {
     let ids = input::texts(&call.fields, "SecretIdList", BATCH, 2048)?;
     let has_filters = call.fields.get("Filters").is_some();
     let mut answer = Map::new();
@@ -383,9 +477,30 @@ pub(super) async fn batch(call: &mut Call) -> Result<Value, Fault> {
             }
         }
     }
-    answer.insert("SecretValues".into(), values.into());
     answer.insert("Errors".into(), errors.into());
-    Ok(Value::Object(answer))
+    Ok(together(call, &values, &Value::Object(answer)))
+}
+
+/// The values, and what else there is to say. In the audit log each value has lines of its own.
+fn together(call: &Call, values: &[Arc<InRegion>], rest: &Value) -> Rendered {
+    let more = compact(rest);
+    let bytes = values.iter().map(|value| value.rendered.json.len() + 1);
+    let bytes = bytes.sum::<usize>() + more.len() + 24;
+    let mut json = Zeroizing::new(Vec::with_capacity(bytes));
+    json.extend_from_slice(b"{\"SecretValues\":[");
+    for (at, value) in values.iter().enumerate() {
+        if at > 0 {
+            json.push(b',');
+        }
+        json.extend_from_slice(&value.rendered.json);
+    }
+    json.extend_from_slice(b"],");
+    // What follows its first brace.
+    json.extend_from_slice(more.get(1..).unwrap_or_default());
+    Rendered {
+        json,
+        audit: call.request.core.audit.hashed(rest),
+    }
 }
 
 async fn filtered(
@@ -394,32 +509,35 @@ async fn filtered(
 ) -> Result<Vec<(String, Result<Target, Fault>)>, Fault> {
     let most = input::bounded(&call.fields, "MaxResults", 1, 20)?;
     let most = most.and_then(|most| usize::try_from(most).ok());
-    let most = most.unwrap_or(BATCH);
-    let after = page_start(call, "values")?;
-    let rows = rows(call, &filters(call)?, Sort::Name, false).await?;
-    let rows = rows.into_iter();
-    let mut rows = rows.filter(|row| after.as_ref().is_none_or(|after| row.key > *after));
-    let mut targets = Vec::new();
-    let mut last = None;
-    for row in rows.by_ref().take(most) {
-        let name = name::name_of(&row.path);
+    let wanted = Wanted {
+        filters: filters(call)?,
+        sort: Sort::Name,
+        is_down: false,
+        planned: false,
+        after: page_start(call, "values")?,
+        most: most.unwrap_or(BATCH),
+    };
+    let page = page(call, &wanted).await?;
+    let mut targets = Vec::with_capacity(page.rows.len());
+    for (_, row) in &page.rows {
+        let path = row.snapshot.path().clone();
+        let name = name::name_of(&path);
         let target = Target {
-            path: row.path,
+            seen: call.request.core.secret(&call.live, &path).await?,
             name: name.clone(),
-            seen: Some(row.seen),
+            path,
         };
         targets.push((name, Ok(target)));
-        last = Some(row.key);
     }
-    if let (Some(_), Some(last)) = (rows.next(), last) {
-        let token = page_token(call, "values", &last);
+    if let (true, Some((last, _))) = (page.is_cut, page.rows.last()) {
+        let token = page_token(call, "values", last);
         answer.insert("NextToken".into(), token.into());
     }
     Ok(targets)
 }
 
 /// One value of many, with lines of its own in the audit log.
-async fn one(call: &mut Call, target: &Target) -> Result<Value, Fault> {
+async fn one(call: &mut Call, target: &Target) -> Result<Arc<InRegion>, Fault> {
     let path = format!("secret/{}/{}", Area::Data.folder(), target.path);
     let exists = target.seen.is_some();
     let result = match (call.may(&path, Verb::Read, exists), &target.seen) {
@@ -428,7 +546,7 @@ async fn one(call: &mut Call, target: &Target) -> Result<Value, Fault> {
         (true, Some(seen)) => {
             match super::policy::check(call, "GetSecretValue", &seen.snapshot, Some(STAGE_CURRENT))
             {
-                Ok(()) => read::value_of(call, &seen.snapshot, None, None).await,
+                Ok(()) => read::value_of(call, seen, None, None).await,
                 Err(fault) => Err(fault),
             }
         }
@@ -443,10 +561,7 @@ async fn one(call: &mut Call, target: &Target) -> Result<Value, Fault> {
         };
         let lines = entry.lines();
         let response = match &result {
-            Ok(value) => {
-                let hashed = call.request.core.audit.hashed(value);
-                lines.response(200, Some(&hashed), None)
-            }
+            Ok(value) => lines.response(200, Some(&value.rendered.audit), None),
             Err(fault) => fault.logged(&lines, Protocol::Json),
         };
         let data = "{\"aws\":\"BatchGetSecretValue\"}";

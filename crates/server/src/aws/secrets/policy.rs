@@ -81,11 +81,11 @@ fn document(call: &Call) -> Result<(&str, Document), Fault> {
 
 pub(super) async fn put(call: &mut Call) -> Result<Value, Fault> {
     check_name(call)?;
+    check_deletion(call.primary()?)?;
     let (text, document) = document(call)?;
     if input::flag(&call.fields, "BlockPublicPolicy")? && document.is_public() {
         return Err(Fault::PublicPolicy);
     }
-    check_deletion(call.primary()?)?;
     set(call, Some(text)).await
 }
 

@@ -1,5 +1,7 @@
 //! Reading one secret.
 
+use std::sync::Arc;
+
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
@@ -12,33 +14,64 @@ use strongroom_engine::secrets::Snapshot;
 
 use super::check_deletion;
 use super::named;
+use crate::aws::InRegion;
 use crate::aws::accessed;
 use crate::aws::call::Call;
 use crate::aws::call::time;
 use crate::aws::error::Fault;
 use crate::aws::input;
+use crate::core::Seen;
+use crate::vault::body::Wiped;
+use crate::vault::body::compact;
+use crate::vault::reply::Rendered;
 
 /// The key that secrets are encrypted with where nobody named one.
 const DEFAULT_KEY: &str = "DefaultEncryptionKey";
 /// Versions on one page, unless somebody says.
 const PAGE: i64 = 100;
 
-pub(super) async fn get_value(call: &mut Call) -> Result<Value, Fault> {
+pub(super) async fn get_value(call: &mut Call) -> Result<Arc<InRegion>, Fault> {
     let id = input::text(&call.fields, "VersionId", 32, 64)?;
     let stage = input::text(&call.fields, "VersionStage", 1, 256)?;
-    let snapshot = call.snapshot()?;
-    value_of(call, snapshot, id, stage).await
+    value_of(call, call.seen()?, id, stage).await
 }
 
-/// The answer with a value.
+/// The answer with a value; that with the current one stays in memory.
 pub(super) async fn value_of(
     call: &Call,
-    snapshot: &Snapshot,
+    seen: &Seen,
     id: Option<&str>,
     stage: Option<&str>,
-) -> Result<Value, Fault> {
+) -> Result<Arc<InRegion>, Fault> {
+    let snapshot = &seen.snapshot;
     check_deletion(snapshot)?;
     let info = find_version(call, snapshot, id, stage)?;
+    let is_current = snapshot.newest() == Some(info);
+    let known = seen.for_aws.get().filter(|known| {
+        let is_live = info.state_at(call.request.now) == VersionState::Live;
+        is_current && is_live && known.region == call.request.region
+    });
+    let answer = match known {
+        Some(known) => Arc::clone(known),
+        None => {
+            let answer = Arc::new(render(call, snapshot, info, id, stage).await?);
+            if is_current {
+                let _ = seen.for_aws.set(Arc::clone(&answer));
+            }
+            answer
+        }
+    };
+    accessed::note(&call.request, &call.live, snapshot, info.number).await;
+    Ok(answer)
+}
+
+async fn render(
+    call: &Call,
+    snapshot: &Snapshot,
+    info: &VersionInfo,
+    id: Option<&str>,
+    stage: Option<&str>,
+) -> Result<InRegion, Fault> {
     let now = call.request.now;
     let gone = || match (id, stage) {
         (Some(id), None) => no_version(id),
@@ -46,7 +79,6 @@ pub(super) async fn value_of(
     };
     let payload = call.live.secrets.value_in(snapshot, info.number, now);
     let payload = payload.await?.ok_or_else(gone)?;
-    accessed::note(&call.request, &call.live, snapshot).await;
     let mut answer = named(call, snapshot);
     let version_id = call.live.secrets.version_id(snapshot, info);
     answer.insert("VersionId".into(), version_id.into());
@@ -54,7 +86,14 @@ pub(super) async fn value_of(
     answer.insert(field.into(), value);
     answer.insert("VersionStages".into(), json!(snapshot.stages(info)));
     answer.insert("CreatedDate".into(), time(info.created));
-    Ok(Value::Object(answer))
+    let answer = Wiped(Value::Object(answer));
+    Ok(InRegion {
+        region: call.request.region.clone(),
+        rendered: Rendered {
+            json: compact(&answer.0),
+            audit: call.request.core.audit.hashed(&answer.0),
+        },
+    })
 }
 
 fn value_json(payload: &Payload) -> Result<(&'static str, Value), Fault> {
@@ -190,7 +229,7 @@ pub(super) async fn version_ids(call: &mut Call) -> Result<Value, Fault> {
     let snapshot = call.snapshot()?;
     let facts = snapshot.aws();
     let key = facts.and_then(|facts| facts.kms_key_id.as_deref());
-    let accessed = accessed::day_of(&call.request, &call.live, snapshot).await?;
+    let accessed = accessed::of(&call.request, &call.live, snapshot).await?;
     let mut versions = snapshot.versions().iter().collect::<Vec<_>>();
     versions.sort_by_key(|info| info.number);
     let mut listed = Vec::new();
@@ -215,8 +254,10 @@ pub(super) async fn version_ids(call: &mut Call) -> Result<Value, Fault> {
         if !stages.is_empty() {
             version.insert("VersionStages".into(), json!(stages));
         }
-        let is_current = snapshot.newest() == Some(info);
-        if let Some(day) = accessed.filter(|_| is_current) {
+        let day = accessed
+            .as_ref()
+            .and_then(|accessed| accessed.of_version(info.number));
+        if let Some(day) = day {
             version.insert("LastAccessedDate".into(), time(day));
         }
         version.insert("CreatedDate".into(), time(info.created));

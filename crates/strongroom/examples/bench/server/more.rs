@@ -23,7 +23,7 @@ use crate::rig::AnyResult;
 use crate::rig::Rig;
 
 /// Names in the folder that is listed.
-const NAMES: usize = 10_000;
+pub(crate) const NAMES: usize = 10_000;
 /// Threads that make them.
 const WRITERS: usize = 8;
 const POLICIES: usize = 1_000;
@@ -71,7 +71,7 @@ pub(super) fn listings(rig: &Rig, ours: &Server, theirs: &Server) -> AnyResult<(
     Ok(())
 }
 
-fn fill(server: &Server) -> AnyResult<()> {
+pub(crate) fn fill(server: &Server) -> AnyResult<()> {
     let write = |writer: usize| -> Result<(), String> {
         for number in (writer..NAMES).step_by(WRITERS) {
             let path = format!("secret/data/many/name-{number:05}");
