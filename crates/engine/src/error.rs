@@ -90,6 +90,8 @@ pub enum ErrorKind {
     CasRequired,
     /// Others were faster: try again.
     Contended,
+    /// The storage is out of reach now, and nothing was changed: try again.
+    Unavailable,
     /// What is stored is not what was written.
     Damaged,
     /// No room left.
@@ -115,6 +117,8 @@ impl Error {
             Self::Damaged { .. } => ErrorKind::Damaged,
             Self::Storage(error) => match error {
                 StorageError::Conflict { .. } | StorageError::Busy => ErrorKind::Contended,
+                StorageError::Unavailable { .. } => ErrorKind::Unavailable,
+                StorageError::TooLarge { .. } => ErrorKind::Invalid,
                 StorageError::Damaged { .. } => ErrorKind::Damaged,
                 StorageError::Full => ErrorKind::Full,
                 StorageError::ReadOnly { .. } => ErrorKind::ReadOnly,
@@ -138,6 +142,8 @@ impl Error {
             Self::Damaged { .. } => "store.damaged",
             Self::Storage(error) => match error {
                 StorageError::Conflict { .. } => "secret.contended",
+                StorageError::Unavailable { .. } => "store.unavailable",
+                StorageError::TooLarge { .. } => "request.limit",
                 StorageError::Damaged { .. } => "store.damaged",
                 StorageError::Full => "store.full",
                 StorageError::Busy => "store.busy",
