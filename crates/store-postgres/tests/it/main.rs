@@ -9,3 +9,4 @@ mod many;
 mod moving;
 mod schema;
 mod support;
+mod unanswered;
