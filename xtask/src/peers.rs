@@ -458,6 +458,12 @@ const PEERS: &[Peer] = &[
         "encrypts the files that an age backend opens",
     ),
     Peer::apt(
+        "postgresql-15",
+        "/usr/lib/postgresql/15/bin/postgres",
+        Need::Required,
+        "databases that many servers share a store in",
+    ),
+    Peer::apt(
         "xfsprogs",
         "mkfs.xfs",
         Need::Optional,

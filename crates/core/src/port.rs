@@ -231,6 +231,20 @@ pub enum StorageError {
     /// Another process held the store too long.
     #[error("another process is holding the store")]
     Busy,
+    /// The database cannot be reached or has no time now; nothing was written.
+    #[error("the database cannot be used now: {detail}")]
+    Unavailable {
+        /// What the database or the system said, without values.
+        detail: String,
+    },
+    /// A record or a batch is over the storage's bound; nothing was written.
+    #[error("{bytes} bytes are too much to be stored at once; at most {bytes_max}")]
+    TooLarge {
+        /// How many there are.
+        bytes: u64,
+        /// How many there may be.
+        bytes_max: u64,
+    },
     /// A write or sync failed; the store is read-only until it is opened again.
     #[error("the store cannot be written: {detail}")]
     ReadOnly {

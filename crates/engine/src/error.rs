@@ -96,6 +96,8 @@ pub enum ErrorKind {
     CasRequired,
     /// Others were faster: try again.
     Contended,
+    /// The storage is out of reach now, and nothing was changed: try again.
+    Unavailable,
     /// What is stored is not what was written.
     Damaged,
     /// What is stored has a form that only a later program knows.
@@ -124,6 +126,8 @@ impl Error {
             Self::Newer { .. } => ErrorKind::Newer,
             Self::Storage(error) => match error {
                 StorageError::Conflict { .. } | StorageError::Busy => ErrorKind::Contended,
+                StorageError::Unavailable { .. } => ErrorKind::Unavailable,
+                StorageError::TooLarge { .. } => ErrorKind::Invalid,
                 StorageError::Damaged { .. } => ErrorKind::Damaged,
                 StorageError::Full => ErrorKind::Full,
                 StorageError::ReadOnly { .. } => ErrorKind::ReadOnly,
@@ -148,6 +152,8 @@ impl Error {
             Self::Newer { .. } => "store.newer",
             Self::Storage(error) => match error {
                 StorageError::Conflict { .. } => "secret.contended",
+                StorageError::Unavailable { .. } => "store.unavailable",
+                StorageError::TooLarge { .. } => "request.limit",
                 StorageError::Damaged { .. } => "store.damaged",
                 StorageError::Full => "store.full",
                 StorageError::Busy => "store.busy",

@@ -1,5 +1,7 @@
 //! Where a server's header and records are kept: a store file, or memory.
 
+mod database;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -17,6 +19,9 @@ use strongroom_store::embedded::Rollback;
 use strongroom_store::embedded::StoreFile;
 use strongroom_store::embedded::Writes;
 use strongroom_store::memory::MemoryStorage;
+use strongroom_store_postgres::OpenDatabaseError;
+
+pub use database::DatabaseKeeper;
 
 /// Keeps the header, which says who can unseal, and opens what it guards.
 pub trait Keeper: Send + Sync {
@@ -27,6 +32,10 @@ pub trait Keeper: Send + Sync {
     /// # Errors
     /// When it cannot be read.
     fn header(&self) -> Result<Option<Header>, KeeperError>;
+    /// Whether what keeps the records was heard of lately.
+    fn is_reachable(&self) -> bool {
+        true
+    }
     /// Makes the store.
     ///
     /// # Errors
@@ -56,6 +65,9 @@ pub enum KeeperError {
     /// The store file.
     #[error(transparent)]
     Store(#[from] OpenStoreError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] OpenDatabaseError),
     /// The storage below.
     #[error(transparent)]
     Storage(#[from] StorageError),

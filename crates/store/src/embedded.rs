@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file in WAL mode, with group commit.
 
+mod arrival;
 mod backup;
 mod guard;
 mod head;
@@ -26,6 +27,7 @@ use strongroom_core::port::StorageError;
 use strongroom_crypto::barrier::Barrier;
 use strongroom_crypto::header::Header;
 
+pub use arrival::Arrival;
 pub use backup::Backup;
 pub use guard::UnsafePlace;
 use head::Head;
@@ -388,6 +390,15 @@ impl EmbeddedStorage {
     pub fn seals(&self) -> Result<u64, StorageError> {
         self.shared
             .with_connection(|connection| sqlite::read_seals(connection))
+    }
+
+    /// How many records there are.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn count(&self) -> Result<u64, StorageError> {
+        self.shared
+            .with_connection(|connection| sqlite::count(connection))
     }
 
     /// Folds a long log back into the store, so that the next process starts sooner. For the end

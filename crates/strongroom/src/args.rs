@@ -81,8 +81,9 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "STRONGROOM_MANIFEST", value_name = "FILE")]
     #[arg(value_parser = path())]
     pub(crate) manifest: Option<PathBuf>,
-    /// Store to use
+    /// Store to use; for serve and operator also postgres://USER@HOST/DATABASE
     #[arg(long, global = true, env = "STRONGROOM_STORE", value_name = "FILE")]
+    #[arg(hide_env_values = true)]
     #[arg(value_parser = path())]
     pub(crate) store: Option<PathBuf>,
     /// URL of a Strongroom server to use in the store's place

@@ -6,11 +6,15 @@ use strongroom_chain::passphrase;
 use strongroom_chain::places::ConfigFile;
 use strongroom_chain::places::read_config;
 use strongroom_core::secret::SecretValue;
+use strongroom_store_postgres::DatabaseUrl;
 
 use crate::args::Global;
 use crate::env::Environment;
 use crate::error::CommandError;
 use crate::error::Kind;
+
+/// Said of what came from the command line, or a variable that stands for it.
+pub(crate) const FROM_FLAG: &str = "a flag or its variable";
 
 /// A setting and where it was found.
 #[derive(Clone, Debug)]
@@ -45,7 +49,7 @@ impl Settings {
         let flag = |path: &Option<PathBuf>| {
             path.clone().map(|value| Setting {
                 value,
-                from: "a flag or its variable",
+                from: FROM_FLAG,
             })
         };
         let default_value = |path: Option<PathBuf>| {
@@ -75,7 +79,24 @@ impl Settings {
         })
     }
 
+    /// The address of a database that is named where a store file may be.
+    pub(crate) fn database(&self) -> Option<Setting<SecretValue>> {
+        let store = self.store.as_ref()?;
+        let text = store.value.to_str()?;
+        DatabaseUrl::is_meant_by(text).then(|| Setting {
+            value: SecretValue::from_text(text.to_owned()),
+            from: store.from,
+        })
+    }
+
+    /// The store file.
     pub(crate) fn store(&self) -> Result<Setting<PathBuf>, CommandError> {
+        if self.database().is_some() {
+            return Err(CommandError::usage(
+                "this works on a store file, and a database is named in its place",
+            )
+            .hint("strongroom serve serves it: name the server with --server"));
+        }
         self.store.clone().ok_or_else(|| homeless("--store"))
     }
 

@@ -108,6 +108,7 @@ impl From<EngineError> for CommandError {
             | EngineError::Contended { .. }
             | EngineError::Storage(StorageError::Conflict { .. }) => Kind::Conflict,
             EngineError::Invalid { .. } | EngineError::LimitExceeded { .. } => Kind::Usage,
+            EngineError::Storage(StorageError::Unavailable { .. }) => Kind::Unreachable,
             _ => Kind::Failed,
         };
         let failed = Self::new(kind, error.code(), error.to_string());

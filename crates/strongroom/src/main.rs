@@ -8,6 +8,7 @@ mod chain;
 mod child;
 mod commands;
 mod config;
+mod database;
 mod elsewhere;
 mod env;
 mod error;

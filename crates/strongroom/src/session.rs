@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use strongroom_chain::keyfile;
@@ -157,16 +158,9 @@ pub(crate) fn open_if_there(app: &App) -> Result<Option<Session>, CommandError> 
     }
 }
 
-/// Makes a store with a key-file slot; says so.
-pub(crate) fn create(app: &App, path: &Path) -> Result<Session, CommandError> {
+/// The header of a new store, and where the key file lies that opens it.
+pub(crate) fn draft(app: &App) -> Result<(Header, Unsealed, PathBuf), CommandError> {
     let key_path = app.settings.key_file()?.value;
-    if key_path.parent() == path.parent() {
-        return Err(CommandError::usage(format!(
-            "the key file {} would lie beside the store it opens",
-            key_path.display()
-        ))
-        .hint("choose another folder with --key-file or STRONGROOM_KEY_FILE"));
-    }
     let key = keyfile::create(&key_path, &SystemRng)?;
     let now = app.now();
     let (mut header, unsealed) = Header::create(&SystemRng, now);
@@ -183,6 +177,20 @@ pub(crate) fn create(app: &App, path: &Path) -> Result<Session, CommandError> {
             &context,
         )
         .map_err(|error| CommandError::failed(error.to_string()))?;
+    Ok((header, unsealed, key_path))
+}
+
+/// Makes a store with a key-file slot; says so.
+pub(crate) fn create(app: &App, path: &Path) -> Result<Session, CommandError> {
+    let key_path = app.settings.key_file()?.value;
+    if key_path.parent() == path.parent() {
+        return Err(CommandError::usage(format!(
+            "the key file {} would lie beside the store it opens",
+            key_path.display()
+        ))
+        .hint("choose another folder with --key-file or STRONGROOM_KEY_FILE"));
+    }
+    let (header, unsealed, key_path) = draft(app)?;
     let barrier = Barrier::new(header.store_id(), &unsealed.keyring);
     let first = Engine::first_records(&barrier);
     let file = StoreFile::create(path, &header, &barrier, first)?;
@@ -240,7 +248,7 @@ fn context(app: &App) -> OpContext {
 }
 
 /// Tries the key slots: what needs nobody first, a passphrase last.
-fn unseal(app: &App, header: &Header) -> Result<(Unsealed, KeySlot), CommandError> {
+pub(crate) fn unseal(app: &App, header: &Header) -> Result<(Unsealed, KeySlot), CommandError> {
     let mut refused = Vec::new();
     let key_path = app.settings.key_file()?.value;
     if let Some(found) = unlock::without_a_person(header, &key_path, &mut refused)? {

@@ -7,5 +7,6 @@ pub mod clock;
 pub mod fault;
 pub mod openbao;
 pub mod port;
+pub mod postgres;
 pub mod rng;
 pub mod store_contract;

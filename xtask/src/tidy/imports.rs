@@ -27,8 +27,10 @@ pub(crate) fn check(file: &File) -> Vec<Problem> {
         }
     }
     let knows_tokio = file.crate_folder().is_some_and(|folder| {
-        matches!(folder, "server" | "strongroom" | "chain" | "sdk" | "fakes")
-            || folder.starts_with("backend-")
+        matches!(
+            folder,
+            "server" | "strongroom" | "chain" | "sdk" | "store-postgres" | "fakes"
+        ) || folder.starts_with("backend-")
     });
     if !knows_tokio {
         report(file, &lines, &grouped, "tokio", "tokio", &mut problems);

@@ -167,6 +167,7 @@ const KNOWS_TOKIO: &[&str] = &[
     "strongroom-backend-gcp",
     "strongroom-backend-kubernetes",
     "strongroom-backend-vault",
+    "strongroom-store-postgres",
     FAKES,
 ];
 
@@ -181,6 +182,7 @@ const MAP: &[(&str, &[&str])] = &[
             "strongroom-chain",
             "strongroom-engine",
             "strongroom-store",
+            "strongroom-store-postgres",
             "strongroom-backends",
             "strongroom-crypto",
             "strongroom-core",
@@ -216,6 +218,7 @@ const MAP: &[(&str, &[&str])] = &[
         &[
             "strongroom-engine",
             "strongroom-store",
+            "strongroom-store-postgres",
             "strongroom-backends",
             "strongroom-deploy",
             "strongroom-crypto",
@@ -228,6 +231,10 @@ const MAP: &[(&str, &[&str])] = &[
     ),
     (
         "strongroom-store",
+        &["strongroom-crypto", "strongroom-core"],
+    ),
+    (
+        "strongroom-store-postgres",
         &["strongroom-crypto", "strongroom-core"],
     ),
     ("strongroom-backends", &["strongroom-core"]),

@@ -422,6 +422,12 @@ fn of_engine(error: &Error) -> (StatusCode, &'static str, &'static str, String) 
             "ServiceUnavailable",
             "others keep changing the same records: try again".to_owned(),
         ),
+        ErrorKind::Unavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            "ServiceUnavailable",
+            "the server's database is out of reach, and nothing was changed: try again".to_owned(),
+        ),
         ErrorKind::Full | ErrorKind::ReadOnly => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "InternalServiceError",

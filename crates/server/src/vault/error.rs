@@ -203,6 +203,10 @@ fn of_engine(error: &Error) -> (StatusCode, Vec<String>) {
             StatusCode::SERVICE_UNAVAILABLE,
             one("others keep changing the same records: try again"),
         ),
+        ErrorKind::Unavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            one("the server's database is out of reach, and nothing was changed: try again"),
+        ),
         ErrorKind::Full => (
             StatusCode::INSUFFICIENT_STORAGE,
             one("the server's disk is full: nothing was written"),

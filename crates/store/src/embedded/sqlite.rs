@@ -389,6 +389,43 @@ pub(super) fn watch(
     read().map_err(|error| failed(&error))
 }
 
+pub(super) fn count(connection: &Connection) -> Result<u64, StorageError> {
+    connection
+        .query_row("SELECT count(*) FROM record", [], |row| row.get(0))
+        .map_err(|error| failed(&error))
+}
+
+/// Notes that a store is being moved into this file.
+pub(super) fn begin_move(connection: &Connection, source: [u8; 16]) -> rusqlite::Result<()> {
+    let state = [source.as_slice(), &number(0)].concat();
+    connection.execute("INSERT INTO meta (key, value) VALUES ('move', ?1)", [state])?;
+    Ok(())
+}
+
+/// Of which store, and up to which revision.
+pub(super) fn read_move(connection: &Connection) -> Option<([u8; 16], u64)> {
+    let state = read_key(connection, "move").ok()?;
+    let (source, revision) = state.split_first_chunk::<16>()?;
+    let revision: [u8; 8] = revision.try_into().ok()?;
+    Some((*source, u64::from_be_bytes(revision)))
+}
+
+pub(super) fn note_move(connection: &Connection, revision: u64) -> rusqlite::Result<()> {
+    // Joining gives text: it has to be bytes again.
+    connection
+        .prepare_cached(
+            "UPDATE meta SET value = CAST(substr(value, 1, 16) || ?1 AS BLOB) WHERE key = 'move'",
+        )?
+        .execute([number(revision)])?;
+    Ok(())
+}
+
+pub(super) fn end_move(connection: &Connection, header: &Header) -> rusqlite::Result<()> {
+    write_key(connection, "header", &encode_header(header))?;
+    connection.execute("DELETE FROM meta WHERE key = 'move'", [])?;
+    Ok(())
+}
+
 pub(super) fn integrity(connection: &Connection) -> Result<Vec<String>, StorageError> {
     let read = || -> rusqlite::Result<Vec<String>> {
         let mut statement = connection.prepare("PRAGMA integrity_check(20)")?;

@@ -1,13 +1,12 @@
+mod migrate_storage;
 #[cfg(feature = "vault")]
 mod seal;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use clap::Subcommand;
 use serde_json::json;
-use strongroom_core::port::Storage;
 use strongroom_engine::state::State;
 use strongroom_engine::tokens::NewToken;
 use strongroom_engine::tokens::ROOT;
@@ -15,6 +14,8 @@ use strongroom_server::AuditHead;
 use strongroom_server::VerifyError;
 
 use crate::app::App;
+use crate::database;
+use crate::database::Opened;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::session;
@@ -35,6 +36,12 @@ enum OperatorCommand {
     RootToken,
     /// Check that no line of a server's audit file was changed or taken out
     VerifyAudit(VerifyAuditArgs),
+    /// Move a store between a file and a PostgreSQL database
+    ///
+    /// Everything is copied under its revision, compared on both sides, and then becomes a store at
+    /// once; the one it comes from stays as it is. A move that was cut off goes on where it
+    /// stopped. Stop the servers of the old store before: what they write later is not moved.
+    MigrateStorage(migrate_storage::MigrateStorageArgs),
     /// Make the store of the server that --server names; prints its unseal shares and a root token
     #[cfg(feature = "vault")]
     Init(seal::InitArgs),
@@ -64,6 +71,7 @@ pub(crate) fn run(app: &App, args: &OperatorArgs) -> Result<(), CommandError> {
     match &args.command {
         OperatorCommand::RootToken => root_token(app),
         OperatorCommand::VerifyAudit(args) => verify_audit(app, args),
+        OperatorCommand::MigrateStorage(args) => migrate_storage::run(app, args),
         #[cfg(feature = "vault")]
         OperatorCommand::Init(args) => seal::init(app, args),
         #[cfg(feature = "vault")]
@@ -76,9 +84,11 @@ pub(crate) fn run(app: &App, args: &OperatorArgs) -> Result<(), CommandError> {
 }
 
 fn root_token(app: &App) -> Result<(), CommandError> {
-    let session = session::open_or_create(app)?;
-    let storage: Arc<dyn Storage> = session.storage.clone();
-    let state = State::new(storage, session.barrier.clone());
+    let opened = match database::open_if_named(app)? {
+        Some(opened) => opened,
+        None => Opened::File(Box::new(session::open_or_create(app)?)),
+    };
+    let state = State::new(opened.storage(), opened.barrier().clone());
     let issued = pollster::block_on(async {
         let mounts = state.mounts().await?.map(|found| found.value);
         let mount = mounts.and_then(|mounts| {
@@ -93,8 +103,10 @@ fn root_token(app: &App) -> Result<(), CommandError> {
         new.display_name = "root".into();
         state.issue(new, app.now(), Vec::new()).await
     })?;
-    session.note_write();
-    session.finish(app);
+    if let Opened::File(session) = &opened {
+        session.note_write();
+        session.finish(app);
+    }
     // EXPOSE: a new token goes to the one who asked for it, once.
     let token = issued.plain.expose_secret_text().unwrap_or_default();
     if app.ui.is_json {
@@ -117,12 +129,14 @@ fn verify_audit(app: &App, args: &VerifyAuditArgs) -> Result<(), CommandError> {
     let content = std::fs::read(&path).map_err(|error| {
         CommandError::failed(format!("{} cannot be read: {error}", path.display()))
     })?;
-    let session = session::open(app)?;
-    let storage: Arc<dyn Storage> = session.storage.clone();
-    let state = State::new(storage, session.barrier.clone());
+    let opened = match database::open_if_named(app)? {
+        Some(opened) => opened,
+        None => Opened::File(Box::new(session::open(app)?)),
+    };
+    let state = State::new(opened.storage(), opened.barrier().clone());
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let head = pollster::block_on(state.load::<AuditHead>(&name))?.map(|found| found.value);
-    match strongroom_server::verify_audit(&session.barrier, &content, head) {
+    match strongroom_server::verify_audit(opened.barrier(), &content, head) {
         Ok(verified) if app.ui.is_json => app.ui.print_json(&json!({
             "version": 1,
             "ok": true,

@@ -3,7 +3,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use clap::ValueEnum;
 use rustix::process::Resource;
 use rustix::process::Rlimit;
 use rustix::process::getrlimit;
@@ -13,18 +12,27 @@ use strongroom_core::port::Clock;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Timestamp;
 use strongroom_crypto::SystemRng;
+use strongroom_crypto::barrier::Barrier;
+use strongroom_crypto::header::Header;
+use strongroom_crypto::header::Unsealed;
 use strongroom_crypto::slot::SlotKind;
+use strongroom_engine::Engine;
 use strongroom_server::FirstMount;
 use strongroom_server::Node;
 use strongroom_server::TlsFiles;
 use strongroom_server::config::Config;
 use strongroom_server::config::ConfigError;
+use strongroom_server::keeper::DatabaseKeeper;
 use strongroom_server::keeper::FileKeeper;
 use strongroom_server::keeper::MemoryKeeper;
 use strongroom_store::embedded::OpenStoreError;
 use strongroom_store::embedded::StoreFile;
+use strongroom_store_postgres::Database;
+use strongroom_store_postgres::DatabaseUrl;
+use strongroom_store_postgres::OpenDatabaseError;
 
 use crate::app::App;
+use crate::database;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::session;
@@ -70,8 +78,10 @@ pub(crate) struct ServeArgs {
     /// The account in AWS's names [default: 000000000000]
     #[arg(long, value_name = "DIGITS")]
     account: Option<String>,
-    /// What to serve
-    #[arg(long, value_enum, default_value = "store")]
+    /// What to serve: store (yours, or the one that --store names), memory (empty and not
+    /// initialised at start, gone at the end), or postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "WHAT", default_value = "store")]
+    #[arg(value_parser = storage_kind)]
     storage: StorageKind,
     /// Do not make a store that is not there: `operator init` of a client makes it, with shares
     #[arg(long)]
@@ -84,12 +94,29 @@ pub(crate) struct ServeArgs {
     print_config: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone)]
 enum StorageKind {
-    /// The store of the user, or the one that --store names
     Store,
-    /// Memory: empty and not initialised at start, gone at the end
     Memory,
+    /// An address, which may hold a password.
+    Database(SecretValue),
+}
+
+fn storage_kind(text: &str) -> Result<StorageKind, &'static str> {
+    match text {
+        "store" => Ok(StorageKind::Store),
+        "memory" => Ok(StorageKind::Memory),
+        _ if DatabaseUrl::is_meant_by(text) => Ok(StorageKind::Database(SecretValue::from_text(
+            text.to_owned(),
+        ))),
+        _ => Err("it is one of store, memory and postgres://USER@HOST/DATABASE"),
+    }
+}
+
+impl ServeArgs {
+    fn is_in_memory(&self) -> bool {
+        self.dev || matches!(self.storage, StorageKind::Memory)
+    }
 }
 
 struct SystemClock;
@@ -137,7 +164,7 @@ fn refused(error: &ConfigError) -> CommandError {
 }
 
 fn configure(app: &App, args: &ServeArgs) -> Result<Config, CommandError> {
-    let in_memory = args.dev || args.storage == StorageKind::Memory;
+    let in_memory = args.is_in_memory();
     // The key of what is in memory is gone with it: nobody could check its log.
     let folder = match in_memory {
         true => None,
@@ -234,7 +261,7 @@ async fn start(
     audit: &AuditFolder,
     url: &str,
 ) -> Result<Arc<Node>, CommandError> {
-    let in_memory = args.dev || args.storage == StorageKind::Memory;
+    let in_memory = args.is_in_memory();
     let first_mount = match (args.dev, in_memory) {
         (true, _) => FirstMount::OwnSpace,
         (false, true) => FirstMount::None,
@@ -266,6 +293,20 @@ async fn start(
         } else {
             announce(app, url, "in memory, not initialised")?;
         }
+        return Ok(Arc::new(node));
+    }
+    if let Some(place) = named_database(app, args)? {
+        let database = database::connect(&place)?;
+        let keeper = Box::new(DatabaseKeeper::new(Arc::clone(&database)));
+        let node = Node::new(keeper, clock, rng, settings);
+        let state = match keys_in_database(app, args, &database)? {
+            Keys::Open(header, keys) => {
+                node.open(&header, *keys).await.map_err(failed)?;
+                "unsealed"
+            }
+            Keys::Awaited(state) => state,
+        };
+        announce(app, url, state)?;
         return Ok(Arc::new(node));
     }
     let path = app.settings.store()?.value;
@@ -303,8 +344,73 @@ async fn start(
 
 fn opens_by_shares_only(path: &std::path::Path) -> Result<bool, CommandError> {
     let file = StoreFile::open(path)?;
-    let mut slots = file.header().slots().iter();
-    Ok(slots.all(|slot| matches!(slot.kind, SlotKind::Shamir { .. })))
+    Ok(has_shares_only(file.header()))
+}
+
+fn has_shares_only(header: &Header) -> bool {
+    let mut slots = header.slots().iter();
+    slots.all(|slot| matches!(slot.kind, SlotKind::Shamir { .. }))
+}
+
+/// The database that is to be served, if one is.
+fn named_database(app: &App, args: &ServeArgs) -> Result<Option<DatabaseUrl>, CommandError> {
+    match &args.storage {
+        StorageKind::Database(address) => {
+            // EXPOSE: an address with a password, for the one that reads it.
+            let text = address.expose_secret_text().unwrap_or_default();
+            database::parse(app, text, true).map(Some)
+        }
+        _ => database::of_settings(app),
+    }
+}
+
+/// What a server on a database starts with.
+enum Keys {
+    Open(Header, Box<Unsealed>),
+    /// Somebody has to give them; the words for that.
+    Awaited(&'static str),
+}
+
+/// The keys of the store in a database. The first of its servers makes it, with a key file; the
+/// others have to have the same one.
+fn keys_in_database(
+    app: &App,
+    args: &ServeArgs,
+    database: &Database,
+) -> Result<Keys, CommandError> {
+    let header = match database.header()? {
+        Some(header) => header,
+        None if args.await_init => {
+            return Ok(Keys::Awaited(
+                "not initialised: bao operator init (or vault) makes it",
+            ));
+        }
+        None => {
+            database.refuse_unfinished()?;
+            let (header, keys, key_path) = session::draft(app)?;
+            let barrier = Barrier::new(header.store_id(), &keys.keyring);
+            match database.create(&header, &Engine::first_records(&barrier)) {
+                Ok(()) => {
+                    app.ui.say(&format!(
+                        "made a store in {} (opened by the key file {}, which every server needs)",
+                        database.place(),
+                        key_path.display()
+                    ));
+                    return Ok(Keys::Open(header, Box::new(keys)));
+                }
+                // Another server was faster.
+                Err(OpenDatabaseError::Exists { .. }) => database::header(database)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    if has_shares_only(&header) {
+        return Ok(Keys::Awaited(
+            "sealed: bao operator unseal (or vault) takes the shares",
+        ));
+    }
+    let (keys, _) = session::unseal(app, &header)?;
+    Ok(Keys::Open(header, Box::new(keys)))
 }
 
 fn announce(app: &App, url: &str, state: &str) -> Result<(), CommandError> {

@@ -16,6 +16,8 @@ pub(super) fn health(node: &Node, query: &Query) -> Result<Answer, Fault> {
     let (name, usual) = match (is_initialised, core.is_some()) {
         (false, _) => ("uninitcode", 501),
         (true, false) => ("sealedcode", 503),
+        // A load balancer asks another server then.
+        (true, true) if !node.keeper.is_reachable() => ("unreachablecode", 503),
         (true, true) => ("activecode", 200),
     };
     let code = match query.get(name) {
