@@ -9,6 +9,7 @@ use crate::time::Timestamp;
 
 mod backend;
 pub mod circuit;
+mod rotator;
 mod variables;
 
 pub use backend::Annotation;
@@ -30,6 +31,11 @@ pub use backend::VersionChange;
 pub use backend::VersionDetails;
 pub use backend::VersionRef;
 pub use backend::every_address;
+pub use rotator::Rotator;
+pub use rotator::RotatorError;
+pub use rotator::Step;
+pub use rotator::StepCall;
+pub use rotator::Writer;
 pub use variables::Variables;
 
 /// A future that a port returns: boxed, so that ports stay usable as trait objects.

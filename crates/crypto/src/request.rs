@@ -54,6 +54,16 @@ impl SigningKey {
     }
 }
 
+/// HMAC-SHA256 of a text under a secret: what an endpoint knows our requests by.
+#[must_use]
+pub fn mac(secret: &SecretValue, text: &[u8]) -> [u8; 32] {
+    // EXPOSE: is the key of a keyed one-way function.
+    tag(
+        &hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret()),
+        text,
+    )
+}
+
 fn key(secret: &SecretValue, scope: &Scope<'_>) -> hmac::Key {
     // EXPOSE: goes through a keyed one-way function, in a buffer of exact size that is wiped.
     let bytes = secret.expose_secret();
@@ -79,6 +89,17 @@ mod tests {
     use data_encoding::HEXLOWER;
 
     use super::*;
+
+    /// Test case 2 of RFC 4231.
+    #[test]
+    fn the_published_code_comes_out() {
+        let code = mac(
+            &SecretValue::copy_from(b"Jefe"),
+            b"what do ya want for nothing?",
+        );
+        let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(HEXLOWER.encode(&code), expected);
+    }
 
     /// The worked example of AWS's documentation: `ListUsers` of IAM on 2015-08-30.
     #[test]

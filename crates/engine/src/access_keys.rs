@@ -318,13 +318,13 @@ fn draw_id(rng: &dyn Rng, prefix: &str) -> String {
 }
 
 /// A secret within a record that the barrier seals.
-mod kept {
+pub(crate) mod kept {
     use serde::Deserialize;
     use serde::Deserializer;
     use serde::Serializer;
     use strongroom_core::secret::SecretValue;
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         secret: &SecretValue,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -332,7 +332,7 @@ mod kept {
         serializer.serialize_bytes(secret.expose_secret())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<SecretValue, D::Error> {
         // Borrowed from the opened record, which is wiped: no copy is left behind.

@@ -18,6 +18,7 @@ pub mod mounts;
 pub mod policies;
 mod record;
 pub mod resolve;
+pub mod rotation;
 pub mod secrets;
 pub mod spaces;
 pub mod state;

@@ -78,6 +78,10 @@ pub enum Kind {
     Accessed = 23,
     /// A secret that is to be removed at a time.
     Departure = 24,
+    /// How a secret is rotated, and how far that is.
+    Rotation = 25,
+    /// What rotates secrets.
+    Rotator = 26,
 }
 
 /// A type that is stored.

@@ -11,7 +11,7 @@ pub(crate) mod error;
 mod iam;
 mod input;
 pub(crate) mod keys;
-mod name;
+pub(crate) mod name;
 pub(crate) mod op;
 mod secrets;
 pub(crate) mod sigv4;

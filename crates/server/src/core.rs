@@ -138,6 +138,11 @@ impl Table {
         self.live.get(path)
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Live>> {
+        self.live.values()
+    }
+
     /// The mount of an id.
     pub(crate) fn by_uuid(&self, uuid: [u8; 16]) -> Option<&Arc<Live>> {
         self.live.values().find(|live| live.mount.uuid == uuid)

@@ -24,6 +24,7 @@ mod moves;
 mod node;
 mod options;
 mod quota;
+mod rotate;
 mod tasks;
 mod tls;
 mod vault;
@@ -89,6 +90,7 @@ async fn serve(
     let (stopping, stopped) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(tasks::housekeeping(Arc::clone(&node), stopped.clone()));
+    tasks.spawn(rotate::work(Arc::clone(&node), stopped.clone()));
     if let Some(tls) = &tls {
         let watching =
             tasks::watch_certificates(Arc::clone(&node), Arc::clone(tls), stopped.clone());

@@ -22,6 +22,8 @@ pub(crate) struct Metrics {
     pub(crate) audit_failures: AtomicU64,
     pub(crate) connections: AtomicU64,
     pub(crate) tokens_expired: AtomicU64,
+    pub(crate) rotations: AtomicU64,
+    pub(crate) rotation_failures: AtomicU64,
 }
 
 impl Metrics {
@@ -110,6 +112,18 @@ pub(crate) fn render(node: &Node) -> String {
             "counter",
             "Tokens whose time was over and that were cleared.",
             value(&metrics.tokens_expired),
+        ),
+        (
+            "rotations_total",
+            "counter",
+            "Rotations of secrets that were finished.",
+            value(&metrics.rotations),
+        ),
+        (
+            "rotation_failures_total",
+            "counter",
+            "Steps of rotations that failed and are tried again.",
+            value(&metrics.rotation_failures),
         ),
         (
             "sealed",

@@ -79,6 +79,7 @@ pub struct Node {
     pub(crate) hashing: crate::hashing::Hashing,
     pub(crate) bodies: crate::bodies::Bodies,
     pub(crate) wake: tokio::sync::Notify,
+    pub(crate) rotate: crate::rotate::Driver,
     nobody: tokio::sync::OnceCell<PasswordHash>,
     core: ArcSwapOption<Core>,
     /// The header's generation that the keys are of.
@@ -134,6 +135,7 @@ impl Node {
         rng: Arc<dyn Rng>,
         settings: Settings,
     ) -> Self {
+        let rotate = crate::rotate::Driver::new(&*rng);
         Self {
             keeper,
             clock,
@@ -146,6 +148,7 @@ impl Node {
             hashing: crate::hashing::Hashing::default(),
             bodies: crate::bodies::Bodies::default(),
             wake: tokio::sync::Notify::new(),
+            rotate,
             nobody: tokio::sync::OnceCell::new(),
             core: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),

@@ -164,6 +164,7 @@ pub(crate) enum Command {
     Export(commands::export::ExportArgs),
     History(commands::history::HistoryArgs),
     Rollback(commands::history::RollbackArgs),
+    Rotate(commands::rotate::RotateArgs),
     Rm(commands::remove::RmArgs),
     Undelete(commands::remove::UndeleteArgs),
     Destroy(commands::remove::DestroyArgs),

@@ -24,6 +24,7 @@ pub(crate) mod operator;
 #[cfg(feature = "vault")]
 pub(crate) mod policy;
 pub(crate) mod remove;
+pub(crate) mod rotate;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod set;

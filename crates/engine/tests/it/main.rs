@@ -13,6 +13,7 @@ mod listing;
 mod memory;
 mod migrate;
 mod model;
+mod rotation;
 mod schedules;
 mod secrets;
 mod support;

@@ -71,7 +71,7 @@ pub(super) fn is_name(name: &str) -> bool {
 }
 
 /// The path of a name; `None` when there cannot be any.
-pub(super) fn path_of(name: &str) -> Option<SecretPath> {
+pub(crate) fn path_of(name: &str) -> Option<SecretPath> {
     match name.parse() {
         Ok(path) => Some(path),
         Err(_) => encode(name).parse().ok(),
@@ -79,7 +79,7 @@ pub(super) fn path_of(name: &str) -> Option<SecretPath> {
 }
 
 /// The name of a path, as AWS clients see it.
-pub(super) fn name_of(path: &SecretPath) -> String {
+pub(crate) fn name_of(path: &SecretPath) -> String {
     let text = path.as_str();
     if text.contains('%') {
         let name = text.replace("%2F", "/").replace("%2E", ".");

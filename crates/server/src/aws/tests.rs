@@ -3,6 +3,7 @@
 mod access;
 mod hostile;
 mod identity;
+mod rotation;
 
 use http::Request;
 use http_body_util::BodyExt;

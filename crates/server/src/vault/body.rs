@@ -51,6 +51,11 @@ impl Fields {
         )
     }
 
+    /// The fields of an object in a field.
+    pub(crate) fn from_map(map: Map<String, Value>) -> Self {
+        Self(map)
+    }
+
     /// A field; `null` is none.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())

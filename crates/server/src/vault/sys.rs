@@ -9,6 +9,8 @@ mod mounts;
 mod options;
 mod policies;
 mod quotas;
+mod rotations;
+mod rotators;
 mod tools;
 
 use serde_json::json;
@@ -57,6 +59,18 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(Policy "aws/keys" { List => access_keys::list, Write => access_keys::create }),
     route!(Policy "aws/keys/+" { Read => access_keys::read, Delete => access_keys::revoke }),
     route!(Policy "aws/keys/+/rotate" { Write => access_keys::rotate }),
+    route!(Sudo "aws/rotators" { List => rotators::list }),
+    route!(Sudo "aws/rotators/+" {
+        Read => rotators::read,
+        Write => rotators::write,
+        Delete => rotators::delete,
+    }),
+    route!(Policy "aws/rotations" { List => rotations::list }),
+    route!(Policy "aws/rotations/*" {
+        Read => rotations::read,
+        Write => rotations::write,
+        Delete => rotations::abort,
+    }),
     route!(Policy "leases/lookup" { Write => leases::lookup }),
     route!(Sudo "leases/lookup/*" { List => leases::list }),
     route!(Policy "leases/count" { Read => leases::count }),

@@ -112,3 +112,32 @@ fn a_server_for_trying_out_says_how_aws_clients_find_it() {
         served.wait_until(|| served.log().contains(name));
     }
 }
+
+#[test]
+fn a_rotation_function_of_aws_runs_behind_an_endpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = strongroom_testkit::port::Port::claim();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(peers().join("venv/bin/python"))
+        .arg(here.join("tests/clients/aws_rotation_client.py"))
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("PYTHONWARNINGS", "ignore")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("HOME", dir.path())
+        .env("STRONGROOM", crate::support::PROGRAM)
+        .env("EXAMPLE", here.join("../../examples/aws-rotation-function"))
+        .env("PORT", port.number().to_string())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_DEFAULT_REGION", "eu-central-1")
+        .current_dir(dir.path())
+        .output()
+        .expect("python in .peers/venv: run `cargo xtask peers`");
+    assert!(
+        output.status.success(),
+        "{}{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+        std::fs::read_to_string(dir.path().join("server.log")).unwrap_or_default()
+    );
+}

@@ -32,6 +32,7 @@ mod peers;
 mod remote;
 mod remote_verbs;
 mod requirement_003;
+mod rotate;
 mod run;
 mod values;
 mod vendors;

@@ -8,6 +8,7 @@ use serde_json::json;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::Shape;
 use strongroom_core::version::STAGE_CURRENT;
+use strongroom_core::version::STAGE_PENDING;
 use strongroom_core::version::VersionInfo;
 use strongroom_core::version::VersionState;
 use strongroom_engine::secrets::Snapshot;
@@ -180,6 +181,13 @@ pub(super) fn stages_by_id(call: &Call, snapshot: &Snapshot) -> Map<String, Valu
             let id = call.live.secrets.version_id(snapshot, info);
             map.insert(id, json!(stages));
         }
+    }
+    // The version that is being rotated in, before it has a value.
+    let rotation = snapshot.aws().and_then(|facts| facts.rotation.as_ref());
+    if let Some(pending) = rotation.and_then(|rotation| rotation.pending.clone())
+        && !map.contains_key(&pending)
+    {
+        map.insert(pending, json!([STAGE_PENDING]));
     }
     map
 }

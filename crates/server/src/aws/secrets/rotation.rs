@@ -1,10 +1,14 @@
-//! Rotation: what is set up. Nothing on this server runs the functions of an account, so that none
-//! can be set up yet.
+//! Rotation: what is set up, and having it begin. The steps are done in the background.
 
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 use strongroom_core::aws::Rotation;
+use strongroom_engine::rotation::Purpose;
+use strongroom_engine::rotation::Refused;
+use strongroom_engine::rotation::Request;
+use strongroom_engine::rotation::ScheduleError;
+use strongroom_engine::rotation::Setup;
 
 use super::check_deletion;
 use super::failed;
@@ -14,9 +18,18 @@ use crate::aws::call::time;
 use crate::aws::error::Denied;
 use crate::aws::error::Fault;
 use crate::aws::input;
+use crate::core::uuid_text;
+use crate::rotate;
+use crate::vault::body::Fields;
 
 /// Longest name of a rotator.
 const ROTATOR_CHARS_MAX: usize = 2048;
+/// Longest rule.
+const RULE_CHARS_MAX: usize = 256;
+/// Most days between two rotations.
+const DAYS_MAX: i64 = 1000;
+/// What is said of a secret with a version that is AWSPENDING and not the current one.
+const INCOMPLETE: &str = "A previous rotation isn't complete. That rotation will be reattempted.";
 
 /// What is told of how a secret is rotated.
 pub(super) fn describe(rotation: &Rotation, put: &mut impl FnMut(&str, Option<Value>)) {
@@ -39,25 +52,106 @@ pub(super) fn describe(rotation: &Rotation, put: &mut impl FnMut(&str, Option<Va
 
 pub(super) async fn rotate(call: &mut Call) -> Result<Value, Fault> {
     let fields = &call.fields;
-    if fields.get("ClientRequestToken").is_some() {
-        input::client_token(fields)?;
+    for name in [
+        "ExternalSecretRotationMetadata",
+        "ExternalSecretRotationRoleArn",
+    ] {
+        if fields.get(name).is_some() {
+            return Err(Fault::Request(
+                "There are no partners on this server that rotate secrets: RotationLambdaARN \
+                 names a rotator."
+                    .into(),
+            ));
+        }
     }
+    let token = match fields.get("ClientRequestToken") {
+        Some(_) => input::client_token(fields)?.to_owned(),
+        None => {
+            let mut id = [0; 16];
+            call.request.node.rng.fill(&mut id);
+            uuid_text(&id)
+        }
+    };
     let rotator = input::text(fields, "RotationLambdaARN", 0, ROTATOR_CHARS_MAX)?;
+    let is_now = input::perhaps(fields, "RotateImmediately")?.unwrap_or(true);
     let snapshot = call.primary()?;
     check_deletion(snapshot)?;
     let known = snapshot.aws().and_then(|facts| facts.rotation.as_ref());
-    let known = known.map(|rotation| rotation.rotator.as_str());
-    match rotator.filter(|name| !name.is_empty()).or(known) {
-        None => Err(Fault::Request(
-            "No Lambda rotation function ARN is associated with this secret.".into(),
-        )),
-        Some(name) => Err(Fault::Denied(Denied {
+    let setup = setup(fields, rotator, known)?;
+    let (node, core) = (&call.request.node, &call.request.core);
+    if !rotate::rotators::is_known(node, core, &setup.rotator).await? {
+        return Err(Fault::Denied(Denied {
             user: call.request.user_arn(),
             action: "lambda:InvokeFunction".into(),
-            resource: name.to_owned(),
-            why: "because this server runs no functions",
-        })),
+            resource: setup.rotator,
+            why: "because no rotator of this ARN is registered",
+        }));
     }
+    let secret = call.arn(snapshot);
+    let request = Request {
+        path: snapshot.path(),
+        secret: &secret,
+        token: &token,
+        purpose: match is_now {
+            true => Purpose::Rotate,
+            false => Purpose::Try,
+        },
+        setup,
+    };
+    let rotations = rotate::rotations(node, core, &call.live);
+    let asked = rotations.request(&call.context(), &request).await;
+    // What goes on because of a refusal goes on at once, too.
+    node.rotate.wake();
+    match asked {
+        Ok(_) => {}
+        Err(Refused::UnderWay | Refused::PendingElsewhere) => {
+            return Err(Fault::Request(INCOMPLETE.into()));
+        }
+        Err(Refused::Graph(error)) => return Err(failed(call, error)),
+        Err(other) => return Err(Fault::Internal(other.to_string())),
+    }
+    let mut answer = named(call, snapshot);
+    answer.insert("VersionId".into(), token.into());
+    Ok(Value::Object(answer))
+}
+
+/// What rotates the secret from now on, and when: what is not said stays as it is.
+fn setup(fields: &Fields, rotator: Option<&str>, known: Option<&Rotation>) -> Result<Setup, Fault> {
+    let kept = known.map(|rotation| rotation.rotator.as_str());
+    let rotator = rotator.filter(|name| !name.is_empty()).or(kept);
+    let rotator = rotator.filter(|name| !name.is_empty()).ok_or_else(|| {
+        Fault::Request("No Lambda rotation function ARN is associated with this secret.".into())
+    })?;
+    let mut setup = Setup {
+        rotator: rotator.to_owned(),
+        is_enabled: true,
+        days: known.and_then(|rotation| rotation.days),
+        expression: known.and_then(|rotation| rotation.schedule.clone()),
+        duration: known.and_then(|rotation| rotation.duration.clone()),
+    };
+    match fields.get("RotationRules") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(rules)) => {
+            let rules = Fields::from_map(rules.clone());
+            let days = input::bounded(&rules, "AutomaticallyAfterDays", 1, DAYS_MAX)?;
+            setup.days = days.and_then(|days| u32::try_from(days).ok());
+            let text = |name, least, most| input::text(&rules, name, least, most);
+            let expression = text("ScheduleExpression", 1, RULE_CHARS_MAX)?;
+            setup.expression = expression.map(str::to_owned);
+            setup.duration = text("Duration", 2, 3)?.map(str::to_owned);
+            if setup.days.is_some() && setup.expression.is_some() {
+                return Err(Fault::Parameter(
+                    "You can't specify both AutomaticallyAfterDays and ScheduleExpression in \
+                     RotationRules."
+                        .into(),
+                ));
+            }
+        }
+        Some(_) => return Err(Fault::Malformed("RotationRules has to be a map".into())),
+    }
+    let wrong = |error: ScheduleError| Fault::Parameter(format!("Invalid RotationRules: {error}"));
+    setup.schedule().map_err(wrong)?;
+    Ok(setup)
 }
 
 pub(super) async fn cancel(call: &mut Call) -> Result<Value, Fault> {
@@ -73,14 +167,19 @@ pub(super) async fn cancel(call: &mut Call) -> Result<Value, Fault> {
     }
     let context = call.context();
     let path = snapshot.path();
-    let edited = call.live.secrets.edit_facts(&context, path, |_, facts| {
-        if let Some(rotation) = &mut facts.rotation {
-            rotation.is_enabled = false;
-            rotation.next = None;
-            rotation.pending = None;
-        }
-        Ok(())
-    });
-    let snapshot = edited.await.map_err(|error| failed(call, error))?;
-    Ok(Value::Object(named(call, &snapshot)))
+    let rotations = rotate::rotations(&call.request.node, &call.request.core, &call.live);
+    let canceled = rotations.cancel(&context, path).await;
+    if !canceled.map_err(|error| failed(call, error))? {
+        // A secret that was renamed, say: nothing rotates it, and it says so.
+        let edited = call.live.secrets.edit_facts(&context, path, |_, facts| {
+            if let Some(rotation) = &mut facts.rotation {
+                rotation.is_enabled = false;
+                rotation.next = None;
+                rotation.pending = None;
+            }
+            Ok(())
+        });
+        edited.await.map_err(|error| failed(call, error))?;
+    }
+    Ok(Value::Object(named(call, snapshot)))
 }

@@ -1,0 +1,164 @@
+//! Rotation of the secrets of a server.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::json;
+
+use super::hint_of;
+use crate::app::App;
+use crate::error::CommandError;
+use crate::error::Kind;
+use crate::runtime;
+use crate::server;
+use crate::server::As;
+use crate::server::Call;
+use crate::server::Server;
+
+/// So often it is looked how far a rotation is, and how many times.
+const POLL: Duration = Duration::from_millis(200);
+const POLLS_MAX: u32 = 300;
+
+/// The path of a rotation: a name whose letters stand for nothing else in a URL.
+fn path_of(name: &str) -> Result<String, CommandError> {
+    let name = name.strip_prefix('/').unwrap_or(name);
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "/_+=.@!-".contains(c);
+    let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    match name.chars().all(is_letter) && name.split('/').all(is_plain) {
+        true => Ok(format!("sys/aws/rotations/{name}")),
+        false => Err(CommandError::usage("that is no name of a secret")),
+    }
+}
+
+fn not_found(server: &Server, name: &str) -> CommandError {
+    let message = format!("{} knows no rotation of {name}", server.name());
+    CommandError::new(Kind::NotFound, "rotation.none", message)
+        .hint("strongroom rotate status shows those that it knows")
+}
+
+pub(super) fn rotate(app: &App, server: &Server, name: &str) -> Result<(), CommandError> {
+    let path = path_of(name)?;
+    let begun = server.ask(Call::Write, &path, Some(json!({})), As::Configured)?;
+    let begun = begun.ok_or_else(|| {
+        let message = format!("{} has no secret {name} at secret/", server.name());
+        CommandError::new(Kind::NotFound, "secret.not_found", message)
+    })?;
+    let before = begun.json()["data"]["failed_steps"].as_u64().unwrap_or(0);
+    let mut data = begun.json()["data"].clone();
+    for _ in 0..POLLS_MAX {
+        let has_failed = data["failed_steps"].as_u64().unwrap_or(0) > before;
+        if data["run"].is_null() || has_failed {
+            break;
+        }
+        // Made inside the runtime, which its clock needs.
+        runtime::wait(async { tokio::time::sleep(POLL).await });
+        data = server.demand(Call::Read, &path, None)?.json()["data"].clone();
+    }
+    let run = &data["run"];
+    if run.is_null() {
+        if app.ui.is_json {
+            return app.ui.print_json(&json!({
+                "version": 1,
+                "name": name,
+                "rotated": true,
+                "version_id": data["history"][0]["version_id"],
+                "next": data["next"],
+            }));
+        }
+        app.ui.say(&format!("rotated {name}"));
+        return Ok(());
+    }
+    let failure = &run["failure"];
+    if failure.is_null() {
+        let step = run["step"].as_str().unwrap_or_default();
+        let message = format!("the rotation of {name} is still at {step}, and goes on");
+        return Err(
+            CommandError::new(Kind::Failed, "rotation.under_way", message).hint(format!(
+                "strongroom rotate status {name} shows how far it is"
+            )),
+        );
+    }
+    let message = format!(
+        "{} of {name} failed: {}",
+        failure["step"].as_str().unwrap_or_default(),
+        failure["message"].as_str().unwrap_or_default()
+    );
+    Err(CommandError::new(Kind::Failed, "rotation.failed", message)
+        .hint(hint_of(name))
+        .hint(format!(
+            "the server tries it again by itself at {}",
+            run["goes_on"].as_str().unwrap_or_default()
+        )))
+}
+
+pub(super) fn status(app: &App, server: &Server, name: Option<&str>) -> Result<(), CommandError> {
+    let mut all: Vec<(String, Value)> = match name {
+        Some(name) => {
+            let answer = server.ask(Call::Read, &path_of(name)?, None, As::Configured)?;
+            let answer = answer.ok_or_else(|| not_found(server, name))?;
+            vec![(name.to_owned(), answer.json()["data"].clone())]
+        }
+        None => {
+            let answer = server.demand(Call::List, "sys/aws/rotations", None)?;
+            let data = &answer.json()["data"];
+            let names = server::texts(&data["keys"]).into_iter();
+            names
+                .map(|name| (name.clone(), data["key_info"][&name].clone()))
+                .collect()
+        }
+    };
+    if app.ui.is_json {
+        let rows = all.iter_mut().map(|(name, data)| {
+            data["name"] = json!(name);
+            data.take()
+        });
+        let rows: Vec<Value> = rows.collect();
+        return app
+            .ui
+            .print_json(&json!({ "version": 1, "rotations": rows }));
+    }
+    let text = |value: &Value, or: &str| value.as_str().unwrap_or(or).to_owned();
+    let rows = all.iter().map(|(name, data)| {
+        let run = &data["run"];
+        let under_way = match (run.is_null(), run["failure"].is_null()) {
+            (true, _) => "-".to_owned(),
+            (false, true) => text(&run["step"], ""),
+            (false, false) => format!(
+                "{} failed: {}",
+                text(&run["failure"]["step"], ""),
+                text(&run["failure"]["message"], "")
+            ),
+        };
+        vec![
+            name.clone(),
+            text(&data["last"], "never"),
+            text(&data["next"], "-"),
+            under_way,
+        ]
+    });
+    let heads = ["secret", "rotated", "next", "under way"];
+    app.ui.print_table(&heads, rows.collect())
+}
+
+pub(super) fn abort(app: &App, server: &Server, name: &str) -> Result<(), CommandError> {
+    let path = path_of(name)?;
+    let found = server.ask(Call::Read, &path, None, As::Configured)?;
+    let found = found.ok_or_else(|| not_found(server, name))?;
+    let run = found.json()["data"]["run"].clone();
+    if run.is_null() {
+        let message = format!("no rotation of {name} is under way");
+        return Err(CommandError::new(Kind::NotFound, "rotation.none", message));
+    }
+    server.ask(Call::Delete, &path, None, As::Configured)?;
+    if app.ui.is_json {
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "name": name,
+            "aborted_at": run["step"],
+        }));
+    }
+    let step = run["step"].as_str().unwrap_or_default();
+    app.ui
+        .say(&format!("gave up the rotation of {name} at {step}"));
+    Ok(())
+}

@@ -1,0 +1,71 @@
+"""Whoever checks the passwords: here a file of salted hashes, as a stand-in for a database.
+
+A user has two hashes, so that the password before the last one works until the next rotation: who
+holds it has time to read the new one. For a database of your own write these two functions anew
+(`ALTER ROLE … PASSWORD` in a connection with the current password, and a connection with the new
+one).
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import tempfile
+
+
+def _path():
+    return os.environ["PASSWORD_FILE"]
+
+
+def _users():
+    try:
+        with open(_path()) as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return {}
+
+
+def _hash(password, salt):
+    return hashlib.scrypt(password.encode(), salt=bytes.fromhex(salt), n=2**12, r=8, p=1).hex()
+
+
+def _entry(password):
+    salt = os.urandom(16).hex()
+    return {"salt": salt, "hash": _hash(password, salt)}
+
+
+def _fits(entry, password):
+    return hmac.compare_digest(entry["hash"], _hash(password, entry["salt"]))
+
+
+def accepts(user, password):
+    return any([_fits(entry, password) for entry in _users().get(user, [])])
+
+
+def set_password(user, current, new):
+    users = _users()
+    kept = [entry for entry in users.get(user, []) if _fits(entry, current)]
+    users[user] = kept + [_entry(new)]
+    _write(users)
+
+
+def add_user(user, password):
+    users = _users()
+    users[user] = [_entry(password)]
+    _write(users)
+
+
+def _write(users):
+    folder = os.path.dirname(os.path.abspath(_path()))
+    descriptor, temporary = tempfile.mkstemp(dir=folder)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(users, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, _path())
+
+
+if __name__ == "__main__":
+    import sys
+
+    add_user(sys.argv[1], sys.stdin.readline().rstrip("\n"))
