@@ -6,6 +6,8 @@ holds it has time to read the new one. For a database of your own write these tw
 one).
 """
 
+import contextlib
+import fcntl
 import hashlib
 import hmac
 import json
@@ -42,17 +44,25 @@ def accepts(user, password):
     return any([_fits(entry, password) for entry in _users().get(user, [])])
 
 
+@contextlib.contextmanager
+def _changed():
+    """The users, to be changed; one change at a time, as rotations of others go on meanwhile."""
+    with open(_path() + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        users = _users()
+        yield users
+        _write(users)
+
+
 def set_password(user, current, new):
-    users = _users()
-    kept = [entry for entry in users.get(user, []) if _fits(entry, current)]
-    users[user] = kept + [_entry(new)]
-    _write(users)
+    with _changed() as users:
+        kept = [entry for entry in users.get(user, []) if _fits(entry, current)]
+        users[user] = kept + [_entry(new)]
 
 
 def add_user(user, password):
-    users = _users()
-    users[user] = [_entry(password)]
-    _write(users)
+    with _changed() as users:
+        users[user] = [_entry(password)]
 
 
 def _write(users):

@@ -54,6 +54,7 @@ pub use node::FirstMount;
 pub use node::Node;
 pub use node::Settings;
 pub use node::StartError;
+pub use tasks::HangUps;
 pub use tls::TlsError;
 pub use tls::TlsFiles;
 
@@ -74,16 +75,18 @@ pub fn run<'a>(
     node: Arc<Node>,
     listener: TcpListener,
     tls: Option<TlsFiles>,
+    hang_ups: HangUps,
     stop: BoxFuture<'a, ()>,
 ) -> BoxFuture<'a, Result<(), RunError>> {
     // Boxed here, so that the server's futures are compiled with this crate.
-    Box::pin(serve(node, listener, tls, stop))
+    Box::pin(serve(node, listener, tls, hang_ups, stop))
 }
 
 async fn serve(
     node: Arc<Node>,
     listener: TcpListener,
     tls: Option<TlsFiles>,
+    hang_ups: HangUps,
     stop: BoxFuture<'_, ()>,
 ) -> Result<(), RunError> {
     let tls = tls.map(tls::Tls::load).transpose()?.map(Arc::new);
@@ -99,6 +102,7 @@ async fn serve(
     tasks.spawn(tasks::hang_ups(
         Arc::clone(&node),
         tls.clone(),
+        hang_ups,
         stopped.clone(),
     ));
     let serving = tokio::spawn(listen::serve(Arc::clone(&node), listener, tls, stopped));

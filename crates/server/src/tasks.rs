@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use strongroom_engine::Error;
 use strongroom_engine::context::OpContext;
+use tokio::signal::unix::Signal;
+use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 
 use crate::audit::Device;
@@ -105,15 +107,27 @@ async fn remove_departed(node: &Node, core: &Core) -> Result<(), Error> {
     Ok(())
 }
 
+/// The signals SIGHUP from now on. One that comes before there is anybody to hear it would end the
+/// process, so that this is made before a server says that it serves.
+pub struct HangUps(Option<Signal>);
+
+impl HangUps {
+    /// Begins to listen; has to be called in the runtime.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self(tokio::signal::unix::signal(SignalKind::hangup()).ok())
+    }
+}
+
 /// After a hang-up, audit files are opened anew (somebody has moved the old ones away) and
 /// certificates are looked at.
 pub(crate) async fn hang_ups(
     node: Arc<Node>,
     tls: Option<Arc<Tls>>,
+    hang_ups: HangUps,
     mut stop: watch::Receiver<bool>,
 ) {
-    use tokio::signal::unix::SignalKind;
-    let Ok(mut hang_up) = tokio::signal::unix::signal(SignalKind::hangup()) else {
+    let Some(mut hang_up) = hang_ups.0 else {
         return;
     };
     loop {

@@ -118,16 +118,6 @@ const REASONS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What is not served yet: words in the names of tests, and why. Once it is, the line goes, and
-/// what fails then is told as not explained.
-const PENDING: &[(&str, &str)] = &[
-    ("rotat", "rotation is not served yet"),
-    (
-        "test_get_secret_version_stage_mismatch",
-        "rotation is not served yet",
-    ),
-];
-
 /// How each test ended, by its name.
 type Outcomes = BTreeMap<String, String>;
 
@@ -306,8 +296,7 @@ fn row(text: &mut String, part: &str, [tests, their, our, explained]: [usize; 4]
 
 fn reason_of(test: &str) -> Option<&'static str> {
     let own = REASONS.iter().find(|(end, _)| test.ends_with(end));
-    let pending = || PENDING.iter().find(|(word, _)| test.contains(word));
-    own.or_else(pending).map(|(_, reason)| *reason)
+    own.map(|(_, reason)| *reason)
 }
 
 /// `tests/test_secretsmanager/test_y.py::t` is of `test_y`.

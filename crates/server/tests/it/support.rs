@@ -63,7 +63,8 @@ impl Running {
             let stopped = async {
                 let _ = stopped.await;
             };
-            strongroom_server::run(Arc::new(node), listener, tls, Box::pin(stopped))
+            let hang_ups = strongroom_server::HangUps::begin();
+            strongroom_server::run(Arc::new(node), listener, tls, hang_ups, Box::pin(stopped))
                 .await
                 .unwrap();
         });

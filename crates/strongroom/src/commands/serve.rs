@@ -226,6 +226,7 @@ async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), Comma
         "http"
     };
     let url = format!("{scheme}://{address}");
+    let hang_ups = strongroom_server::HangUps::begin();
     let node = start(app, args, config, &audit, &url).await?;
     let tls = match (&config.tls_cert.value, &config.tls_key.value) {
         (Some(certificate), Some(key)) => Some(TlsFiles {
@@ -235,7 +236,7 @@ async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), Comma
         _ => None,
     };
     let stop = signals()?;
-    strongroom_server::run(node, listener, tls, Box::pin(stop))
+    strongroom_server::run(node, listener, tls, hang_ups, Box::pin(stop))
         .await
         .map_err(|error| CommandError::failed(error.to_string()))
 }

@@ -13,7 +13,7 @@ use crate::support::Outcome;
 
 const DOCUMENT: &str = "../../docs/reference/json.md";
 /// Which commands the document shows, in this order, with what they read.
-const STEPS: [(&str, &str); 38] = [
+const STEPS: [(&str, &str); 40] = [
     ("init --yes --name shop --json", ""),
     ("import more.env --yes --json", ""),
     ("set JWT_SECRET --json", "Zt5nVb8qLw2xRk7mHs4dGc9f"),
@@ -62,6 +62,8 @@ const STEPS: [(&str, &str); 38] = [
     ),
     ("backup ../home/all.backup --from store:/shop --json", ""),
     ("restore ../home/all.backup --verify --json", ""),
+    ("rotate JWT_SECRET --json", ""),
+    ("rotate status --json", ""),
     ("get NOTHING --json", ""),
     ("chekc --json", ""),
 ];

@@ -82,6 +82,9 @@ fn policy(op: Op) -> String {
     match op.need() {
         Need::Secret(area, verb) | Need::PerhapsSecret(area, verb) => of(area, verb),
         Need::Parts => of(Area::Data, Verb::Write) + &of(Area::Metadata, Verb::Write),
+        Need::Path(path, Verb::Write) => {
+            format!("path \"{path}\" {{ capabilities = [\"update\"] }}\n")
+        }
         Need::Path(path, verb) => rule(path, verb),
         Need::Each => of(Area::Data, Verb::Read) + &of(Area::Metadata, Verb::List),
     }
