@@ -33,6 +33,8 @@ pub(super) const CHAIN: &str = "audit chain";
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// So often it is looked whether the file is still in its place.
 const PLACE_INTERVAL: Duration = Duration::from_millis(200);
+/// So much of a file's end is read first; mostly the last line is in it.
+const FIRST_TAIL_BYTES: u64 = 64 * 1024;
 /// Longest line that is looked for at the end of a file that goes on.
 const TAIL_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -264,26 +266,35 @@ fn claim(file: &File) -> std::io::Result<()> {
 /// The chain's state at the end of a file, and where its last whole line ends.
 fn last_of(file: &mut File) -> std::io::Result<([u8; 32], u64, u64)> {
     let length = file.metadata()?.len();
-    let start = length.saturating_sub(TAIL_BYTES);
-    let mut tail = Vec::new();
-    file.seek(SeekFrom::Start(start))?;
-    file.read_to_end(&mut tail)?;
-    // A power cut may have left a part of a line, which nobody was told of.
-    let whole = tail.iter().rposition(|byte| *byte == b'\n');
-    let whole = whole.map_or(0, |at| at + 1);
-    let good_end = start + whole as u64;
-    if good_end != length {
-        file.set_len(good_end)?;
+    let mut reach = FIRST_TAIL_BYTES;
+    loop {
+        let start = length.saturating_sub(reach);
+        let mut tail = Vec::new();
+        file.seek(SeekFrom::Start(start))?;
+        file.read_to_end(&mut tail)?;
+        // A power cut may have left a part of a line, which nobody was told of.
+        let whole = tail.iter().rposition(|byte| *byte == b'\n');
+        let lines = &tail[..whole.map_or(0, |at| at + 1)];
+        let line = lines.strip_suffix(b"\n").map(|body| {
+            let begin = body.iter().rposition(|byte| *byte == b'\n');
+            (begin, &body[begin.map_or(0, |at| at + 1)..])
+        });
+        let is_all_of_it = start == 0 || line.is_some_and(|(begin, _)| begin.is_some());
+        if !is_all_of_it && reach < TAIL_BYTES {
+            reach = TAIL_BYTES.min(reach * 8);
+            continue;
+        }
+        let good_end = start + lines.len() as u64;
+        if good_end != length {
+            file.set_len(good_end)?;
+        }
+        let Some((_, line)) = line else {
+            return Ok(([0; 32], 0, good_end));
+        };
+        let (_, number, hash) = super::verify::split(line)
+            .ok_or_else(|| std::io::Error::other("its last line is none of ours"))?;
+        return Ok((hash, number, good_end));
     }
-    let lines = &tail[..whole];
-    let Some(body) = lines.strip_suffix(b"\n") else {
-        return Ok(([0; 32], 0, good_end));
-    };
-    let begin = body.iter().rposition(|byte| *byte == b'\n');
-    let line = &body[begin.map_or(0, |at| at + 1)..];
-    let (_, number, hash) = super::verify::split(line)
-        .ok_or_else(|| std::io::Error::other("its last line is none of ours"))?;
-    Ok((hash, number, good_end))
 }
 
 fn push_hex(buffer: &mut Vec<u8>, bytes: &[u8]) {
@@ -291,5 +302,43 @@ fn push_hex(buffer: &mut Vec<u8>, bytes: &[u8]) {
     for byte in bytes {
         buffer.push(DIGITS[usize::from(byte >> 4)]);
         buffer.push(DIGITS[usize::from(byte & 15)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_whole_line_is_found_however_long_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        for (longest, rest) in [
+            (10, ""),
+            (70_000, ""),
+            (70_000, "half"),
+            (900_000, "half a line"),
+        ] {
+            let mut text = String::new();
+            for (number, length) in [(1, 10), (2, longest), (3, longest)] {
+                let (body, chain) = ("x".repeat(length), "ab".repeat(32));
+                text += &format!("{{\"a\":\"{body}\",\"seq\":{number},\"chain\":\"{chain}\"}}\n");
+            }
+            let whole = text.len() as u64;
+            std::fs::write(&path, text + rest).unwrap();
+            let mut file = open_private(&path).unwrap();
+            let (hash, number, good_end) = last_of(&mut file).unwrap();
+            assert_eq!(
+                (hash, number, good_end),
+                ([0xab; 32], 3, whole),
+                "{longest}"
+            );
+            assert_eq!(file.metadata().unwrap().len(), whole);
+        }
+        for nothing in ["", "no line yet"] {
+            std::fs::write(&path, nothing).unwrap();
+            let mut file = open_private(&path).unwrap();
+            assert_eq!(last_of(&mut file).unwrap(), ([0; 32], 0, 0));
+        }
     }
 }

@@ -226,6 +226,7 @@ fn a_log_that_is_moved_away_goes_on_in_a_new_file() {
         log.exists()
     });
     served.hang_up();
+    served.wait_until(|| served.log().contains("opened anew"));
     put();
     let folder = served.folder().display();
     let all = case.sr(&format!("audit query {folder} --json")).ok().json();
