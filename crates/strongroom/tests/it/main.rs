@@ -23,6 +23,7 @@ mod export;
 mod first_use;
 mod hostile;
 mod hostile_more;
+mod images;
 mod init_import;
 mod json_reference;
 mod keys;
