@@ -1,4 +1,4 @@
-//! Images of a process's memory, as `gcore` takes them: none for its user, nothing in those of root.
+//! Images of a process's memory, as `gcore` takes them: none for its user, nothing in root's.
 
 use std::path::Path;
 use std::path::PathBuf;
