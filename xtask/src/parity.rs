@@ -5,6 +5,7 @@ mod compare;
 mod emulator;
 mod http;
 mod policies;
+mod pytest;
 mod report;
 mod script;
 mod server;

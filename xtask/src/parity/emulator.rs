@@ -6,29 +6,30 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
-use std::path::PathBuf;
 
 use crate::failure::Failure;
 use crate::repo;
-use crate::shell;
 
+use super::pytest::Outcomes;
+use super::pytest::Suite;
 use super::report;
 
-/// The source package that the tests lie in; the version is that of the peer.
-const SUITE: &str = "moto-5.2.5";
-/// The tests of the service.
+/// The tests of the service; the version is that of the peer.
+const SUITE: Suite = Suite {
+    package: "moto-5.2.5",
+    tests: TESTS,
+    environment: "moto",
+    packages: &[
+        "moto[awslambda,dynamodb,secretsmanager,server]==5.2.5",
+        "boto3==1.44.8",
+        "botocore==1.44.8",
+        "freezegun==1.5.5",
+        "pytest==8.4.2",
+        "pytest-timeout==2.4.0",
+    ],
+};
 const TESTS: &str = "tests/test_secretsmanager";
-const FOLDER: &str = ".peers/suites";
 const DOCUMENT: &str = "docs/compat/aws.md";
-/// What the tests import, and what runs them.
-const PACKAGES: [&str; 6] = [
-    "moto[awslambda,dynamodb,secretsmanager,server]==5.2.5",
-    "boto3==1.44.8",
-    "botocore==1.44.8",
-    "freezegun==1.5.5",
-    "pytest==8.4.2",
-    "pytest-timeout==2.4.0",
-];
 
 const LAMBDA: &str = "makes functions in AWS Lambda, which is not served";
 const REGIONS: &str = "makes two secrets of one name in two regions: here all regions share one \
@@ -118,12 +119,9 @@ const REASONS: &[(&str, &str)] = &[
     ),
 ];
 
-/// How each test ended, by its name.
-type Outcomes = BTreeMap<String, String>;
-
 /// Runs the tests twice and writes the table.
 pub(super) fn run(root: &Path, binary: &Path) -> Result<(), Failure> {
-    let suite = install(root)?;
+    let suite = SUITE.install(root)?;
     let theirs = run_against(root, &suite, "moto", None)?;
     let ours = run_against(root, &suite, "strongroom", Some(binary))?;
     let comparison = Comparison::new(&theirs, &ours);
@@ -139,27 +137,6 @@ pub(super) fn run(root: &Path, binary: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The suite's folder; it is fetched from the Python package index where it is not there yet.
-fn install(root: &Path) -> Result<PathBuf, Failure> {
-    let folder = root.join(FOLDER);
-    let suite = folder.join(SUITE);
-    fs::create_dir_all(&folder).map_err(|e| Failure::new(format!("cannot make {FOLDER}: {e}")))?;
-    if !folder.join("moto/bin/pytest").is_file() {
-        shell::run(shell::program_in(&folder, "python3").args(["-m", "venv", "moto"]))?;
-        let mut pip = shell::program_in(&folder, folder.join("moto/bin/pip"));
-        shell::run(pip.args(["install", "--quiet"]).args(PACKAGES))?;
-    }
-    if !suite.join(TESTS).is_dir() {
-        let (name, version) = SUITE.split_once('-').unwrap_or((SUITE, ""));
-        let mut pip = shell::program_in(&folder, folder.join("moto/bin/pip"));
-        pip.args(["download", "--quiet", "--no-deps", "--no-binary", name]);
-        shell::run(pip.arg(format!("{name}=={version}")))?;
-        let archive = format!("{SUITE}.tar.gz");
-        shell::run(shell::program_in(&folder, "tar").args(["-xzf", &archive]))?;
-    }
-    Ok(suite)
-}
-
 /// `server` is ours; without one, moto answers.
 fn run_against(
     root: &Path,
@@ -167,59 +144,24 @@ fn run_against(
     who: &str,
     server: Option<&Path>,
 ) -> Result<Outcomes, Failure> {
-    println!("== tests of {SUITE} against {who}");
-    let cannot = |e: std::io::Error| Failure::new(format!("cannot prepare the suite: {e}"));
+    println!("== tests of {} against {who}", SUITE.package);
     let folder = root.join("target/parity/emulator").join(who);
-    fs::create_dir_all(&folder).map_err(cannot)?;
+    fs::create_dir_all(&folder)
+        .map_err(|e| Failure::new(format!("cannot prepare the suite: {e}")))?;
     let plugins = [
-        ("tell.py", include_str!("suites/tell.py")),
-        ("emulator.py", include_str!("suites/emulator.py")),
+        ("emulator", include_str!("suites/emulator.py")),
+        ("tell", include_str!("suites/tell.py")),
     ];
-    for (name, text) in plugins {
-        fs::write(folder.join(name), text).map_err(cannot)?;
-    }
-    let told = folder.join("report.json");
-    let _ = fs::remove_file(&told);
     let modules = format!("{}:{}", folder.display(), suite.display());
-    let mut command = shell::program_in(suite, root.join(FOLDER).join("moto/bin/python"));
-    command
-        .args([
-            "-m",
-            "pytest",
-            "-q",
-            "-o",
-            "addopts=",
-            "-p",
-            "no:cacheprovider",
-        ])
-        .args([
-            "-p",
-            "emulator",
-            "-p",
-            "tell",
-            "--timeout=120",
-            "--tb=line",
-            TESTS,
-        ])
-        .env("HOME", &folder)
-        .env("PYTHONPATH", modules)
-        .env("AWS_DEFAULT_REGION", "us-east-1")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("SUITE_REPORT", &told);
-    if let Some(server) = server {
-        command.env("SUITE_SERVER", server);
-    }
-    // Tests that fail are what is looked for.
-    let printed = shell::capture(&mut command)?;
-    let report = fs::read_to_string(&told).map_err(|_| {
-        Failure::new(format!(
-            "the suite did not run:\n{}{}",
-            printed.stdout, printed.stderr
-        ))
-    })?;
-    println!("{}", printed.stdout.lines().last().unwrap_or_default());
-    serde_json::from_str(&report)
-        .map_err(|e| Failure::new(format!("the suite's report cannot be read: {e}")))
+    SUITE.run(root, &folder, &plugins, |command| {
+        command
+            .env("PYTHONPATH", modules)
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+        if let Some(server) = server {
+            command.env("SUITE_SERVER", server);
+        }
+    })
 }
 
 /// Both runs beside each other.
@@ -282,8 +224,8 @@ impl Comparison {
         }
         let _ = writeln!(
             text,
-            "\nMade by `cargo xtask parity emulator` with the tests of {SUITE} at revision \
-             {revision}."
+            "\nMade by `cargo xtask parity emulator` with the tests of {} at revision {revision}.",
+            SUITE.package
         );
         text
     }

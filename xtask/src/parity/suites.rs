@@ -5,33 +5,35 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
-use std::path::PathBuf;
 
 use crate::failure::Failure;
 use crate::repo;
-use crate::shell;
 
+use super::pytest::Outcomes;
+use super::pytest::Suite;
 use super::report;
 use super::server;
 
 /// The suite that lies in the source package of hvac.
-const SUITE: &str = "hvac-2.4.0";
-const FOLDER: &str = ".peers/suites";
-/// What the suite imports, and what runs it.
-const PACKAGES: [&str; 12] = [
-    "Authlib==1.3.2",
-    "Flask-SQLAlchemy==3.1.1",
-    "Werkzeug==3.0.6",
-    "jwcrypto==1.5.6",
-    "packaging==23.2",
-    "parameterized==0.8.1",
-    "pyhcl==0.4.5",
-    "pytest==7.4.4",
-    "pytest-mock==3.14.0",
-    "pytest-timeout==2.3.1",
-    "requests-mock==1.12.1",
-    "requests==2.32.3",
-];
+const SUITE: Suite = Suite {
+    package: "hvac-2.4.0",
+    tests: "tests/integration_tests",
+    environment: "venv",
+    packages: &[
+        "Authlib==1.3.2",
+        "Flask-SQLAlchemy==3.1.1",
+        "Werkzeug==3.0.6",
+        "jwcrypto==1.5.6",
+        "packaging==23.2",
+        "parameterized==0.8.1",
+        "pyhcl==0.4.5",
+        "pytest==7.4.4",
+        "pytest-mock==3.14.0",
+        "pytest-timeout==2.3.1",
+        "requests-mock==1.12.1",
+        "requests==2.32.3",
+    ],
+};
 
 /// Parts of the suite whose engine or method is not served here.
 const NOT_SERVED: [(&str, &str); 19] = [
@@ -97,14 +99,11 @@ const REASONS: [(&str, &str); 7] = [
     ),
 ];
 
-/// How each test ended, by its name.
-type Outcomes = BTreeMap<String, String>;
-
 /// Runs the suite twice and writes the table.
 pub(super) fn run(root: &Path, binary: &Path) -> Result<(), Failure> {
-    let suite = install(root)?;
-    let theirs = run_against(root, &suite, "openbao", &server::openbao_binary(root)?)?;
-    let ours = run_against(root, &suite, "strongroom", binary)?;
+    SUITE.install(root)?;
+    let theirs = run_against(root, "openbao", &server::openbao_binary(root)?)?;
+    let ours = run_against(root, "strongroom", binary)?;
     let comparison = Comparison::new(&theirs, &ours);
     let table = comparison.table(&repo::revision(root));
     println!("{table}");
@@ -118,81 +117,28 @@ pub(super) fn run(root: &Path, binary: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The suite's folder; it is fetched from the Python package index where it is not there yet.
-fn install(root: &Path) -> Result<PathBuf, Failure> {
-    let folder = root.join(FOLDER);
-    let suite = folder.join(SUITE);
-    fs::create_dir_all(&folder).map_err(|e| Failure::new(format!("cannot make {FOLDER}: {e}")))?;
-    if !folder.join("venv/bin/pytest").is_file() {
-        shell::run(shell::program_in(&folder, "python3").args(["-m", "venv", "venv"]))?;
-        let mut pip = shell::program_in(&folder, folder.join("venv/bin/pip"));
-        shell::run(pip.args(["install", "--quiet"]).args(PACKAGES))?;
-    }
-    if !suite.join("tests").is_dir() {
-        let (name, version) = SUITE.split_once('-').unwrap_or((SUITE, ""));
-        let mut pip = shell::program_in(&folder, folder.join("venv/bin/pip"));
-        pip.args(["download", "--quiet", "--no-deps", "--no-binary", ":all:"]);
-        shell::run(pip.arg(format!("{name}=={version}")))?;
-        let archive = format!("{SUITE}.tar.gz");
-        shell::run(shell::program_in(&folder, "tar").args(["-xzf", &archive]))?;
-    }
-    Ok(suite)
-}
-
-fn run_against(root: &Path, suite: &Path, kind: &str, server: &Path) -> Result<Outcomes, Failure> {
-    println!("== {SUITE} against {kind}");
+fn run_against(root: &Path, kind: &str, server: &Path) -> Result<Outcomes, Failure> {
+    println!("== {} against {kind}", SUITE.package);
     let cannot = |e: std::io::Error| Failure::new(format!("cannot prepare the suite: {e}"));
     let folder = root.join("target/parity/suites").join(kind);
     let programs = folder.join("bin");
     fs::create_dir_all(&programs).map_err(cannot)?;
-    let python = root.join(FOLDER).join("venv/bin/python");
     let program = format!(
         "#!{}\n{}",
-        python.display(),
+        SUITE.python(root).display(),
         include_str!("suites/vault.py")
     );
     let vault = programs.join("vault");
     fs::write(&vault, program).map_err(cannot)?;
-    fs::write(folder.join("tell.py"), include_str!("suites/tell.py")).map_err(cannot)?;
     make_executable(&vault).map_err(cannot)?;
-    let told = folder.join("report.json");
-    let _ = fs::remove_file(&told);
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display());
-    let mut command = shell::program_in(suite, python);
-    command
-        .args([
-            "-m",
-            "pytest",
-            "-q",
-            "-o",
-            "addopts=",
-            "-p",
-            "tell",
-            "--timeout=120",
-        ])
-        .args([
-            "--continue-on-collection-errors",
-            "--tb=line",
-            "tests/integration_tests",
-        ])
-        .env("PATH", path)
-        .env("HOME", &folder)
-        .env("PYTHONPATH", &folder)
-        .env("SUITE_SERVER", server)
-        .env("SUITE_KIND", kind)
-        .env("SUITE_REPORT", &told);
-    // Tests that fail are what is looked for.
-    let printed = shell::capture(&mut command)?;
-    let report = fs::read_to_string(&told).map_err(|_| {
-        Failure::new(format!(
-            "the suite did not run:\n{}{}",
-            printed.stdout, printed.stderr
-        ))
-    })?;
-    let outcomes: Outcomes = serde_json::from_str(&report)
-        .map_err(|e| Failure::new(format!("the suite's report cannot be read: {e}")))?;
-    println!("{}", printed.stdout.lines().last().unwrap_or_default());
-    Ok(outcomes)
+    let plugins = [("tell", include_str!("suites/tell.py"))];
+    SUITE.run(root, &folder, &plugins, |command| {
+        command
+            .env("PATH", path)
+            .env("SUITE_SERVER", server)
+            .env("SUITE_KIND", kind);
+    })
 }
 
 fn make_executable(file: &Path) -> std::io::Result<()> {

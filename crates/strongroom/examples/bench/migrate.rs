@@ -23,7 +23,7 @@ use crate::timing::ms;
 
 const SECRETS: usize = 1000;
 const CLIENTS: usize = 8;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 /// Of moto's own rate.
 const RATE_MIN: f64 = 0.9;
 const CPU_MS_MAX: f64 = 1.0;
@@ -42,9 +42,8 @@ pub(crate) fn bench() -> AnyResult<()> {
     for times in [&mut own, &mut ours, &mut cpus] {
         times.sort_unstable();
     }
-    let middle = ROUNDS / 2;
     let rate = |took: Duration| SECRETS as f64 / took.as_secs_f64();
-    let (own, ours, cpu) = (rate(own[middle]), rate(ours[middle]), cpus[middle]);
+    let (own, ours, cpu) = (rate(own[0]), rate(ours[0]), cpus[ROUNDS / 2]);
     report::row(&[
         &format!("`migrate`, {SECRETS} secrets to moto, each read back"),
         &format!("{ours:.0} secrets/s"),
