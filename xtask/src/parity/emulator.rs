@@ -36,6 +36,7 @@ const REGIONS: &str = "makes two secrets of one name in two regions: here all re
                        store";
 const RAW: &str = "reads `SecretVersionsToStages` of DescribeSecret, which AWS's model calls \
                    `VersionIdsToStages`";
+const NO_FUNCTION: &str = "rotates without a function, which AWS refuses";
 const MOTOS_OWN: &str = "is about moto itself";
 
 /// Tests that moto passes and we do not, by the end of their names, and why.
@@ -98,6 +99,15 @@ const REASONS: &[(&str, &str)] = &[
         "wants GetResourcePolicy refused where a replica is read; here a policy is read, too",
     ),
     ("::test_rotate_secret_lambda_invocations", LAMBDA),
+    ("::test_get_secret_version_stage_mismatch", NO_FUNCTION),
+    ("::test_rotate_secret_enable_rotation", NO_FUNCTION),
+    ("::test_rotate_secret_without_secretstring", NO_FUNCTION),
+    ("test_server.py::test_rotate_secret", NO_FUNCTION),
+    (
+        "::test_rotate_secret_with_incorrect_lambda_arn",
+        "wants 404 for a function that is not there; AWS documents 400, and says that it may not \
+         be called",
+    ),
     (
         "test_secretsmanager.py::test_rotate_secret",
         "stops the client's clock, so that its signature is years old",

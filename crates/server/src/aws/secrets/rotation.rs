@@ -27,7 +27,7 @@ const ROTATOR_CHARS_MAX: usize = 2048;
 /// Longest rule.
 const RULE_CHARS_MAX: usize = 256;
 /// Most days between two rotations.
-const DAYS_MAX: i64 = 1000;
+const DAYS_MAX: u32 = 1000;
 /// What is said of a secret with a version that is AWSPENDING and not the current one.
 const INCOMPLETE: &str = "A previous rotation isn't complete. That rotation will be reattempted.";
 
@@ -118,12 +118,12 @@ pub(super) async fn rotate(call: &mut Call) -> Result<Value, Fault> {
 /// What rotates the secret from now on, and when: what is not said stays as it is.
 fn setup(fields: &Fields, rotator: Option<&str>, known: Option<&Rotation>) -> Result<Setup, Fault> {
     let kept = known.map(|rotation| rotation.rotator.as_str());
-    let rotator = rotator.filter(|name| !name.is_empty()).or(kept);
-    let rotator = rotator.filter(|name| !name.is_empty()).ok_or_else(|| {
-        Fault::Request("No Lambda rotation function ARN is associated with this secret.".into())
-    })?;
     let mut setup = Setup {
-        rotator: rotator.to_owned(),
+        rotator: rotator
+            .filter(|name| !name.is_empty())
+            .or(kept)
+            .unwrap_or_default()
+            .to_owned(),
         is_enabled: true,
         days: known.and_then(|rotation| rotation.days),
         expression: known.and_then(|rotation| rotation.schedule.clone()),
@@ -133,8 +133,7 @@ fn setup(fields: &Fields, rotator: Option<&str>, known: Option<&Rotation>) -> Re
         None | Some(Value::Null) => {}
         Some(Value::Object(rules)) => {
             let rules = Fields::from_map(rules.clone());
-            let days = input::bounded(&rules, "AutomaticallyAfterDays", 1, DAYS_MAX)?;
-            setup.days = days.and_then(|days| u32::try_from(days).ok());
+            setup.days = days(&rules)?;
             let text = |name, least, most| input::text(&rules, name, least, most);
             let expression = text("ScheduleExpression", 1, RULE_CHARS_MAX)?;
             setup.expression = expression.map(str::to_owned);
@@ -151,7 +150,24 @@ fn setup(fields: &Fields, rotator: Option<&str>, known: Option<&Rotation>) -> Re
     }
     let wrong = |error: ScheduleError| Fault::Parameter(format!("Invalid RotationRules: {error}"));
     setup.schedule().map_err(wrong)?;
+    if setup.rotator.is_empty() {
+        return Err(Fault::Request(
+            "No Lambda rotation function ARN is associated with this secret.".into(),
+        ));
+    }
     Ok(setup)
+}
+
+fn days(rules: &Fields) -> Result<Option<u32>, Fault> {
+    let Some(days) = input::number(rules, "AutomaticallyAfterDays")? else {
+        return Ok(None);
+    };
+    match u32::try_from(days) {
+        Ok(days) if (1..=DAYS_MAX).contains(&days) => Ok(Some(days)),
+        _ => Err(Fault::Parameter(format!(
+            "RotationRules.AutomaticallyAfterDays must be within 1-{DAYS_MAX}."
+        ))),
+    }
 }
 
 pub(super) async fn cancel(call: &mut Call) -> Result<Value, Fault> {

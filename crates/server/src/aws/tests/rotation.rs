@@ -363,6 +363,10 @@ async fn what_cannot_be_rotated_is_refused_as_aws_does() {
         bare.text
             .contains("No Lambda rotation function ARN is associated")
     );
+    // What is wrong with the rules is said first.
+    let rules = json!({"RotationRules": {"AutomaticallyAfterDays": 0}});
+    let bare = rig.rotate(rules).await;
+    assert_eq!(bare.code(), (400, "InvalidParameterException"));
     let canceled = rig
         .ask("CancelRotateSecret", json!({"SecretId": "db"}))
         .await;
@@ -383,10 +387,13 @@ async fn what_cannot_be_rotated_is_refused_as_aws_does() {
         assert_eq!(unknown.code(), (400, "AccessDeniedException"), "{arn}");
     }
     for (rules, code) in [
-        (json!({"AutomaticallyAfterDays": 0}), "ValidationException"),
+        (
+            json!({"AutomaticallyAfterDays": 0}),
+            "InvalidParameterException",
+        ),
         (
             json!({"AutomaticallyAfterDays": 1001}),
-            "ValidationException",
+            "InvalidParameterException",
         ),
         (
             json!({"AutomaticallyAfterDays": 1, "ScheduleExpression": "rate(1 day)"}),
