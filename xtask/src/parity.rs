@@ -13,6 +13,7 @@ mod shares;
 mod suites;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -125,7 +126,9 @@ impl Options {
                     args.next();
                 }
                 ("--binary", Some(file)) => {
-                    options.binary = Some(PathBuf::from(file));
+                    let path = fs::canonicalize(file)
+                        .map_err(|e| Failure::new(format!("no program at {file}: {e}")))?;
+                    options.binary = Some(path);
                     args.next();
                 }
                 _ => {
