@@ -12,7 +12,11 @@ use crate::support::Case;
 
 /// Runs a script with an access key that may do everything.
 fn run(served: &Served, script: &str) {
-    let (status, made) = served.ask("POST", "sys/aws/keys", "root", r#"{"policies":["root"]}"#);
+    run_with(served, "root", script);
+}
+
+fn run_with(served: &Served, token: &str, script: &str) {
+    let (status, made) = served.ask("POST", "sys/aws/keys", token, r#"{"policies":["root"]}"#);
     assert_eq!(status, 200, "{made}");
     let made: Value = serde_json::from_str(&made).unwrap();
     let text = |name: &str| made["data"][name].as_str().unwrap().to_owned();
@@ -25,7 +29,7 @@ fn run(served: &Served, script: &str) {
         .env("PYTHONWARNINGS", "ignore")
         .env("HOME", served.folder())
         .env("SERVER", &url)
-        .env("TOKEN", "root")
+        .env("TOKEN", token)
         .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &url)
         .env("AWS_ENDPOINT_URL_STS", &url)
         .env("AWS_EC2_METADATA_DISABLED", "true")
@@ -140,4 +144,24 @@ fn a_rotation_function_of_aws_runs_behind_an_endpoint() {
         String::from_utf8_lossy(&output.stderr),
         std::fs::read_to_string(dir.path().join("server.log")).unwrap_or_default()
     );
+}
+
+/// A resource policy and replicas are of the server: who moves secrets elsewhere is told.
+#[test]
+fn what_only_aws_clients_know_stays_behind_and_is_named() {
+    let case = Case::with_manifest("");
+    case.set("/shop/guarded", "value-of-guarded");
+    case.set("/shop/plain", "value-of-plain");
+    let token = case.sr("operator root-token").reveals().ok();
+    let token = token.out().trim().to_owned();
+    let served = Served::of_store(&case);
+    run_with(&served, &token, "aws_policy_and_replica.py");
+    drop(served);
+    case.sr("backup saved.bak --from store:/shop")
+        .ok()
+        .says("resource policies and replicas stay behind, of 1 secret: guarded");
+    let plan = case.sr("migrate --from store:/shop --to dotenv:out.env --dry-run");
+    plan.ok()
+        .prints("not kept by dotenv: resource policy of 1 secret (shop/guarded)")
+        .prints("not kept by dotenv: replicas of 1 secret (shop/guarded)");
 }

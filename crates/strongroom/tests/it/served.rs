@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use strongroom_testkit::port::Port;
 
+use crate::support::Case;
 use crate::support::PROGRAM;
 
 /// `strongroom serve`, in a folder of its own.
@@ -40,20 +41,34 @@ impl Served {
         Self::start(&["--storage", "memory"])
     }
 
+    /// Over the store of a case.
+    pub(crate) fn of_store(case: &Case) -> Self {
+        Self::spawn(
+            case.command(PROGRAM).arg("serve"),
+            tempfile::tempdir().unwrap(),
+        )
+    }
+
     fn start(args: &[&str]) -> Self {
-        let port = Port::claim();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
         let dir = tempfile::tempdir().unwrap();
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let child = Command::new(PROGRAM)
+        let mut command = Command::new(PROGRAM);
+        command
             .arg("serve")
             .args(args)
+            .env_clear()
+            .env("HOME", dir.path())
+            .current_dir(dir.path());
+        Self::spawn(&mut command, dir)
+    }
+
+    fn spawn(command: &mut Command, dir: tempfile::TempDir) -> Self {
+        let port = Port::claim();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let child = command
             .args(["--listen", &address.to_string()])
             .arg("--audit-folder")
             .arg(dir.path())
-            .env_clear()
-            .env("HOME", dir.path())
-            .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
