@@ -302,9 +302,9 @@ What is shipped, and what it takes to build it. With every vendor's library in o
 designs miss the goals of the foundation, which has 10 to 13 MB (decision 9): 46 MB in 12m52s,
 optimised for speed and across crates; 40 MB in 12m45s, vendors' libraries for size. What is built
 now is the second without the vendor's crate for Parameter Store (decision 14), with equal functions
-kept once. `cargo xtask ci` took 24 minutes and another five over the corpus when the server was new;
-with rotation, PostgreSQL and 1,580 tests it takes 40 to 45 with everything to be compiled first, and
-25 where the dependencies are.",
+kept once. `cargo xtask ci` took 24 minutes and another five over the corpus when the server was
+new; with rotation, PostgreSQL and 1,580 tests it takes 40 to 45 with everything to be compiled
+first, and 25 where the dependencies are.",
     },
 ];
 
