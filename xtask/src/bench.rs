@@ -18,9 +18,9 @@ Build the release binary, then run the benchmarks
 
 Usage: cargo xtask bench [NAME] [ARGS...]
 
-Names: run, set, check, redact, store, migrate, server, aws, size. The results go to
-docs/benchmarks.md. Arguments go to the benchmark. `cargo xtask peers --bench` installs what is
-compared with.";
+Names: run, set, check, redact, store, migrate, server, aws, postgres, size. The results go to
+docs/benchmarks.md. Arguments go to the benchmark (`postgres 20000`: so many secrets). `cargo xtask
+peers --bench` installs what is compared with.";
 
 /// Runs one benchmark or all, and writes down the figures.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
@@ -142,6 +142,7 @@ const BENCHES: &[Program] = &[
     Program::example("migrate", "strongroom", "bench", &["migrate"]),
     Program::example("server", "strongroom", "bench", &["server"]),
     Program::example("aws", "strongroom", "bench", &["aws"]),
+    Program::example("postgres", "strongroom", "bench", &["postgres"]),
 ];
 
 const HEADING: &str = "\
@@ -293,6 +294,16 @@ what has changed is read anew; before, each page read the head of every secret.
 
 Writes are those of Vault's API with a signature: what SQLite allows for a version, its head and its
 folder is in the section on the store, and the two designs of writing there are those here.",
+    },
+    Section {
+        name: "postgres",
+        title: "The server on PostgreSQL",
+        about: "\
+wrk at 32 connections beside the servers, all of them and the database on one machine, which syncs
+its log at every commit; every answer has its line in an audit file. Beside them bare
+tokio-postgres: selects of single rows over as many connections as a server reads with, and commits
+of single rows at 32 connections, one for each of them. Our reads are of secrets of which a server's
+memory holds a small part; our writes share commits.",
     },
     Section {
         name: SIZE,

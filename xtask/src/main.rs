@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod chaos;
 mod ci;
 mod corpus;
 mod failure;
@@ -116,6 +117,12 @@ const COMMANDS: &[Command] = &[
         run: reliability::run,
     },
     Command {
+        name: "chaos",
+        about: "Break servers and databases under load, and check what clients saw",
+        usage: chaos::USAGE,
+        run: chaos::run,
+    },
+    Command {
         name: "parity",
         about: "Compare our server's answers with a real OpenBao's",
         usage: parity::USAGE,
@@ -158,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_unknown_option_exits_with_two() {
-        for command in ["ci", "tidy", "peers"] {
+        for command in ["ci", "tidy", "peers", "chaos"] {
             let failure = dispatch_words(&[command, "--nonsense"]).unwrap_err();
             assert_eq!(failure.exit_code(), 2, "{command}");
         }

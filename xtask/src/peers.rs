@@ -488,6 +488,18 @@ const PEERS: &[Peer] = &[
         Need::Required,
         "certificates of servers",
     ),
+    Peer::apt(
+        "iproute2",
+        "bridge",
+        Need::Optional,
+        "the networks of `cargo xtask chaos`",
+    ),
+    Peer::apt(
+        "faketime",
+        "faketime",
+        Need::Optional,
+        "wrong clocks of `cargo xtask chaos`",
+    ),
     Peer::apt("wrk", "wrk", Need::Bench, "load on servers"),
     Peer {
         name: "dotenv",

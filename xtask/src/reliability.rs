@@ -1,6 +1,7 @@
 //! `cargo xtask reliability`: programs that take minutes, mount rights or a crash.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use crate::failure::Failure;
 use crate::programs;
@@ -27,7 +28,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let (selected, rest) = select(args);
     let rest: Vec<OsString> = rest.iter().map(OsString::from).collect();
     let binary = programs::release_binary(&root)?;
-    let mut document = Document::load(&root, "docs/reliability.md", INTRODUCTION, SECTIONS)?;
+    let mut document = document(&root)?;
     let mut failed = Vec::new();
     for program in selected {
         let printed = programs::run_one(&root, program, &binary, &rest)?;
@@ -43,6 +44,11 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         "reliability: {} failed",
         failed.join(", ")
     )))
+}
+
+/// The document with the results.
+pub(crate) fn document(root: &Path) -> Result<Document, Failure> {
+    Document::load(root, "docs/reliability.md", INTRODUCTION, SECTIONS)
 }
 
 /// One program, those of a server, or all of them.
@@ -88,6 +94,10 @@ const PROGRAMS: &[Program] = &[
     Program::example("poison", "strongroom", "reliability", &["poison"]),
     Program::example("soak", "strongroom", "reliability", &["soak"]),
 ];
+
+/// What `cargo xtask chaos` runs.
+pub(crate) const CHAOS: Program =
+    Program::example("chaos", "strongroom", "reliability", &["chaos"]);
 
 const INTRODUCTION: &str = "\
 # Reliability
@@ -214,6 +224,17 @@ and reports every branch and every address that depends on them, while shares ar
 together again. (Reading a share's text, base64 or hexadecimal, is not part of it.)",
     },
     Section {
+        name: "chaos",
+        title: "Three servers and a pair of databases",
+        about: "\
+`cargo xtask chaos`: three servers, a primary PostgreSQL and its synchronous standby in network
+namespaces. Twelve clients read, write with check-and-set, make secrets and list them, each at a
+server that is drawn anew for every request. For each secret there has to be one order that explains
+every answer, in keeping with real time; a read may show what was current up to a second before it
+began (docs/scale.md). An answer of 503 or 412 has to mean that nothing was done. Afterwards every
+server has to serve again by itself, and everything acknowledged has to be there at each of them.",
+    },
+    Section {
         name: "soak",
         title: "An hour under full load",
         about: "\
@@ -229,7 +250,7 @@ mod tests {
 
     #[test]
     fn every_program_has_a_section() {
-        for program in PROGRAMS {
+        for program in PROGRAMS.iter().chain([&CHAOS]) {
             assert!(SECTIONS.iter().any(|section| section.name == program.name));
         }
         for name in SERVER {

@@ -260,6 +260,14 @@ impl State {
         Ok(was_there)
     }
 
+    /// Whether there are keys whose time is over.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn has_due_keys(&self, now: Timestamp) -> Result<bool, Error> {
+        Ok(!self.due(Kind::AccessKey, now).await?.is_empty())
+    }
+
     /// Removes keys whose time is over; how many.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ pub mod cache;
 pub mod context;
 pub mod cubbyhole;
 pub mod departures;
+pub mod duty;
 pub mod error;
 mod folder;
 pub mod migrate;

@@ -82,6 +82,8 @@ pub enum Kind {
     Rotation = 25,
     /// What rotates secrets.
     Rotator = 26,
+    /// Who does a piece of background work.
+    Duty = 27,
 }
 
 /// A type that is stored.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use strongroom_core::port::Clock;
@@ -21,6 +22,8 @@ use strongroom_crypto::header::Unsealed;
 use strongroom_crypto::password::LOGIN_COST;
 use strongroom_crypto::password::PasswordHash;
 use strongroom_engine::Error;
+use strongroom_engine::duty::Moment;
+use strongroom_engine::duty::Post;
 
 use crate::audit::AuditLog;
 use crate::audit::Device;
@@ -80,6 +83,9 @@ pub struct Node {
     pub(crate) bodies: crate::bodies::Bodies,
     pub(crate) wake: tokio::sync::Notify,
     pub(crate) rotate: crate::rotate::Driver,
+    /// Whether this server does the background work, of those on one store.
+    pub(crate) upkeep: tokio::sync::Mutex<Post>,
+    begun: Instant,
     nobody: tokio::sync::OnceCell<PasswordHash>,
     core: ArcSwapOption<Core>,
     /// The header's generation that the keys are of.
@@ -136,6 +142,7 @@ impl Node {
         settings: Settings,
     ) -> Self {
         let rotate = crate::rotate::Driver::new(&*rng);
+        let upkeep = Post::new("upkeep", rotate.holder());
         Self {
             keeper,
             clock,
@@ -149,6 +156,8 @@ impl Node {
             bodies: crate::bodies::Bodies::default(),
             wake: tokio::sync::Notify::new(),
             rotate,
+            upkeep: tokio::sync::Mutex::new(upkeep),
+            begun: Instant::now(),
             nobody: tokio::sync::OnceCell::new(),
             core: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
@@ -161,6 +170,14 @@ impl Node {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Now, also by the clock that is never set.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment {
+            now: self.now(),
+            steady: self.begun.elapsed(),
+        }
     }
 
     /// A hash that no password fits, for names that are not there: checking takes as long.

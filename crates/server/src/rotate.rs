@@ -59,6 +59,11 @@ impl Driver {
         }
     }
 
+    /// What this process is called in leases.
+    pub(crate) fn holder(&self) -> &str {
+        &self.holder
+    }
+
     /// Has it look at once.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();

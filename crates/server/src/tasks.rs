@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use strongroom_engine::Error;
 use strongroom_engine::context::OpContext;
+use strongroom_engine::departures::Due;
 use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
@@ -30,7 +31,7 @@ pub(crate) async fn housekeeping(node: Arc<Node>, mut stop: watch::Receiver<bool
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
             () = node.wake.notified() => {}
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = stop.wait_for(|stop| *stop) => break,
         }
         let Some(core) = node.core() else {
             continue;
@@ -64,47 +65,71 @@ pub(crate) async fn housekeeping(node: Arc<Node>, mut stop: watch::Receiver<bool
         }
         last_failure = failure;
     }
+    if let Some(core) = node.core() {
+        // Another server need not wait for the end of the lease; where this fails, it waits.
+        let _ = (node.upkeep.lock().await)
+            .lay_down(&core.state, node.now())
+            .await;
+    }
 }
 
-/// One round of background work.
+/// One round of background work. Of several servers on one store the one that holds the lease does
+/// it; each step asks anew, so that nobody works on when another has taken over.
 pub(crate) async fn run_once(node: &Node, core: &Core) -> Result<(), Error> {
     core.refresh().await?;
+    let mut post = node.upkeep.lock().await;
     for id in core.state.due_tokens(node.now()).await? {
+        if !post.take(&core.state, node.moment()).await? {
+            return Ok(());
+        }
         let gone = core.state.revoke(id).await?.len() as u64;
         node.metrics
             .tokens_expired
             .fetch_add(gone, Ordering::Relaxed);
     }
-    core.state.clear_keys(node.now()).await?;
-    remove_departed(node, core).await?;
+    if core.state.has_due_keys(node.now()).await? {
+        if !post.take(&core.state, node.moment()).await? {
+            return Ok(());
+        }
+        core.state.clear_keys(node.now()).await?;
+    }
+    for due in core.state.due_departures(node.now()).await? {
+        if !post.take(&core.state, node.moment()).await? {
+            return Ok(());
+        }
+        remove_departed(node, core, &due).await?;
+    }
     for doomed in core.state.doomed().await? {
-        while core.state.remove_some(&doomed).await? {
+        loop {
+            if !post.take(&core.state, node.moment()).await? {
+                return Ok(());
+            }
+            if !core.state.remove_some(&doomed).await? {
+                break;
+            }
             tokio::task::yield_now().await;
         }
     }
     Ok(())
 }
 
-/// Removes secrets whose planned deletion is due, unless it was taken back.
-async fn remove_departed(node: &Node, core: &Core) -> Result<(), Error> {
-    for due in core.state.due_departures(node.now()).await? {
-        let mounts = core.mounts();
-        let live = mounts.by_uuid(due.departure.mount);
-        if let (Some(live), Some(path)) = (live, due.departure.secret()) {
-            let context = OpContext {
-                actor: "server".into(),
-                door: "background".into(),
-                request_id: String::new(),
-                now: node.now(),
-            };
-            if live.secrets.remove_if_due(&context, &path).await? {
-                let secret = live.secrets.secret_id(&path);
-                core.state.forget_accessed(secret).await?;
-            }
+/// Removes a secret whose planned deletion is due, unless it was taken back.
+async fn remove_departed(node: &Node, core: &Core, due: &Due) -> Result<(), Error> {
+    let mounts = core.mounts();
+    let live = mounts.by_uuid(due.departure.mount);
+    if let (Some(live), Some(path)) = (live, due.departure.secret()) {
+        let context = OpContext {
+            actor: "server".into(),
+            door: "background".into(),
+            request_id: String::new(),
+            now: node.now(),
+        };
+        if live.secrets.remove_if_due(&context, &path).await? {
+            let secret = live.secrets.secret_id(&path);
+            core.state.forget_accessed(secret).await?;
         }
-        core.state.clear_departure(&due).await?;
     }
-    Ok(())
+    core.state.clear_departure(due).await
 }
 
 /// The signals SIGHUP from now on. One that comes before there is anybody to hear it would end the

@@ -243,7 +243,6 @@ impl Database {
         let creating = async move {
             let group = Group {
                 batches: vec![&first],
-                is_durable: true,
                 header: Some(NewHeader { generation, body }),
             };
             writer.commit(&group).await

@@ -19,7 +19,6 @@ use futures_util::future::join;
 use futures_util::future::join_all;
 use futures_util::future::join3;
 use strongroom_core::port::BatchItem;
-use strongroom_core::port::Durability;
 use strongroom_core::port::RecordId;
 use strongroom_core::port::StorageError;
 use tokio::sync::mpsc;
@@ -72,6 +71,7 @@ const NOTE_GROUP: &str = "INSERT INTO strongroom_node (id, last_group, revision)
     VALUES ($1, $2, $3)
     ON CONFLICT (id) DO UPDATE SET last_group = excluded.last_group,
         revision = excluded.revision, seen = now()";
+const SEEN: &str = "UPDATE strongroom_node SET seen = now() WHERE id = $1";
 const HEADER: &str = "INSERT INTO strongroom_header (one, body) VALUES (1, $1)";
 const HEADER_GENERATION: &str = "UPDATE strongroom_store SET generation = $1 WHERE one = 1";
 const NOTIFY: &str = "SELECT pg_notify($1, '')";
@@ -80,7 +80,6 @@ const NOTIFY: &str = "SELECT pg_notify($1, '')";
 pub(crate) struct Request {
     pub(crate) batch: Vec<BatchItem>,
     pub(crate) bytes: u64,
-    pub(crate) durability: Durability,
     pub(crate) reply: oneshot::Sender<Result<u64, StorageError>>,
 }
 
@@ -104,7 +103,6 @@ pub(crate) struct Writer {
 /// Batches that are written together.
 pub(crate) struct Group<'a> {
     pub(crate) batches: Vec<&'a Vec<BatchItem>>,
-    pub(crate) is_durable: bool,
     pub(crate) header: Option<NewHeader>,
 }
 
@@ -138,9 +136,6 @@ impl Writer {
             (waiting, next) = gather(&mut requests, first);
             let group = Group {
                 batches: waiting.iter().map(|request| &request.batch).collect(),
-                is_durable: waiting
-                    .iter()
-                    .any(|request| request.durability == Durability::Durable),
                 header: None,
             };
             let results = match self.commit(&group).await {
@@ -252,7 +247,10 @@ impl Writer {
         if let Some(results) = &tries.unresolved {
             if self.is_committed(client).await? {
                 let results = results.clone();
-                client.batch_execute("ROLLBACK").await?;
+                // It may not have reached the standby yet; whatever is committed behind it tells.
+                let seen = client.prepare_cached(SEEN).await?;
+                client.execute(&seen, &[&self.id.as_slice()]).await?;
+                client.batch_execute("COMMIT").await?;
                 self.note(question, counters)?;
                 return Ok(results);
             }
@@ -315,10 +313,6 @@ impl Writer {
         let (revision, seals) = (signed(overlay.revision)?, signed(overlay.seals)?);
         let (id, number) = (self.id.as_slice(), signed(self.group)?);
         let mut steps: Vec<Step<'_>> = Vec::new();
-        if !group.is_durable {
-            let relaxed = client.batch_execute("SET LOCAL synchronous_commit = off");
-            steps.push(relaxed.boxed());
-        }
         if !rows.ids.is_empty() {
             steps.push(rows.put(client, &put).boxed());
         }
@@ -369,7 +363,6 @@ impl Writer {
         let mut pause = Pause::until(after(OUTCOME_PATIENCE));
         let nothing = Group {
             batches: Vec::new(),
-            is_durable: true,
             header: None,
         };
         loop {

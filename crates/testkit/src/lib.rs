@@ -5,6 +5,7 @@ pub mod backend_faults;
 pub mod canary;
 pub mod clock;
 pub mod fault;
+pub mod history;
 pub mod openbao;
 pub mod port;
 pub mod postgres;

@@ -34,6 +34,7 @@ macro_rules! store_contract {
             a_merge_that_fails_leaves_nothing
             a_merge_needs_a_record
             merges_of_one_record_by_many_threads_all_count
+            a_lease_is_taken_by_one_of_many
             a_deleted_record_is_gone
             what_changed_can_be_watched
             watching_goes_page_by_page
@@ -401,6 +402,37 @@ pub fn merges_of_one_record_by_many_threads_all_count(storage: &Shared) {
     let count = value(storage, id(1)).unwrap();
     assert_eq!(count, (THREADS * ROUNDS).to_be_bytes());
     assert_eq!(list(storage, Some(id(99)), 1000).len(), 96);
+}
+
+/// Whoever claims a record on condition that it is as it was seen is the only one.
+pub fn a_lease_is_taken_by_one_of_many(storage: &Shared) {
+    const HOLDERS: u8 = 8;
+    // At first nobody has it; then each round somebody's lease is over, and all see it.
+    let mut seen = Precondition::Absent;
+    for round in 0..5_u8 {
+        let claim = |holder: u8| {
+            let mut item = put(id(1), &[round, holder]);
+            item.precondition = seen;
+            pollster::block_on(storage.commit(vec![item], Durability::Durable))
+        };
+        let answers: Vec<Result<u64, StorageError>> = std::thread::scope(|scope| {
+            let tries: Vec<_> = (0..HOLDERS)
+                .map(|holder| scope.spawn(move || claim(holder)))
+                .collect();
+            tries.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let won: Vec<usize> = (0..answers.len())
+            .filter(|at| answers[*at].is_ok())
+            .collect();
+        assert_eq!(won.len(), 1, "{answers:?}");
+        let is_conflict = |answer: &Result<u64, StorageError>| {
+            answer.is_ok() || matches!(answer, Err(StorageError::Conflict { .. }))
+        };
+        assert!(answers.iter().all(is_conflict), "{answers:?}");
+        let found = pollster::block_on(storage.get(id(1))).unwrap().unwrap();
+        assert_eq!(usize::from(found.value[1]), won[0]);
+        seen = Precondition::Revision(found.revision);
+    }
 }
 
 /// Deleting takes a record out of everything; deleting nothing is no failure.

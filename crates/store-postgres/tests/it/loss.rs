@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use strongroom_core::port::BatchItem;
 use strongroom_core::port::Change;
+use strongroom_core::port::Durability;
 use strongroom_core::port::Precondition;
 use strongroom_core::port::RecordId;
 use strongroom_core::port::Storage;
@@ -124,6 +125,30 @@ fn a_promoted_standby_has_all_that_was_acknowledged() {
     });
 }
 
+/// The standby is away for longer than any statement may take: what only the primary has is not
+/// acknowledged, neither at first nor by asking again, and may be gone when the standby takes over.
+#[test]
+fn what_the_standby_does_not_have_is_not_acknowledged() {
+    let mut primary = Postgres::start();
+    create(&connect(&primary.url("postgres")).unwrap());
+    let mut standby = primary.synchronous_standby();
+    let storage = open(&primary.url("postgres"));
+    commit(&*storage, vec![put(id(1), b"both have it")]).unwrap();
+    standby.crash();
+    let answer = commit(&*storage, vec![put(id(2), b"one has it")]);
+    let is_unknown = |detail: &str| detail.contains("look before");
+    assert!(
+        matches!(&answer, Err(StorageError::Io { detail }) if is_unknown(detail)),
+        "{answer:?}"
+    );
+    primary.crash();
+    standby.resume();
+    standby.promote();
+    let after = open(&standby.url("postgres"));
+    assert_eq!(value(&*after, id(1)).as_deref(), Some(&b"both have it"[..]));
+    assert_eq!(value(&*after, id(2)), None);
+}
+
 /// Connections are cut at every moment of a commit: each is done once.
 #[test]
 fn a_commit_whose_connection_is_cut_is_done_once() {
@@ -158,6 +183,30 @@ fn a_commit_whose_connection_is_cut_is_done_once() {
         assert!(cutting.join().unwrap() > 0);
     });
     assert_eq!(value(&*storage, id(1)).unwrap().len(), 120);
+}
+
+/// A commit that nobody waited for, and that others have seen, is there after a crash: else every
+/// server would take the database for one that lost what was acknowledged.
+#[test]
+fn a_crash_after_a_relaxed_commit_stops_no_server() {
+    let mut server = Postgres::start();
+    create(&connect(&server.url("postgres")).unwrap());
+    let storage = open(&server.url("postgres"));
+    for number in 0..5 {
+        let batch = vec![put(id(number), b"x")];
+        pollster::block_on(storage.commit(batch, Durability::Relaxed)).unwrap();
+        server.crash();
+        server.resume();
+        let batch = vec![put(id(99), b"y")];
+        let written = loop {
+            match commit(&*storage, batch.clone()) {
+                Err(StorageError::Unavailable { .. }) => {}
+                other => break other,
+            }
+        };
+        assert!(written.is_ok(), "{written:?}");
+        assert_eq!(value(&*storage, id(number)).as_deref(), Some(&b"x"[..]));
+    }
 }
 
 /// A database that was put back to an earlier state is not served by those who know better.

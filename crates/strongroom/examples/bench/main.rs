@@ -6,6 +6,7 @@ mod check;
 mod draw;
 mod migrate;
 mod peers;
+mod postgres;
 #[path = "../support/report.rs"]
 mod report;
 #[path = "../support/rig.rs"]
@@ -27,6 +28,7 @@ fn main() -> AnyResult<()> {
         "migrate" => migrate::bench(),
         "server" => server::bench(),
         "aws" => aws::bench(),
-        _ => Err("say which: run, set, check, migrate, server or aws".into()),
+        "postgres" => postgres::bench(),
+        _ => Err("say which: run, set, check, migrate, server, aws or postgres".into()),
     }
 }

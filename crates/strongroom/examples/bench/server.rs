@@ -31,7 +31,7 @@ pub(crate) const SECONDS: u32 = 5;
 /// Connections of the measurements under load.
 pub(crate) const CONNECTIONS: u32 = 32;
 /// Bytes of the value that is read and written.
-const VALUE_BYTES: usize = 256;
+pub(crate) const VALUE_BYTES: usize = 256;
 /// A server has so long to start.
 const START: Duration = Duration::from_secs(60);
 
@@ -250,8 +250,13 @@ impl Server {
         Ok(server)
     }
 
+    /// Requests have this token from now on.
+    pub(crate) fn use_token(&mut self, token: &str) {
+        token.clone_into(&mut self.token);
+    }
+
     /// The value that is read.
-    fn prepare(&self) -> AnyResult<()> {
+    pub(crate) fn prepare(&self) -> AnyResult<()> {
         let body = json!({"data": {"password": "x".repeat(VALUE_BYTES)}});
         let put = self.ask("POST", "secret/data/bench/read", &body)?;
         match put["data"]["version"].as_u64() {

@@ -2,6 +2,7 @@
 
 #[path = "../support/attacks.rs"]
 mod attacks;
+mod chaos;
 mod crew;
 mod damage;
 #[path = "../support/draw.rs"]
@@ -28,7 +29,8 @@ use std::process::ExitCode;
 use rig::AnyResult;
 
 const USAGE: &str = "reliability kill|power|damage|many|migrate|sinks|requests|connections|\
-timing|guesses|shares|histories|policies|soak|poison [ROUNDS]";
+timing|guesses|shares|histories|policies|soak|poison|\
+chaos [ROUNDS]";
 
 fn main() -> AnyResult<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -49,6 +51,8 @@ fn main() -> AnyResult<ExitCode> {
         "histories" => server::histories::run(rounds(100_000)?)?,
         "policies" => server::policies::run(rounds(60)?)?,
         "soak" => server::soak::run(rounds(60)?)?,
+        "chaos" => chaos::run(rounds(20)?, rest.get(1).map_or(Ok(0), |text| text.parse())?)?,
+        "chaos-inside" => chaos::inside(rest)?,
         "poison" => poison::run()?,
         "poisoned" => poison::poisoned(rest).map(|()| true)?,
         "worker" => worker::run(rest).map(|()| true)?,

@@ -1,6 +1,7 @@
 mod migrate_storage;
 #[cfg(feature = "vault")]
 mod seal;
+mod shares;
 
 use std::path::PathBuf;
 

@@ -95,6 +95,10 @@ impl Node {
         node
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port.number()
+    }
+
     pub(crate) fn log(&self) -> String {
         read(&self.log)
     }

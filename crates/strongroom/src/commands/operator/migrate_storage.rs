@@ -26,7 +26,8 @@ use crate::database;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::progress::Meter;
-use crate::session;
+
+use super::shares;
 
 /// Records copied in one transaction. Grows where one commit was longer.
 const PIECE: usize = 500;
@@ -64,6 +65,9 @@ fn place(text: &str) -> Result<Place, &'static str> {
 pub(crate) fn run(app: &App, args: &MigrateStorageArgs) -> Result<(), CommandError> {
     let began = Instant::now();
     let source = Source::open(app, &args.from)?;
+    if let Some(there) = Done::find(app, &args.to, &source)? {
+        return already(app, &source, &there, began);
+    }
     let mut target = Target::begin(app, &args.to, &source)?;
     let resumed_at = target.revision();
     let mut rounds = 0;
@@ -89,20 +93,115 @@ pub(crate) fn run(app: &App, args: &MigrateStorageArgs) -> Result<(), CommandErr
     target.finish(&header, &source.barrier, revision, source.seals()?)?;
     let seconds = began.elapsed().as_secs_f64();
     if app.ui.is_json {
-        return app.ui.print_json(&json!({
-            "version": 1,
-            "records": records,
-            "verified": records,
-            "revision": revision,
-            "resumed_at_revision": resumed_at,
-            "seconds": seconds,
-        }));
+        return report(app, records, revision, resumed_at, began);
     }
     app.ui.say(&format!(
         "moved {records} records up to revision {revision}, each compared on both sides, in \
          {seconds:.1} s; the old store is as it was: keep it until the new one is served"
     ));
     Ok(())
+}
+
+fn report(
+    app: &App,
+    records: u64,
+    revision: u64,
+    resumed_at: u64,
+    began: Instant,
+) -> Result<(), CommandError> {
+    app.ui.print_json(&json!({
+        "version": 1,
+        "records": records,
+        "verified": records,
+        "revision": revision,
+        "resumed_at_revision": resumed_at,
+        "seconds": began.elapsed().as_secs_f64(),
+    }))
+}
+
+/// The move was finished before, and perhaps nobody heard of it: it is compared once more.
+fn already(app: &App, source: &Source, there: &Done, began: Instant) -> Result<(), CommandError> {
+    let (old, new) = (
+        source.revision()?,
+        pollster::block_on(there.storage.revision())?,
+    );
+    if old != new {
+        return Err(CommandError::new(
+            Kind::Conflict,
+            "migrate_storage.moved_on",
+            format!(
+                "this store was moved there already, and then written to: the target is at \
+                 revision {new}, the old store at {old}"
+            ),
+        )
+        .hint("serve the target, and only that; nothing was changed"));
+    }
+    let mut after = 0;
+    let mut compared = 0;
+    while let Some(piece) = source.piece_after(after)? {
+        let ids: Vec<RecordId> = piece.records.iter().map(|record| record.id).collect();
+        let found = pollster::block_on(there.storage.get_many(&ids))?;
+        for (record, found) in piece.records.iter().zip(found) {
+            if found.as_ref() != Some(record) {
+                return Err(differs(&format!("record {:?} differs", record.id)));
+            }
+            compared += 1;
+        }
+        after = piece.up_to;
+    }
+    if there.count != compared {
+        let count = there.count;
+        return Err(differs(&format!(
+            "there are {count} records, not {compared}"
+        )));
+    }
+    if app.ui.is_json {
+        return report(app, compared, new, new, began);
+    }
+    app.ui.say(&format!(
+        "the store was moved there before: all {compared} records are the same on both sides, and \
+         nothing is left to do"
+    ));
+    Ok(())
+}
+
+/// The store of a move that was finished.
+struct Done {
+    storage: Arc<dyn Storage>,
+    count: u64,
+}
+
+impl Done {
+    /// What is at the target, if it is the source's store.
+    fn find(app: &App, place: &Place, source: &Source) -> Result<Option<Self>, CommandError> {
+        let own = source.header()?.store_id();
+        match place {
+            Place::File(path) => {
+                refuse_same(&source.place, path)?;
+                let Ok(file) = StoreFile::open(path) else {
+                    return Ok(None);
+                };
+                if file.header().store_id() != own {
+                    return Ok(None);
+                }
+                let storage = file.unlock(&source.barrier, Writes::Inline, Rollback::Refuse)?;
+                let count = storage.count()?;
+                let storage = Arc::new(storage);
+                Ok(Some(Self { storage, count }))
+            }
+            Place::Database(address) => {
+                let database = connect(app, address)?;
+                match database.header() {
+                    Ok(Some(header)) if header.store_id() == own => Ok(Some(Self {
+                        count: database.count()?,
+                        storage: database.open(),
+                    })),
+                    // Whatever else is there, the move itself says.
+                    _ => Ok(None),
+                }
+            }
+        }
+    }
 }
 
 /// Copies what the target does not have yet, oldest change first.
@@ -179,7 +278,7 @@ impl Source {
         match place {
             Place::File(path) => {
                 let file = StoreFile::open(path)?;
-                let (keys, _) = session::unseal(app, file.header())?;
+                let keys = shares::unseal(app, file.header())?;
                 let barrier = Barrier::new(file.header().store_id(), &keys.keyring);
                 let storage = Arc::new(file.unlock(&barrier, Writes::Inline, Rollback::Refuse)?);
                 Ok(Self {
@@ -191,7 +290,7 @@ impl Source {
             Place::Database(address) => {
                 let database = connect(app, address)?;
                 let header = database::header(&database)?;
-                let (keys, _) = session::unseal(app, &header)?;
+                let keys = shares::unseal(app, &header)?;
                 Ok(Self {
                     storage: database.open(),
                     barrier: Barrier::new(header.store_id(), &keys.keyring),
