@@ -40,6 +40,8 @@ pub struct Profile {
     pub swaps: BTreeMap<String, String>,
     /// Services that it leans on, beside those that its secrets belong to.
     pub services: Vec<String>,
+    /// Other applications that it leans on.
+    pub scenarios: Vec<String>,
     /// How often it was changed.
     pub version: u64,
 }
@@ -173,6 +175,8 @@ struct RawProfile {
     swaps: BTreeMap<String, String>,
     #[serde(default)]
     services: Vec<String>,
+    #[serde(default)]
+    scenarios: Vec<String>,
     version: Option<u64>,
 }
 
@@ -196,6 +200,7 @@ impl RawProfile {
             source,
             swaps: self.swaps,
             services: self.services,
+            scenarios: self.scenarios,
             version: self.version.unwrap_or(1),
         })
     }

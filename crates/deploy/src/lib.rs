@@ -5,7 +5,9 @@
 //! secret's value is ever here; manifests, registries and bundles hold declarations.
 
 pub mod bundle;
+pub mod cascade;
 pub mod deployment;
+pub mod fitness;
 pub mod identify;
 pub mod json;
 pub mod lint;

@@ -1,5 +1,7 @@
 //! What may take a service's place, and what that does to secrets: `data/swaps.toml`.
 
+mod report;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 

@@ -167,6 +167,8 @@ pub(crate) enum Command {
     Template(commands::identify::TemplateArgs),
     Validate(commands::identify::ValidateArgs),
     Secrets(commands::identify::SecretsArgs),
+    Fitness(commands::swaps::FitnessArgs),
+    Swaps(commands::swaps::SwapsArgs),
     Bundle(commands::bundle::BundleArgs),
     History(commands::history::HistoryArgs),
     Rollback(commands::history::RollbackArgs),

@@ -14,6 +14,7 @@ use strongroom_deploy::bundle::Bundle;
 use strongroom_deploy::deployment::Deployment;
 use strongroom_deploy::deployment::FILE_NAME;
 use strongroom_deploy::deployment::Profile;
+use strongroom_deploy::deployment::ScoreOverride;
 use strongroom_deploy::deployment::SourceFile;
 use strongroom_deploy::json::JSON_BYTES_MAX;
 use strongroom_deploy::need;
@@ -22,6 +23,7 @@ use strongroom_deploy::plan;
 use strongroom_deploy::plan::Override;
 use strongroom_deploy::plan::Plan;
 use strongroom_deploy::registry;
+use strongroom_deploy::strategy::Strategy;
 use strongroom_deploy::swap;
 use strongroom_deploy::tier::Tier;
 
@@ -61,7 +63,9 @@ pub(crate) struct Shipment {
     pub(crate) tier: Tier,
     pub(crate) needs: Vec<Need>,
     pub(crate) swaps: BTreeMap<String, String>,
+    pub(crate) services: Vec<String>,
     pub(crate) overrides: Vec<Override>,
+    pub(crate) scores: Vec<ScoreOverride>,
     pub(crate) resources: Vec<String>,
     /// The bundle manifest, where that is what declares the secrets.
     pub(crate) bundle: Option<Bundle>,
@@ -81,6 +85,52 @@ impl Shipment {
             now: self.made_at,
         })
     }
+
+    /// Whether the application uses a service.
+    pub(crate) fn leans_on(&self, service: &str) -> bool {
+        let mut needs = self.needs.iter();
+        needs.any(|need| need.resource.as_deref() == Some(service))
+            || self.services.iter().any(|own| own == service)
+    }
+
+    /// The secrets that are shipped in some way.
+    pub(crate) fn shipped_keys(&self) -> Vec<String> {
+        let plan = self.plan(true);
+        let items = plan.items.into_iter();
+        items
+            .filter(|(_, decision)| decision.strategy != Some(Strategy::Strip))
+            .map(|(need, _)| need.key)
+            .collect()
+    }
+}
+
+impl SourceArgs {
+    /// Only a deployment file, the usual one or another.
+    pub(crate) fn of_deployment(deployment: Option<PathBuf>) -> Self {
+        Self {
+            deployment,
+            ..Self::default()
+        }
+    }
+
+    /// Whether they say where secrets are declared.
+    pub(crate) fn names_declarations(&self) -> bool {
+        self.bundle.is_some() || self.registry.is_some()
+    }
+}
+
+/// The profiles of the deployment file; there must be one.
+pub(crate) fn read_profiles(args: &SourceArgs) -> Result<BTreeMap<String, Profile>, CommandError> {
+    let (file, _) = read_deployment(args)?;
+    if file.profiles.is_empty() {
+        let message =
+            format!("there is no deployment profile: {FILE_NAME} has none, or is not here");
+        return Err(
+            CommandError::new(Kind::NotFound, "deployment.no_profile", message)
+                .hint("docs/guides/ship.md shows what may stand in it"),
+        );
+    }
+    Ok(file.profiles)
 }
 
 /// What a declaration file holds.
@@ -134,7 +184,9 @@ pub(crate) fn load(
         tier,
         needs: declared.needs,
         swaps,
+        services: own.services,
         overrides: file.overrides,
+        scores: file.scores,
         resources: args.resources.clone(),
         bundle: declared.bundle,
         made_at: app.now(),
@@ -285,7 +337,7 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, CommandError> {
     Ok(bytes.to_vec())
 }
 
-fn read_text(path: &Path) -> Result<String, CommandError> {
+pub(crate) fn read_text(path: &Path) -> Result<String, CommandError> {
     String::from_utf8(read_bytes(path)?).map_err(|_| {
         let message = format!("{} is not UTF-8", path.display());
         CommandError::new(Kind::Validation, "deployment.invalid", message)

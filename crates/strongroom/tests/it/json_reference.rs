@@ -13,7 +13,7 @@ use crate::support::Outcome;
 
 const DOCUMENT: &str = "../../docs/reference/json.md";
 /// Which commands the document shows, in this order, with what they read.
-const STEPS: [(&str, &str); 45] = [
+const STEPS: [(&str, &str); 50] = [
     ("init --yes --name shop --json", ""),
     ("import more.env --yes --json", ""),
     ("set JWT_SECRET --json", "Zt5nVb8qLw2xRk7mHs4dGc9f"),
@@ -68,6 +68,11 @@ const STEPS: [(&str, &str); 45] = [
     ("identify desktop --json", ""),
     ("template desktop --json", ""),
     ("validate desktop --json", ""),
+    ("fitness --tier desktop --explain --json", ""),
+    ("swaps list --tier mobile --json", ""),
+    ("swaps info redis in-process --json", ""),
+    ("swaps analyze redis in-process --json", ""),
+    ("swaps apply shop-desktop postgres sqlite --json", ""),
     ("bundle lint bundle.json --compat --json", ""),
     ("get NOTHING --json", ""),
     ("chekc --json", ""),
@@ -124,6 +129,10 @@ fn run_all() -> BTreeMap<String, String> {
     case.write(
         "more.env",
         "MAIL_PASSWORD=Rb4tYh7uJm2kLo9p\nMAIL_HOST=mail.internal\n",
+    );
+    case.write(
+        "strongroom.deploy.toml",
+        "[profiles.shop-desktop]\ntiers = [2]\n",
     );
     case.write(
         "bundle.json",

@@ -231,3 +231,82 @@ fn a_dotenv_template_is_filled_in_and_imported() {
     case.sr("import filled.env --yes").ok();
     assert_eq!(case.get("API_KEY"), key.as_bytes());
 }
+
+const SWAPPABLE: &str = r#"# what we ship
+[profiles.wheel]
+scenario = "picker-wheel"
+tiers = [2]
+services = ["ollama"]
+
+[profiles.charts]
+scenario = "charts"
+scenarios = ["picker-wheel"]
+manifest = "charts.toml"
+"#;
+
+#[test]
+fn a_swap_changes_secrets_and_score_or_is_refused() {
+    let case = Case::with_manifest(
+        "[secrets.POSTGRES_PASSWORD]\nclass = \"infrastructure\"\n[secrets.JWT_SECRET]\nclass = \
+         \"per_install_generated\"\n",
+    );
+    case.write("charts.toml", "[project]\nname = \"charts\"\n");
+    case.write("strongroom.deploy.toml", SWAPPABLE);
+    assert_eq!(plan(&case, "wheel", false)["ok"], false);
+    let applied = case
+        .sr("swaps apply wheel postgres sqlite --json")
+        .ok()
+        .json();
+    assert_eq!(applied["new_version"], 2);
+    assert_eq!(
+        applied["secrets_removed"],
+        serde_json::json!(["POSTGRES_PASSWORD"])
+    );
+    assert_eq!(applied["fitness_after"]["tier_2"]["previous"], 0.0);
+    assert!(
+        applied["fitness_after"]["tier_2"]["overall"]
+            .as_f64()
+            .unwrap()
+            > 20.0
+    );
+    let file = String::from_utf8(case.read("strongroom.deploy.toml")).unwrap();
+    assert!(file.starts_with("# what we ship\n"), "{file}");
+    let planned = plan(&case, "wheel", true);
+    assert_eq!(planned["swaps_applied"]["postgres"], "sqlite");
+    case.sr("swaps apply wheel postgres sqlite")
+        .code(6)
+        .says("takes its place already");
+    case.sr("swaps apply wheel redis in-process")
+        .code(6)
+        .says("does not lean on redis");
+    case.sr("swaps apply wheel postgres redis")
+        .code(3)
+        .says("different resource types");
+    case.sr("swaps apply shop ollama openrouter").code(3);
+    let applied = case
+        .sr("swaps apply wheel ollama openrouter --json")
+        .ok()
+        .json();
+    assert_eq!(
+        applied["secrets_added"],
+        serde_json::json!(["OPENROUTER_API_KEY"])
+    );
+    let reached = case.sr("swaps cascade postgres sqlite --json").ok().json();
+    assert_eq!(reached["total_affected"], 2);
+    assert_eq!(reached["affected_scenarios"][1]["impact"], "indirect");
+}
+
+#[test]
+fn scores_are_explained() {
+    let case = Case::with_manifest("[secrets.REDIS_URL]\nclass = \"user_prompt\"\n");
+    let shown = [
+        "fitness --tier desktop --tier mobile --explain --swap redis=in-process",
+        "fitness",
+        "swaps list --tier mobile",
+        "swaps info swap-postgres-sqlite",
+        "swaps analyze ollama openrouter",
+        "swaps info nothing",
+    ]
+    .map(|line| case.sr(line).transcript());
+    insta::assert_snapshot!(shown.join("\n"));
+}
