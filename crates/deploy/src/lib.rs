@@ -4,6 +4,7 @@
 //! Everything here is a pure function over data: no IO, no clock, no randomness, no runtime. No
 //! secret's value is ever here; manifests, registries and bundles hold declarations.
 
+pub mod assemble;
 pub mod bundle;
 pub mod cascade;
 pub mod deployment;

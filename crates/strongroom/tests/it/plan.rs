@@ -310,3 +310,61 @@ fn scores_are_explained() {
     .map(|line| case.sr(line).transcript());
     insta::assert_snapshot!(shown.join("\n"));
 }
+
+#[test]
+fn an_assembled_bundle_keeps_references_and_holds_nothing_of_the_server() {
+    let case = Case::with_manifest("[secrets.API_TOKEN]\n");
+    let base = WHEEL
+        .replace(
+            "\"secrets\": [\n",
+            "\"secrets\": [{\"id\": \"pg\", \"class\": \
+            \"infrastructure\", \"target\": {\"type\": \"env\", \"name\": \
+            \"POSTGRES_PASSWORD\"}},\n",
+        )
+        .replace(
+            "[\"jwt_secret\", \"session_secret\"]",
+            "[\"pg\", \"jwt_secret\", \
+            \"session_secret\"], \"assets\": [{\"path\": \"ui/app.js\"}]",
+        );
+    case.write("base.json", &base);
+    case.sr("bundle assemble --bundle base.json")
+        .code(5)
+        .says("ui/app.js");
+    case.write("ui/app.js", "abc");
+    case.sr("bundle assemble --bundle base.json -o out.json")
+        .ok()
+        .says("left out: pg");
+    let made: Value = serde_json::from_slice(&case.read("out.json")).unwrap();
+    let service = &made["services"][0];
+    assert_eq!(
+        service["secrets"],
+        serde_json::json!(["jwt_secret", "session_secret"])
+    );
+    let asset = &service["assets"][0];
+    assert_eq!(asset["size_bytes"], 3);
+    assert!(
+        asset["sha256"]
+            .as_str()
+            .unwrap()
+            .starts_with("ba7816bf8f01cfea")
+    );
+    assert_eq!(made["secrets"].as_array().unwrap().len(), 2);
+    case.sr("bundle lint out.json").ok();
+    let unswapped = base.replace("\"original\": \"postgres\"", "\"original\": \"redis\"");
+    case.write("unswapped.json", unswapped);
+    case.sr("bundle assemble --bundle unswapped.json -o never.json")
+        .code(5)
+        .says("apply the swap postgres -> sqlite");
+    assert!(!case.in_project("never.json").exists());
+    let token = case.canary("");
+    case.set("API_TOKEN", &token);
+    let leaky = base.replace(
+        "file:${data}/wheel.db",
+        &format!("https://app:{token}@db/x"),
+    );
+    case.write_open("leaky.json", leaky);
+    case.sr("bundle assemble --bundle leaky.json -o never.json")
+        .code(5)
+        .says("the value of /shop/development/API_TOKEN stands in the manifest");
+    assert!(!case.in_project("never.json").exists());
+}
