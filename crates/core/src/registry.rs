@@ -95,6 +95,8 @@ pub struct Declaration {
     pub path: SecretPath,
     /// Where its value comes from.
     pub class: Class,
+    /// False when nobody said where its value comes from, and the class is only the usual one.
+    pub is_classified: bool,
     /// What it is for.
     pub description: Option<String>,
     /// False for a plain setting.

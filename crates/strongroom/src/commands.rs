@@ -4,6 +4,7 @@ pub(crate) mod audit;
 #[cfg(feature = "vault")]
 pub(crate) mod auth;
 pub(crate) mod backup;
+pub(crate) mod bundle;
 pub(crate) mod cache;
 pub(crate) mod carry;
 pub(crate) mod check;
@@ -12,6 +13,7 @@ pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod get;
 pub(crate) mod history;
+pub(crate) mod identify;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod key;
@@ -21,6 +23,7 @@ pub(crate) mod login;
 pub(crate) mod meta;
 pub(crate) mod migrate;
 pub(crate) mod operator;
+pub(crate) mod plan;
 #[cfg(feature = "vault")]
 pub(crate) mod policy;
 pub(crate) mod remove;
@@ -29,6 +32,7 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod set;
 pub(crate) mod status;
+pub(crate) mod swaps;
 pub(crate) mod sync;
 pub(crate) mod tag;
 #[cfg(feature = "vault")]

@@ -9,6 +9,7 @@ mod child;
 mod commands;
 mod config;
 mod database;
+mod deployment;
 mod elsewhere;
 mod env;
 mod error;
@@ -109,6 +110,14 @@ fn dispatch(app: &App, command: &Command) -> Result<u8, CommandError> {
         Command::List(args) => commands::list::run(app, args),
         Command::Check(args) => commands::check::run(app, args),
         Command::Export(args) => commands::export::run(app, args),
+        Command::Plan(args) => commands::plan::run(app, args),
+        Command::Identify(args) => commands::identify::run(app, args),
+        Command::Template(args) => commands::identify::run_template(app, args),
+        Command::Validate(args) => commands::identify::run_validate(app, args),
+        Command::Secrets(args) => commands::identify::run_secrets(app, args),
+        Command::Fitness(args) => commands::swaps::run_fitness(app, args),
+        Command::Swaps(args) => commands::swaps::run(app, args),
+        Command::Bundle(args) => commands::bundle::run(app, args),
         Command::History(args) => commands::history::run(app, args),
         Command::Rollback(args) => commands::history::rollback(app, args),
         Command::Rotate(args) => commands::rotate::run(app, args),
@@ -157,6 +166,14 @@ impl Command {
             Self::Check(_) => "check",
             Self::Run(_) => "run",
             Self::Export(_) => "export",
+            Self::Plan(_) => "plan",
+            Self::Identify(_) => "identify",
+            Self::Template(_) => "template",
+            Self::Validate(_) => "validate",
+            Self::Secrets(_) => "secrets",
+            Self::Fitness(_) => "fitness",
+            Self::Swaps(_) => "swaps",
+            Self::Bundle(_) => "bundle",
             Self::History(_) => "history",
             Self::Rollback(_) => "rollback",
             Self::Rotate(_) => "rotate",

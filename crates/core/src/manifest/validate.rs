@@ -257,6 +257,7 @@ impl Check {
             Some(_) => Class::PerInstallGenerated,
             None => Class::UserPrompt,
         });
+        let is_classified = raw.class.is_some() || raw.generator.is_some() || raw.prompt.is_some();
         let is_sensitive = raw.sensitive.unwrap_or(true);
         let format = self.format(key, raw.format.as_deref(), patterns);
         let fallback: Vec<SecretPath> = raw
@@ -277,6 +278,7 @@ impl Check {
             path: path?,
             name,
             class,
+            is_classified,
             description: raw.description,
             is_sensitive,
             format,

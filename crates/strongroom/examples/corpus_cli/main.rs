@@ -1,6 +1,7 @@
 //! The command line over real projects: `cargo xtask corpus` builds and starts this program with
 //! the folder of the corpus. No value is printed.
 
+mod bundles;
 #[path = "../support/draw.rs"]
 mod draw;
 mod env_files;
@@ -24,6 +25,7 @@ fn main() -> AnyResult<ExitCode> {
         ("placeholders", placeholders::check(folder)),
         ("registry", registry::check(folder)),
         ("env files", env_files::check(folder)),
+        ("bundles", bundles::check(folder)),
     ];
     let mut out = std::io::stdout().lock();
     let mut failures = 0_u8;

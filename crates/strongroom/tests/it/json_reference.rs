@@ -13,7 +13,7 @@ use crate::support::Outcome;
 
 const DOCUMENT: &str = "../../docs/reference/json.md";
 /// Which commands the document shows, in this order, with what they read.
-const STEPS: [(&str, &str); 41] = [
+const STEPS: [(&str, &str); 51] = [
     ("init --yes --name shop --json", ""),
     ("import more.env --yes --json", ""),
     ("set JWT_SECRET --json", "Zt5nVb8qLw2xRk7mHs4dGc9f"),
@@ -69,6 +69,16 @@ const STEPS: [(&str, &str); 41] = [
          --json",
         "",
     ),
+    ("plan --tier desktop --json", ""),
+    ("identify desktop --json", ""),
+    ("template desktop --json", ""),
+    ("validate desktop --json", ""),
+    ("fitness --tier desktop --explain --json", ""),
+    ("swaps list --tier mobile --json", ""),
+    ("swaps info redis in-process --json", ""),
+    ("swaps analyze redis in-process --json", ""),
+    ("swaps apply shop-desktop postgres sqlite --json", ""),
+    ("bundle lint bundle.json --compat --json", ""),
     ("get NOTHING --json", ""),
     ("chekc --json", ""),
 ];
@@ -124,6 +134,18 @@ fn run_all() -> BTreeMap<String, String> {
     case.write(
         "more.env",
         "MAIL_PASSWORD=Rb4tYh7uJm2kLo9p\nMAIL_HOST=mail.internal\n",
+    );
+    case.write(
+        "strongroom.deploy.toml",
+        "[profiles.shop-desktop]\ntiers = [2]\n",
+    );
+    case.write(
+        "bundle.json",
+        r#"{"schema_version": "v0.1", "target": "dekstop", "app": {"name": "a", "version": "1"},
+        "ipc": {"mode": "loopback-http", "host": "127.0.0.1", "port": 47710,
+                "auth_token_path": "runtime/auth-token"}, "telemetry": {"file": "events"},
+        "services": [{"id": "api", "type": "worker", "binaries": {"linux-x64": {"path": "a"}},
+                      "health": {"type": "tcp"}, "readiness": {}}]}"#,
     );
     let kit = Regex::new("SRK1-[A-Z0-9-]+").unwrap();
     let seconds = Regex::new("\"seconds\": [0-9.]+").unwrap();

@@ -30,6 +30,7 @@ mod keys;
 mod migrate;
 mod on_server;
 mod peers;
+mod plan;
 mod remote;
 mod remote_verbs;
 mod requirement_003;
