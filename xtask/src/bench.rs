@@ -18,7 +18,7 @@ Build the release binary, then run the benchmarks
 
 Usage: cargo xtask bench [NAME] [ARGS...]
 
-Names: run, set, check, redact, store, migrate, server, aws, size. The results go to
+Names: run, set, check, redact, store, migrate, server, aws, userkeys, size. The results go to
 docs/benchmarks.md. Arguments go to the benchmark. `cargo xtask peers --bench` installs what is
 compared with.";
 
@@ -142,6 +142,7 @@ const BENCHES: &[Program] = &[
     Program::example("migrate", "strongroom", "bench", &["migrate"]),
     Program::example("server", "strongroom", "bench", &["server"]),
     Program::example("aws", "strongroom", "bench", &["aws"]),
+    Program::example("userkeys", "strongroom-sdk", "userkeys_bench", &[]),
 ];
 
 const HEADING: &str = "\
@@ -293,6 +294,15 @@ what has changed is read anew; before, each page read the head of every secret.
 
 Writes are those of Vault's API with a signature: what SQLite allows for a version, its head and its
 folder is in the section on the store, and the two designs of writing there are those here.",
+    },
+    Section {
+        name: "userkeys",
+        title: "Users' own keys",
+        about: "\
+A PostgreSQL of its own with fsync on, a million rows in clear. Four clients do the application's
+own selects, without and during the pass, as fast as they can. Then one key after the other: by
+`pgp_sym_decrypt` in a select on one connection, by a bare select, by `for_user().get` with nothing
+in memory and every read noted in the store, and from memory.",
     },
     Section {
         name: SIZE,

@@ -80,6 +80,7 @@ pub struct Node {
     pub(crate) bodies: crate::bodies::Bodies,
     pub(crate) wake: tokio::sync::Notify,
     pub(crate) rotate: crate::rotate::Driver,
+    pub(crate) users: crate::users::Users,
     nobody: tokio::sync::OnceCell<PasswordHash>,
     core: ArcSwapOption<Core>,
     /// The header's generation that the keys are of.
@@ -149,6 +150,7 @@ impl Node {
             bodies: crate::bodies::Bodies::default(),
             wake: tokio::sync::Notify::new(),
             rotate,
+            users: crate::users::Users::default(),
             nobody: tokio::sync::OnceCell::new(),
             core: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
