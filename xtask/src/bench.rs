@@ -18,9 +18,9 @@ Build the release binary, then run the benchmarks
 
 Usage: cargo xtask bench [NAME] [ARGS...]
 
-Names: run, set, check, redact, store, migrate, server, aws, postgres, size. The results go to
-docs/benchmarks.md. Arguments go to the benchmark (`postgres 20000`: so many secrets). `cargo xtask
-peers --bench` installs what is compared with.";
+Names: run, set, check, redact, store, migrate, server, aws, postgres, userkeys, size. The results
+go to docs/benchmarks.md. Arguments go to the benchmark (`postgres 20000`: so many secrets). `cargo
+xtask peers --bench` installs what is compared with.";
 
 /// Runs one benchmark or all, and writes down the figures.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
@@ -143,6 +143,7 @@ const BENCHES: &[Program] = &[
     Program::example("server", "strongroom", "bench", &["server"]),
     Program::example("aws", "strongroom", "bench", &["aws"]),
     Program::example("postgres", "strongroom", "bench", &["postgres"]),
+    Program::example("userkeys", "strongroom-sdk", "userkeys_bench", &[]),
 ];
 
 const HEADING: &str = "\
@@ -304,6 +305,15 @@ its log at every commit; every answer has its line in an audit file. Beside them
 tokio-postgres: selects of single rows over as many connections as a server reads with, and commits
 of single rows at 32 connections, one for each of them. Our reads are of secrets of which a server's
 memory holds a small part; our writes share commits.",
+    },
+    Section {
+        name: "userkeys",
+        title: "Users' own keys",
+        about: "\
+A PostgreSQL of its own with fsync on, a million rows in clear. Four clients do the application's
+own selects, without and during the pass, as fast as they can. Then one key after the other: by
+`pgp_sym_decrypt` in a select on one connection, by a bare select, by `for_user().get` with nothing
+in memory and every read noted in the store, and from memory.",
     },
     Section {
         name: SIZE,

@@ -80,6 +80,7 @@ const REQUIRE: &str = "--require";
 const PROGRAMS: &[Program] = &[
     Program::example("files", "strongroom-backends", "corpus", &[]),
     Program::example("cli", "strongroom", "corpus_cli", &[]),
+    Program::example("pgcrypto", "strongroom-userkeys", "corpus_pgcrypto", &[]),
 ];
 
 #[cfg(test)]

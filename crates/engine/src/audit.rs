@@ -25,6 +25,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Writes audit records of reads, without waiting for the disk.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub async fn audit_reads(&self, events: &[AuditEvent]) -> Result<(), Error> {
+        let put = |event| record::put_audit(&self.barrier, event);
+        let items = events.iter().map(put).collect();
+        self.storage.commit(items, Durability::Relaxed).await?;
+        Ok(())
+    }
+
+    /// What seals this engine's records: for what is sealed with the same keys elsewhere.
+    #[must_use]
+    pub fn barrier(&self) -> &Barrier {
+        &self.barrier
+    }
+
     /// The audit records since a time, oldest first; of more than `limit`, the newest.
     ///
     /// # Errors

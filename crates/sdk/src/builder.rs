@@ -49,6 +49,7 @@ pub struct Builder {
     place: Place,
     ttl: Option<Duration>,
     environment: Option<Vec<(OsString, OsString)>>,
+    user_keys: Option<SecretValue>,
     pub(crate) on_error: OnError,
 }
 
@@ -111,6 +112,15 @@ impl Builder {
         }
     }
 
+    /// The database with users' keys, `postgres://USER@HOST/DATABASE`, instead of what
+    /// `STRONGROOM_USERKEYS_DATABASE` holds. A password may stand in it, or in `PGPASSWORD`.
+    pub fn user_keys(self, url: SecretValue) -> Self {
+        Self {
+            user_keys: Some(url),
+            ..self
+        }
+    }
+
     /// What a failure of a backend does.
     pub fn on_error(self, on_error: OnError) -> Self {
         Self { on_error, ..self }
@@ -169,6 +179,8 @@ impl Builder {
             });
         }
         let ttl = self.ttl.unwrap_or(TTL_DEFAULT);
+        #[cfg(feature = "userkeys")]
+        let users = crate::users::Users::new(&environment, self.user_keys, self.place, ttl);
         Ok(Secrets::new(
             declared,
             profile,
@@ -176,6 +188,8 @@ impl Builder {
             environment,
             ttl,
             self.on_error,
+            #[cfg(feature = "userkeys")]
+            users,
         ))
     }
 

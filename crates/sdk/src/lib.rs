@@ -23,6 +23,9 @@
 //! is an error of its own and never "not found": [`Secrets::get_or_env`] does not hand out an old
 //! value of the environment because a server is away, unless [`Builder::on_error`] says so.
 //!
+//! Keys of the application's own users, sealed in the application's PostgreSQL, come before the
+//! system's: `secrets.for_user("u1")?.get("anthropic/api_key")`; see [`Secrets::for_user`].
+//!
 //! Nothing is asked of a person and nothing is written: a store is opened by its key file, the
 //! user's keyring or a passphrase that is handed in ([`Builder::passphrase`], or the file that
 //! `STRONGROOM_PASSPHRASE_FILE` names), missing values are not generated.
@@ -34,6 +37,8 @@ mod environment;
 mod error;
 mod secrets;
 mod store;
+#[cfg(feature = "userkeys")]
+mod users;
 
 pub use strongroom_core::port::BackendError;
 pub use strongroom_core::port::BackendErrorKind;
@@ -44,3 +49,7 @@ pub use builder::OnError;
 pub use error::GetError;
 pub use error::LoadError;
 pub use secrets::Secrets;
+#[cfg(feature = "userkeys")]
+pub use users::ForUser;
+#[cfg(feature = "userkeys")]
+pub use users::UserKeyError;

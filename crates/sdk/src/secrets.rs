@@ -37,6 +37,8 @@ struct Inner {
     environment: Environment,
     cache: Cache,
     on_error: OnError,
+    #[cfg(feature = "userkeys")]
+    users: crate::users::Users,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -69,6 +71,7 @@ impl Secrets {
         environment: Environment,
         ttl: Duration,
         on_error: OnError,
+        #[cfg(feature = "userkeys")] users: crate::users::Users,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -78,8 +81,32 @@ impl Secrets {
                 environment,
                 cache: Cache::new(ttl),
                 on_error,
+                #[cfg(feature = "userkeys")]
+                users,
             }),
         }
+    }
+
+    /// The keys of one user of the application: the user's own first, then the system's.
+    ///
+    /// # Errors
+    /// When `user` cannot be a user's id.
+    #[cfg(feature = "userkeys")]
+    pub fn for_user(&self, user: &str) -> Result<crate::ForUser, crate::UserKeyError> {
+        crate::ForUser::new(self.clone(), user)
+    }
+
+    #[cfg(feature = "userkeys")]
+    pub(crate) fn users(&self) -> &crate::users::Users {
+        &self.inner.users
+    }
+
+    /// The declared name of a name or a path.
+    #[cfg(feature = "userkeys")]
+    pub(crate) fn declared(&self, text: &str) -> Option<&str> {
+        let mut declared = self.inner.manifest.declarations().iter();
+        let found = declared.find(|it| it.name.as_str() == text || it.path.as_str() == text);
+        found.map(|declaration| declaration.name.as_str())
     }
 
     /// The profile in use.

@@ -90,18 +90,32 @@ impl StoreLink {
         })
     }
 
-    /// The backend for one question: it is asked at another time than the one before.
-    fn backend(&self) -> Option<StoreBackend> {
-        let engine = self.engine.clone()?;
+    /// The store's records; `None` before it is made.
+    #[cfg(feature = "userkeys")]
+    pub(crate) fn engine(&self) -> Option<&Engine> {
+        self.engine.as_ref()
+    }
+
+    /// Who asks, now.
+    pub(crate) fn context(&self) -> OpContext {
         let mut id = [0; 8];
         SystemRng.fill(&mut id);
-        let context = OpContext {
+        OpContext {
             actor: self.actor.clone(),
             door: "sdk".to_owned(),
             request_id: HEXLOWER.encode(&id),
             now: now(),
-        };
-        Some(StoreBackend::new(engine, context, self.folder.clone()))
+        }
+    }
+
+    /// The backend for one question: it is asked at another time than the one before.
+    fn backend(&self) -> Option<StoreBackend> {
+        let engine = self.engine.clone()?;
+        Some(StoreBackend::new(
+            engine,
+            self.context(),
+            self.folder.clone(),
+        ))
     }
 }
 

@@ -27,6 +27,7 @@ mod quota;
 mod rotate;
 mod tasks;
 mod tls;
+mod users;
 mod vault;
 
 use std::sync::Arc;

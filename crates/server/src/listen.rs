@@ -239,7 +239,9 @@ where
         return crate::aws::dispatch::serve(node, parts, body, remote).await;
     }
     let path = parts.uri.path();
-    let Some(path) = path.strip_prefix("/v1/") else {
+    let own = path.strip_prefix("/api/users/");
+    let own = own.map(|below| format!("sys/users/{below}"));
+    let Some(path) = own.as_deref().or_else(|| path.strip_prefix("/v1/")) else {
         return elsewhere(node, path);
     };
     // Held until there is an answer: the body is in memory in one form or another.

@@ -86,6 +86,7 @@ pub struct Node {
     /// Whether this server does the background work, of those on one store.
     pub(crate) upkeep: tokio::sync::Mutex<Post>,
     begun: Instant,
+    pub(crate) users: crate::users::Users,
     nobody: tokio::sync::OnceCell<PasswordHash>,
     core: ArcSwapOption<Core>,
     /// The header's generation that the keys are of.
@@ -158,6 +159,7 @@ impl Node {
             rotate,
             upkeep: tokio::sync::Mutex::new(upkeep),
             begun: Instant::now(),
+            users: crate::users::Users::default(),
             nobody: tokio::sync::OnceCell::new(),
             core: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),

@@ -17,16 +17,16 @@ use strongroom_core::port::Rng;
 use strongroom_core::port::StorageError;
 use strongroom_crypto::SystemRng;
 use strongroom_crypto::header::Header;
+use strongroom_postgres::DatabaseUrl;
+use strongroom_postgres::not_opened;
 use tokio::runtime::Builder;
 use tokio::runtime::Handle;
 use tokio::runtime::Runtime;
 use tokio::runtime::RuntimeFlavor;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::address::DatabaseUrl;
 use crate::error::Failure;
 use crate::error::OpenDatabaseError;
-use crate::error::not_opened;
 use crate::follower::Follower;
 use crate::read;
 use crate::read::after;
@@ -34,7 +34,7 @@ use crate::schema;
 use crate::schema::MIGRATIONS;
 use crate::schema::Migration;
 use crate::seen::Seen;
-use crate::session;
+use crate::session::SESSION_SQL;
 use crate::storage::PostgresStorage;
 use crate::work::Link;
 use crate::work::Pause;
@@ -91,7 +91,7 @@ impl Database {
     /// # Errors
     /// When it cannot be reached or trusted, lets nobody in, or its tables are another program's.
     pub fn connect(url: &DatabaseUrl, options: Options) -> Result<Arc<Self>, OpenDatabaseError> {
-        let connector = session::connector(url)?;
+        let connector = strongroom_postgres::connector(url)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("store-postgres")
@@ -101,7 +101,7 @@ impl Database {
                 detail: error.to_string(),
             })?;
         let connections = options.connections.max(2);
-        let pool = session::pool(url, connector.clone(), connections)?;
+        let pool = strongroom_postgres::pool(url, connector.clone(), connections, SESSION_SQL)?;
         let link = Arc::new(Link {
             pool,
             connections,
@@ -394,7 +394,7 @@ async fn first_connection(
         let connecting = url.config().connect(connector.clone());
         let error = match tokio::time::timeout(CONNECT_MAX, connecting).await {
             Ok(Ok(_)) => return Ok(()),
-            Ok(Err(error)) => not_opened(&error, url.place(), url.user()),
+            Ok(Err(error)) => not_opened(&error, url.place(), url.user()).into(),
             Err(_) => OpenDatabaseError::Unreachable {
                 place: url.place(),
                 detail: "it does not answer".into(),

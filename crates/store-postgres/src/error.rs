@@ -1,11 +1,13 @@
 //! The database's errors in our words.
 
-use std::error::Error as _;
-use std::io;
-
 use deadpool_postgres::PoolError;
 use deadpool_postgres::TimeoutType;
 use strongroom_core::port::StorageError;
+use strongroom_postgres::ConnectError;
+pub(crate) use strongroom_postgres::Course;
+use strongroom_postgres::course;
+use strongroom_postgres::pool_words;
+pub(crate) use strongroom_postgres::words;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
@@ -118,53 +120,6 @@ pub enum OpenDatabaseError {
     },
 }
 
-/// What to do about an error of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Course {
-    /// The transaction is lost and may be tried again at once.
-    Again,
-    /// The connection is gone, or of no use: another one.
-    Reconnect,
-    /// Trying again does not help.
-    Give,
-}
-
-pub(crate) fn course(error: &Error) -> Course {
-    let Some(code) = error.code() else {
-        let is_io = error
-            .source()
-            .is_some_and(|source| source.downcast_ref::<io::Error>().is_some());
-        // An error of the driver without a source is a closed connection, or a timeout.
-        return match error.is_closed() || is_io || error.source().is_none() {
-            true => Course::Reconnect,
-            false => Course::Give,
-        };
-    };
-    match code.code() {
-        // Serialisation failures, deadlocks.
-        code if code.starts_with("40") => Course::Again,
-        // Shutdown, crash of a neighbour, starting, too many connections, connection failures,
-        // a standby, a transaction that was idle for too long.
-        "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25006" | "25P03" | "25P02" => {
-            Course::Reconnect
-        }
-        code if code.starts_with("08") => Course::Reconnect,
-        _ => Course::Give,
-    }
-}
-
-/// Words for an error. Messages of the database name tables and constraints; a DETAIL could quote
-/// a row, and is left out.
-pub(crate) fn words(error: &Error) -> String {
-    if let Some(refused) = error.as_db_error() {
-        return format!("{} (SQLSTATE {})", refused.message(), refused.code().code());
-    }
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
-}
-
 /// The storage's error for one of the database that is not to be tried again.
 pub(crate) fn failed(error: &Error) -> StorageError {
     let detail = words(error);
@@ -191,51 +146,37 @@ pub(crate) fn failed(error: &Error) -> StorageError {
 
 /// Why no connection was to be had, and whether waiting may help.
 pub(crate) fn no_connection(error: &PoolError, connections: usize) -> (StorageError, Course) {
-    match error {
-        PoolError::Timeout(TimeoutType::Wait) => {
-            let detail = format!("all {connections} connections to it are in use");
-            (StorageError::Unavailable { detail }, Course::Give)
-        }
-        PoolError::Timeout(_) => {
-            let detail = "connecting took too long".to_owned();
-            (StorageError::Unavailable { detail }, Course::Reconnect)
-        }
-        PoolError::Backend(error) => {
-            let detail = words(error);
-            (StorageError::Unavailable { detail }, course(error))
-        }
-        PoolError::PostCreateHook(error) => {
-            let detail = format!("setting up a connection: {error}");
-            (StorageError::Unavailable { detail }, Course::Reconnect)
-        }
-        PoolError::Closed | PoolError::NoRuntimeSpecified => {
-            let detail = "the connections to it were closed".to_owned();
-            (StorageError::Unavailable { detail }, Course::Give)
-        }
-    }
+    let detail = pool_words(error, connections);
+    let course = match error {
+        PoolError::Timeout(TimeoutType::Wait) => Course::Give,
+        PoolError::Timeout(_) | PoolError::PostCreateHook(_) => Course::Reconnect,
+        PoolError::Backend(error) => course(error),
+        PoolError::Closed | PoolError::NoRuntimeSpecified => Course::Give,
+    };
+    (StorageError::Unavailable { detail }, course)
 }
 
-/// Why connecting for the first time failed.
-pub(crate) fn not_opened(error: &Error, place: String, user: &str) -> OpenDatabaseError {
-    let detail = words(error);
-    if let Some(code) = error.code() {
-        return match code.code() {
-            "57P03" | "53300" => OpenDatabaseError::Unreachable { place, detail },
-            _ => OpenDatabaseError::Refused {
+impl From<ConnectError> for OpenDatabaseError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Unreachable { place, detail } => Self::Unreachable { place, detail },
+            ConnectError::Refused {
                 place,
-                user: user.to_owned(),
+                user,
+                detail,
+            } => Self::Refused {
+                place,
+                user,
                 detail,
             },
-        };
-    }
-    match error.to_string().as_str() {
-        "error performing TLS handshake" => OpenDatabaseError::Untrusted { place, detail },
-        "authentication error" | "invalid configuration" => OpenDatabaseError::Refused {
-            place,
-            user: user.to_owned(),
-            detail,
-        },
-        _ => OpenDatabaseError::Unreachable { place, detail },
+            ConnectError::Untrusted { place, detail } => Self::Untrusted { place, detail },
+            ConnectError::Roots { path, detail } => Self::Roots { path, detail },
+            ConnectError::Threads { detail } => Self::Threads { detail },
+            // The other crate may know more one day.
+            other => Self::Threads {
+                detail: other.to_string(),
+            },
+        }
     }
 }
 

@@ -11,11 +11,11 @@ use futures_util::StreamExt;
 use futures_util::future::ready;
 use futures_util::stream;
 use strongroom_core::port::StorageError;
+use strongroom_postgres::DatabaseUrl;
 use tokio::sync::Notify;
 use tokio_postgres::AsyncMessage;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::address::DatabaseUrl;
 use crate::database::CONNECT_MAX;
 use crate::error::Failure;
 use crate::read;

@@ -11,7 +11,6 @@
 //! and whoever watches misses none. Everything else in SQL is portable: no advisory locks, nothing
 //! that only one database knows except `LISTEN`, which is a hint and may fail.
 
-mod address;
 mod apply;
 mod database;
 mod error;
@@ -26,8 +25,6 @@ mod transfer;
 mod work;
 mod writer;
 
-pub use address::DatabaseUrl;
-pub use address::UrlError;
 pub use database::Database;
 pub use database::Options;
 pub use error::OpenDatabaseError;
@@ -38,4 +35,6 @@ pub use schema::Migration;
 pub use schema::SCHEMA;
 pub use seen::STALENESS_MAX;
 pub use storage::PostgresStorage;
+pub use strongroom_postgres::DatabaseUrl;
+pub use strongroom_postgres::UrlError;
 pub use transfer::Arrival;

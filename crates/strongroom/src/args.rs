@@ -187,6 +187,8 @@ pub(crate) enum Command {
     Cache(commands::cache::CacheArgs),
     Serve(commands::serve::ServeArgs),
     Operator(commands::operator::OperatorArgs),
+    #[command(name = "userkeys")]
+    UserKeys(commands::userkeys::UserKeysArgs),
     #[cfg(feature = "vault")]
     Login(commands::login::LoginArgs),
     #[cfg(feature = "vault")]

@@ -37,3 +37,4 @@ pub(crate) mod sync;
 pub(crate) mod tag;
 #[cfg(feature = "vault")]
 pub(crate) mod token;
+pub(crate) mod userkeys;

@@ -135,6 +135,7 @@ fn dispatch(app: &App, command: &Command) -> Result<u8, CommandError> {
         Command::Cache(args) => commands::cache::run(app, args),
         Command::Serve(args) => commands::serve::run(app, args),
         Command::Operator(args) => commands::operator::run(app, args),
+        Command::UserKeys(args) => commands::userkeys::run(app, args),
         #[cfg(feature = "vault")]
         Command::Login(args) => commands::login::run(app, args),
         #[cfg(feature = "vault")]
@@ -191,6 +192,7 @@ impl Command {
             Self::Cache(_) => "cache",
             Self::Serve(_) => "serve",
             Self::Operator(_) => "operator",
+            Self::UserKeys(_) => "userkeys",
             #[cfg(feature = "vault")]
             Self::Login(_) => "login",
             #[cfg(feature = "vault")]

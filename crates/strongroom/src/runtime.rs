@@ -3,19 +3,16 @@
 
 use std::future::Future;
 
-#[cfg(feature = "remote")]
 pub(crate) use started::start;
 
 /// Runs a future to its end.
 pub(crate) fn wait<F: Future>(future: F) -> F::Output {
-    #[cfg(feature = "remote")]
     if let Some(runtime) = started::runtime() {
         return runtime.block_on(future);
     }
     pollster::block_on(future)
 }
 
-#[cfg(feature = "remote")]
 mod started {
     use std::sync::OnceLock;
 

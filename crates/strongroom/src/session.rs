@@ -236,7 +236,7 @@ fn enter(
     })
 }
 
-fn context(app: &App) -> OpContext {
+pub(crate) fn context(app: &App) -> OpContext {
     let mut id = [0; 8];
     SystemRng.fill(&mut id);
     OpContext {

@@ -168,6 +168,7 @@ const KNOWS_TOKIO: &[&str] = &[
     "strongroom-backend-kubernetes",
     "strongroom-backend-vault",
     "strongroom-store-postgres",
+    "strongroom-userkeys",
     FAKES,
 ];
 
@@ -183,6 +184,7 @@ const MAP: &[(&str, &[&str])] = &[
             "strongroom-engine",
             "strongroom-store",
             "strongroom-store-postgres",
+            "strongroom-userkeys",
             "strongroom-backends",
             "strongroom-crypto",
             "strongroom-core",
@@ -191,6 +193,7 @@ const MAP: &[(&str, &[&str])] = &[
     (
         "strongroom-sdk",
         &[
+            "strongroom-userkeys",
             "strongroom-chain",
             "strongroom-engine",
             "strongroom-store",
@@ -219,6 +222,7 @@ const MAP: &[(&str, &[&str])] = &[
             "strongroom-engine",
             "strongroom-store",
             "strongroom-store-postgres",
+            "strongroom-userkeys",
             "strongroom-backends",
             "strongroom-deploy",
             "strongroom-crypto",
@@ -235,8 +239,21 @@ const MAP: &[(&str, &[&str])] = &[
     ),
     (
         "strongroom-store-postgres",
-        &["strongroom-crypto", "strongroom-core"],
+        &[
+            "strongroom-postgres",
+            "strongroom-crypto",
+            "strongroom-core",
+        ],
     ),
+    (
+        "strongroom-userkeys",
+        &[
+            "strongroom-postgres",
+            "strongroom-crypto",
+            "strongroom-core",
+        ],
+    ),
+    ("strongroom-postgres", &["strongroom-core"]),
     ("strongroom-backends", &["strongroom-core"]),
     ("strongroom-backend-aws", &["strongroom-core"]),
     ("strongroom-backend-azure", &["strongroom-core"]),

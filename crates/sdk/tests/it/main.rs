@@ -8,3 +8,4 @@ mod bao;
 mod local;
 mod place;
 mod server;
+mod users;

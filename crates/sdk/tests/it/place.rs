@@ -107,6 +107,10 @@ impl Place {
 pub(crate) struct Store(Engine);
 
 impl Store {
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0
+    }
+
     pub(crate) async fn set(&self, path: &str, value: &str) {
         let context = OpContext {
             actor: "a test".to_owned(),

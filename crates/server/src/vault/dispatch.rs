@@ -403,8 +403,10 @@ pub(crate) async fn check_policy(
         return Ok(());
     }
     let params = params_of(&call.fields);
+    let own = super::sys::users::as_self(call);
+    let path = own.as_ref().unwrap_or(&call.path);
     let asked = |capability| Asked {
-        path: &call.path,
+        path,
         capability,
         params: &params,
         wrap_ttl: call.wrap_ttl.map(Span::from_seconds),

@@ -1,8 +1,10 @@
 //! Why a request fails, and what Vault clients are told: the only place that chooses statuses.
 
 use http::StatusCode;
+use strongroom_core::port::StorageError;
 use strongroom_engine::Error;
 use strongroom_engine::error::ErrorKind;
+use strongroom_userkeys::UserKeysError;
 
 use crate::audit::AuditFailed;
 use crate::keeper::KeeperError;
@@ -78,6 +80,23 @@ impl From<StartError> for Fault {
         match error {
             StartError::Engine(error) => Self::Engine(error),
             other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<UserKeysError> for Fault {
+    fn from(error: UserKeysError) -> Self {
+        match error {
+            UserKeysError::BadName { .. }
+            | UserKeysError::TooLarge { .. }
+            | UserKeysError::Empty => Self::Invalid(error.to_string()),
+            UserKeysError::Leaving { .. } => Self::Invalid(error.to_string()),
+            UserKeysError::Connect(_) | UserKeysError::Unavailable { .. } => {
+                Self::Engine(Error::Storage(StorageError::Unavailable {
+                    detail: error.to_string(),
+                }))
+            }
+            error => Self::Internal(error.to_string()),
         }
     }
 }

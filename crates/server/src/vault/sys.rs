@@ -12,6 +12,7 @@ mod quotas;
 mod rotations;
 mod rotators;
 mod tools;
+pub(crate) mod users;
 
 use serde_json::json;
 
@@ -71,6 +72,17 @@ pub(crate) const ROUTES: &[Route] = &[
         Write => rotations::write,
         Delete => rotations::abort,
     }),
+    route!(Policy "users/+/secrets" {
+        Read => users::list,
+        List => users::list,
+        Delete => users::erase,
+    }),
+    route!(Policy "users/+/secrets/*" [users::exists] {
+        Read => users::read,
+        Write => users::write,
+        Delete => users::remove,
+    }),
+    route!(Policy "users/+/export" { Read => users::export }),
     route!(Policy "leases/lookup" { Write => leases::lookup }),
     route!(Sudo "leases/lookup/*" { List => leases::list }),
     route!(Policy "leases/count" { Read => leases::count }),

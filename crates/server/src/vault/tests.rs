@@ -12,6 +12,7 @@ mod rights;
 mod settings;
 mod sinks;
 mod tokens;
+mod users;
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -16,6 +16,7 @@ use strongroom_store::embedded::restore_backup;
 
 use crate::app::App;
 use crate::commands::check::plural;
+use crate::commands::userkeys;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project;
@@ -167,6 +168,13 @@ fn examine(app: &App, session: &Session) -> Result<Examination, CommandError> {
             is_bad: false,
             what: "the system refuses to lock keys into memory; they may be swapped out".into(),
             next: Some("raise the limit of locked memory (ulimit -l) or encrypt the swap".into()),
+        });
+    }
+    for what in userkeys::doubts(app, &session.barrier) {
+        findings.push(Finding {
+            is_bad: false,
+            what,
+            next: Some("strongroom userkeys encrypt".into()),
         });
     }
     Ok(Examination {

@@ -341,17 +341,7 @@ fn remove(app: &App, slot: u32) -> Result<(), CommandError> {
 
 fn rotate(app: &App, is_lazy: bool) -> Result<(), CommandError> {
     let mut session = session::open(app)?;
-    let read_at = session.storage.read_header()?;
-    let active = session.unsealed.keyring.rotate(&SystemRng, app.now());
-    let mut header = read_at.clone();
-    header.reseal(&session.unsealed, &SystemRng);
-    session
-        .storage
-        .replace_header(read_at.generation(), &header)
-        .map_err(header_error)?;
-    session.barrier = Barrier::new(header.store_id(), &session.unsealed.keyring);
-    let storage = std::sync::Arc::clone(&session.storage);
-    session.engine = Engine::new(storage, session.barrier.clone());
+    let active = new_data_key(app, &mut session)?;
     let resealed = match is_lazy {
         true => 0,
         false => crate::runtime::wait(session.engine.reseal(&session.context, active))?,
@@ -368,6 +358,22 @@ fn rotate(app: &App, is_lazy: bool) -> Result<(), CommandError> {
         "data key {active} is in use; {resealed} secrets were sealed under it"
     ));
     Ok(())
+}
+
+/// Makes a data key, which the session seals under from now on; its number.
+pub(crate) fn new_data_key(app: &App, session: &mut Session) -> Result<u32, CommandError> {
+    let read_at = session.storage.read_header()?;
+    let active = session.unsealed.keyring.rotate(&SystemRng, app.now());
+    let mut header = read_at.clone();
+    header.reseal(&session.unsealed, &SystemRng);
+    session
+        .storage
+        .replace_header(read_at.generation(), &header)
+        .map_err(header_error)?;
+    session.barrier = Barrier::new(header.store_id(), &session.unsealed.keyring);
+    let storage = std::sync::Arc::clone(&session.storage);
+    session.engine = Engine::new(storage, session.barrier.clone());
+    Ok(active)
 }
 
 fn change_header<T>(

@@ -33,6 +33,8 @@ use crate::child::SecretFile;
 use crate::child::SecretOrPlain;
 use crate::commands::check;
 use crate::commands::migrate::lazy;
+use crate::commands::userkeys;
+use crate::commands::userkeys::PlaceArgs;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project;
@@ -108,6 +110,13 @@ pub(crate) struct RunArgs {
     cache: cache::CacheArgs,
     #[command(flatten)]
     watch: watch::WatchArgs,
+    /// A user of the application, whose own keys come before the others; see userkeys
+    #[arg(long, value_name = "ID", conflicts_with = "watch")]
+    user: Option<String>,
+    /// The database with users' keys: postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "URL", env = "STRONGROOM_USERKEYS_DATABASE")]
+    #[arg(hide_env_values = true, value_parser = super::userkeys::url)]
+    user_database: Option<SecretValue>,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(value_name = "COMMAND")]
@@ -127,7 +136,15 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
         app.ui.say(&format!("chain: {}", project.chain.line()));
     }
     let kept = cache::open(app, &project, &args.cache, session.as_ref())?;
-    let links = project.links(app, session.as_ref(), kept.as_ref())?;
+    let mut links = project.links(app, session.as_ref(), kept.as_ref())?;
+    if let Some(user) = &args.user {
+        let place = PlaceArgs {
+            database: args.user_database.clone(),
+            database_from: None,
+            table: None,
+        };
+        links.insert(0, userkeys::link(app, &place, user)?);
+    }
     let barrier = session.as_ref().map(|session| session.barrier.clone());
     let fingerprint = |value: &SecretValue| {
         let barrier = barrier.as_ref();

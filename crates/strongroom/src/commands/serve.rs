@@ -83,6 +83,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "WHAT", default_value = "store")]
     #[arg(value_parser = storage_kind)]
     storage: StorageKind,
+    /// The application's database with users' keys, served at /api/users/ID/secrets:
+    /// postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "URL", env = "STRONGROOM_USERKEYS_DATABASE")]
+    #[arg(hide_env_values = true, value_parser = super::userkeys::url)]
+    userkeys_database: Option<SecretValue>,
     /// Do not make a store that is not there: `operator init` of a client makes it, with shares
     #[arg(long)]
     await_init: bool,
@@ -227,7 +232,11 @@ async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), Comma
     };
     let url = format!("{scheme}://{address}");
     let hang_ups = strongroom_server::HangUps::begin();
+    let user_keys = user_keys(app, args)?;
     let node = start(app, args, config, &audit, &url).await?;
+    if let Some(place) = user_keys {
+        node.serve_user_keys(&place, None)?;
+    }
     let tls = match (&config.tls_cert.value, &config.tls_key.value) {
         (Some(certificate), Some(key)) => Some(TlsFiles {
             certificate: certificate.clone(),
@@ -239,6 +248,18 @@ async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), Comma
     strongroom_server::run(node, listener, tls, hang_ups, Box::pin(stop))
         .await
         .map_err(|error| CommandError::failed(error.to_string()))
+}
+
+/// Where users' keys are, if they are served.
+fn user_keys(app: &App, args: &ServeArgs) -> Result<Option<DatabaseUrl>, CommandError> {
+    let named = args.userkeys_database.as_ref();
+    let Some(value) = named.filter(|url| !url.is_empty()) else {
+        return Ok(None);
+    };
+    // EXPOSE: an address with a password, for the one that reads it.
+    let text = value.expose_secret_text().unwrap_or_default();
+    let is_typed = app.environment.text("STRONGROOM_USERKEYS_DATABASE") != Some(text);
+    database::parse(app, text, is_typed).map(Some)
 }
 
 /// Connections that wait until they are accepted: what comes at once is not turned away.

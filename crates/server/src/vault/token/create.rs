@@ -10,6 +10,8 @@ use strongroom_engine::tokens::ROOT;
 use strongroom_engine::tokens::TokenKind;
 use strongroom_engine::tokens::TokenRole;
 
+use crate::users::USER;
+use crate::users::user_of;
 use crate::vault::call::Call;
 use crate::vault::error::Fault;
 use crate::vault::field;
@@ -126,6 +128,11 @@ async fn make(
     }
     new.display_name = display_name(call)?;
     new.meta = field::text_map(fields, "meta")?.or(field::text_map(fields, "metadata")?);
+    // Whoever is a user makes tokens for that user only.
+    if let Some(user) = call.caller.as_ref().and_then(|it| user_of(&it.token)) {
+        let meta = new.meta.get_or_insert_default();
+        meta.insert(USER.to_owned(), user.to_owned());
+    }
     new.num_uses = num_uses;
     new.role = role.map_or_else(String::new, |(name, _)| name.to_owned());
     new.bound_cidrs = bound_cidrs;

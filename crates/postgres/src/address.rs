@@ -30,7 +30,7 @@ pub struct DatabaseUrl {
 
 /// How a connection is protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Tls {
+pub enum Tls {
     /// Not at all.
     Off,
     /// The chain and the name are checked.
@@ -128,11 +128,15 @@ impl DatabaseUrl {
         })
     }
 
-    pub(crate) fn config(&self) -> &Config {
+    /// The driver's settings; with the password in them.
+    #[must_use]
+    pub fn config(&self) -> &Config {
         &self.config
     }
 
-    pub(crate) fn tls(&self) -> &Tls {
+    /// How connections are protected.
+    #[must_use]
+    pub fn tls(&self) -> &Tls {
         &self.tls
     }
 }
