@@ -78,7 +78,7 @@ pub fn json(plan: &Plan, profile: &str) -> Value {
     })
 }
 
-/// The template as text; that of [`Format::Json`] is [`json`]'s.
+/// The template as text; that of [`Format::Json`] is [`json()`]'s.
 #[must_use]
 pub fn text(plan: &Plan, profile: &str, format: Format) -> String {
     match format {
