@@ -1,4 +1,5 @@
-//! Functions whose code is the same are in the binary once, where the linker can do that.
+//! Functions whose code is the same are in the binary once, and symbols not at all, where the
+//! linker can do that. Cargo's own `strip` leaves symbols in a package whose profile is overridden.
 
 #[expect(
     clippy::disallowed_methods,
@@ -13,5 +14,6 @@ fn main() {
         && of("CARGO_CFG_TARGET_ENV") == "gnu";
     if is_lld && of("PROFILE") == "release" {
         println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
+        println!("cargo:rustc-link-arg-bins=-Wl,--strip-all");
     }
 }
