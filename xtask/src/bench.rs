@@ -216,7 +216,8 @@ before they return.",
         about: "\
 The whole process, with the table it prints. At first the values of a .env file were looked for
 one by one, and each value was compared with every phrase of the placeholder rule; now both are
-tables.",
+tables. From the store, 1,000 rows are opened and 1,000 rows of the audit log are on the disk before
+the answer: 29 to 45 ms, by the day.",
     },
     Section {
         name: REDACT,
@@ -257,7 +258,9 @@ Of 1,000 secrets 1,000 creations, 50 readings and two listings have to be asked 
 what the bare clients ask, so that 0.93 or so is the most there is. The first design looked every
 name up before (another 50 readings) and read each group back before it began the next, while moto
 had nothing to do: 0.76. Now a listing says what is there, and what was written is read back while
-the next is being written. Beside other work on the same two cores it is 0.80.",
+the next is being written: 0.78 to 0.94, by the day. moto is busy nine tenths of the time; the rest
+are the process's start and its last commits (the file cleaned, the daily backup), half a second
+together. The CPU is the vendor's machinery for each request, 0.88 to 1.05 ms.",
     },
     Section {
         name: "server",
