@@ -17,6 +17,8 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::config::interceptors::InterceptorContext;
 use aws_sdk_secretsmanager::config::retry::ClassifyRetry;
 use aws_sdk_secretsmanager::config::retry::RetryAction;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::retry::RetrySpec;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::Variables;
@@ -170,7 +172,17 @@ pub(crate) async fn load(
     } else if let Some(found) = credentials::of_variables(variables) {
         loader = loader.credentials_provider(found);
     }
-    loader.region(region).load().await
+    with_short_pauses(loader.region(region).load().await)
+}
+
+/// What the service fails at for itself is tried again after 50 ms, not after up to a second;
+/// what it refuses as too much still waits for that long. AWS's libraries are going to do so by
+/// themselves, this one if `AWS_NEW_RETRIES_2026` says so. Attempts and mode stay the user's.
+fn with_short_pauses(config: SdkConfig) -> SdkConfig {
+    let retries = config.retry_config().cloned();
+    let retries = retries.unwrap_or_else(RetryConfig::standard);
+    let retries = retries.with_retry_spec(RetrySpec::v2_1());
+    config.into_builder().retry_config(retries).build()
 }
 
 fn of_variables(variables: &Variables) -> Option<&str> {
@@ -286,6 +298,8 @@ const REGION_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_types::retry::RetryMode;
+
     use super::*;
 
     #[test]
@@ -308,6 +322,22 @@ mod tests {
             let (message, _) = host(wrong, false).unwrap_err();
             assert!(!message.contains("u:p"));
         }
+    }
+
+    #[test]
+    fn pauses_are_short_and_attempts_the_users() {
+        let retries = RetryConfig::adaptive().with_max_attempts(7);
+        let config = SdkConfig::builder().retry_config(retries).build();
+        let config = with_short_pauses(config);
+        let retries = config.retry_config().unwrap();
+        assert_eq!(retries.max_attempts(), 7);
+        assert_eq!(retries.mode(), RetryMode::Adaptive);
+        let pause = retries.retry_spec().unwrap();
+        assert_eq!(
+            pause.non_throttling_initial_backoff(),
+            Duration::from_millis(50)
+        );
+        assert_eq!(retries.initial_backoff(), Duration::from_secs(1));
     }
 
     #[test]
