@@ -84,6 +84,8 @@ pub enum Kind {
     Rotator = 26,
     /// Who does a piece of background work.
     Duty = 27,
+    /// How far the chain of an audit file goes.
+    AuditChain = 28,
 }
 
 /// A type that is stored.

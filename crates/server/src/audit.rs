@@ -3,6 +3,7 @@
 //! Names stand in clear, values as keyed hashes. Each line carries a keyed hash over itself and
 //! the line before, so that none can be changed, taken out or put in.
 
+pub(crate) mod chains;
 pub(crate) mod file;
 pub(crate) mod line;
 pub(crate) mod read;

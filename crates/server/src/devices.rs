@@ -54,33 +54,16 @@ impl Stored for Sink {
 
 /// How far an audit file went when it was last noted: a file that ends before was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditHead {
+pub(crate) struct AuditHead {
     /// The number of its last line.
-    pub number: u64,
+    pub(crate) number: u64,
     /// That line's hash.
-    pub hash: [u8; 32],
+    pub(crate) hash: [u8; 32],
 }
 
+/// As it was stored before chains had names of their own, by the file's name.
 impl Stored for AuditHead {
     const KIND: Kind = Kind::AuditHead;
-}
-
-/// Notes how far the files of a server's devices go.
-pub(crate) async fn note_heads(core: &crate::core::Core) -> Result<(), Error> {
-    let devices = core.audit.devices();
-    for device in devices.iter().filter_map(crate::audit::Device::file) {
-        let (file, head) = device.head();
-        let before = core.state.load::<AuditHead>(&file).await?;
-        let is_news = match before {
-            Some(before) => before.value != head,
-            None => head.number > 0,
-        };
-        if is_news {
-            let put = core.state.put(&Put::named(&file, Shelf::Kind), &head);
-            core.state.write(vec![put]).await?;
-        }
-    }
-    Ok(())
 }
 
 /// The file of the device that every server has at first.

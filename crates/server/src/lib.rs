@@ -36,6 +36,8 @@ use strongroom_core::port::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use audit::chains::CheckError;
+pub use audit::chains::check_file as check_audit_file;
 pub use audit::read::LogFilter;
 pub use audit::read::LogReader;
 pub use audit::read::LoggedOutcome;
@@ -43,11 +45,9 @@ pub use audit::read::LoggedRequest;
 pub use audit::read::Tell;
 pub use audit::verify::Verified;
 pub use audit::verify::VerifyError;
-pub use audit::verify::verify as verify_audit;
 pub use aws::Names as AwsNames;
 #[doc(hidden)]
 pub use aws::sigv4::Verifier as SignatureVerifier;
-pub use devices::AuditHead;
 pub use listen::CONNECTIONS_MAX;
 pub use node::CreateError;
 pub use node::DevKeys;
@@ -113,7 +113,7 @@ async fn serve(
     let _ = serving.await;
     while tasks.join_next().await.is_some() {}
     if let Some(core) = node.core() {
-        let _ = devices::note_heads(&core).await;
+        let _ = audit::chains::note(&core, node.now()).await;
     }
     node.seal();
     Ok(())

@@ -53,7 +53,7 @@ pub(crate) async fn housekeeping(node: Arc<Node>, mut stop: watch::Receiver<bool
         let begun = devices.iter().filter_map(Device::file);
         let begun = begun.filter(|file| file.take_is_begun()).count();
         if (begun > 0 || rounds.is_multiple_of(ROUNDS_PER_HEAD)) && result.is_ok() {
-            result = crate::devices::note_heads(&core).await;
+            result = crate::audit::chains::note(&core, node.now()).await;
         }
         let failure = result.err().map(|error| error.to_string());
         let failure = failure.or_else(|| Some(format!("a new data key: {}", rotated.err()?)));
@@ -177,7 +177,7 @@ async fn open_audit_files_anew(node: &Node, core: &Core) {
     let opened: Vec<_> = files
         .map(|file| (file.name.clone(), file.reopen()))
         .collect();
-    if let Err(error) = crate::devices::note_heads(core).await {
+    if let Err(error) = crate::audit::chains::note(core, node.now()).await {
         node.log.error(&format!(
             "how far the audit files go cannot be noted: {error}"
         ));

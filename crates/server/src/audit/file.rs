@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::fs::OpenOptions;
+use std::io::BufReader;
 use std::io::ErrorKind;
 use std::io::Read;
 use std::io::Seek;
@@ -35,8 +36,8 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 const PLACE_INTERVAL: Duration = Duration::from_millis(200);
 /// So much of a file's end is read first; mostly the last line is in it.
 const FIRST_TAIL_BYTES: u64 = 64 * 1024;
-/// Longest line that is looked for at the end of a file that goes on.
-const TAIL_BYTES: u64 = 64 * 1024 * 1024;
+/// Longest line that is looked for in a file that goes on.
+pub(super) const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// An open file device.
 pub(crate) struct FileDevice {
@@ -50,8 +51,18 @@ pub(crate) struct FileDevice {
     is_begun: AtomicBool,
 }
 
+/// How far a chain goes, and which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The hash of its first line.
+    pub(super) first: [u8; 32],
+    pub(super) last: AuditHead,
+}
+
 struct Chain {
     file: Arc<File>,
+    /// Hash of the first line, if there is one.
+    first: Option<[u8; 32]>,
     /// Hash of the last line, and its number.
     last: [u8; 32],
     number: u64,
@@ -59,6 +70,18 @@ struct Chain {
     good_end: u64,
     looked_at: Instant,
     buffer: Vec<u8>,
+    /// Chains of files that were moved away, to be noted once more.
+    ended: Vec<Head>,
+}
+
+impl Chain {
+    fn head(&self) -> Option<Head> {
+        let last = AuditHead {
+            number: self.number,
+            hash: self.last,
+        };
+        self.first.map(|first| Head { first, last })
+    }
 }
 
 impl FileDevice {
@@ -70,16 +93,19 @@ impl FileDevice {
         let path = folder.join(file_name);
         let mut file = open_private(&path)?;
         let (last, number, good_end) = last_of(&mut file)?;
+        let first = first_of(&mut file)?;
         let file = Arc::new(file);
         let synced = Arc::new(ArcSwap::from(Arc::clone(&file)));
         let (syncs, requests) = mpsc::channel();
         let chain = Chain {
             file: Arc::clone(&file),
+            first,
             last,
             number,
             good_end,
             looked_at: Instant::now(),
             buffer: Vec::with_capacity(4096),
+            ended: Vec::new(),
         };
         let to_sync = Arc::clone(&synced);
         std::thread::Builder::new()
@@ -95,15 +121,23 @@ impl FileDevice {
         })
     }
 
-    /// The file's name, and how far it goes.
-    pub(crate) fn head(&self) -> (String, AuditHead) {
-        let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The file's folder and name.
+    pub(super) fn place(&self) -> (&Path, String) {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
         let name = self.path.file_name().unwrap_or_default();
-        let head = AuditHead {
-            number: chain.number,
-            hash: chain.last,
-        };
-        (name.to_string_lossy().into_owned(), head)
+        (folder, name.to_string_lossy().into_owned())
+    }
+
+    /// How far its chain goes, after those that it has ended.
+    pub(super) fn heads(&self) -> Vec<Head> {
+        let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        chain.ended.iter().copied().chain(chain.head()).collect()
+    }
+
+    /// These are noted.
+    pub(super) fn forget_ended(&self, noted: &[Head]) {
+        let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        chain.ended.retain(|head| !noted.contains(head));
     }
 
     /// Goes on in the file that is in its place now: after somebody moved the old one away, a
@@ -124,10 +158,14 @@ impl FileDevice {
     fn begin_anew(&self, chain: &mut Chain) -> std::io::Result<()> {
         let mut file = open_private(&self.path)?;
         let (last, number, good_end) = last_of(&mut file)?;
+        let first = first_of(&mut file)?;
         chain.file.sync_data()?;
         let file = Arc::new(file);
         self.synced.store(Arc::clone(&file));
+        let ended = chain.head().filter(|head| Some(head.first) != first);
+        chain.ended.extend(ended);
         chain.file = file;
+        chain.first = first;
         chain.last = last;
         chain.number = number;
         chain.good_end = good_end;
@@ -143,13 +181,14 @@ impl FileDevice {
         if chain.looked_at.elapsed() > PLACE_INTERVAL {
             self.look(chain)?;
         }
-        let (mut last, mut number) = (chain.last, chain.number);
+        let (mut first, mut last, mut number) = (chain.first, chain.last, chain.number);
         chain.buffer.clear();
         for line in lines {
             number += 1;
             let start = chain.buffer.len();
             let _ = write!(chain.buffer, "{line},\"seq\":{number}");
             last = link(barrier, &last, &chain.buffer[start..]);
+            first = first.or(Some(last));
             chain.buffer.extend_from_slice(b",\"chain\":\"");
             push_hex(&mut chain.buffer, &last);
             chain.buffer.extend_from_slice(b"\"}\n");
@@ -160,6 +199,7 @@ impl FileDevice {
             let _ = chain.file.set_len(chain.good_end);
             return Err(AuditFailed);
         }
+        chain.first = first;
         chain.last = last;
         chain.number = number;
         chain.good_end += length;
@@ -280,8 +320,8 @@ fn last_of(file: &mut File) -> std::io::Result<([u8; 32], u64, u64)> {
             (begin, &body[begin.map_or(0, |at| at + 1)..])
         });
         let is_all_of_it = start == 0 || line.is_some_and(|(begin, _)| begin.is_some());
-        if !is_all_of_it && reach < TAIL_BYTES {
-            reach = TAIL_BYTES.min(reach * 8);
+        if !is_all_of_it && reach < LINE_BYTES_MAX {
+            reach = LINE_BYTES_MAX.min(reach * 8);
             continue;
         }
         let good_end = start + lines.len() as u64;
@@ -295,6 +335,12 @@ fn last_of(file: &mut File) -> std::io::Result<([u8; 32], u64, u64)> {
             .ok_or_else(|| std::io::Error::other("its last line is none of ours"))?;
         return Ok((hash, number, good_end));
     }
+}
+
+/// The hash of a file's first line.
+fn first_of(file: &mut File) -> std::io::Result<Option<[u8; 32]>> {
+    file.seek(SeekFrom::Start(0))?;
+    Ok(super::chains::first_of(BufReader::new(file)))
 }
 
 fn push_hex(buffer: &mut Vec<u8>, bytes: &[u8]) {

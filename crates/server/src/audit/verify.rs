@@ -37,6 +37,14 @@ pub enum VerifyError {
         /// Lines there were.
         expected: u64,
     },
+    /// There is nothing in it, and the lines that were last written in its place are not beside it.
+    #[error(
+        "it is empty, and {expected} lines were written here: they were cut off, or moved away"
+    )]
+    Emptied {
+        /// Lines there were.
+        expected: u64,
+    },
     /// The last line is not whole.
     #[error("the last line ({line}) is cut off")]
     CutOff {
@@ -49,7 +57,7 @@ pub enum VerifyError {
 ///
 /// # Errors
 /// For the first line that is not what was written, and for an end that is missing.
-pub fn verify(
+pub(crate) fn verify(
     barrier: &Barrier,
     content: &[u8],
     head: Option<AuditHead>,

@@ -11,7 +11,7 @@ use serde_json::json;
 use strongroom_engine::state::State;
 use strongroom_engine::tokens::NewToken;
 use strongroom_engine::tokens::ROOT;
-use strongroom_server::AuditHead;
+use strongroom_server::CheckError;
 use strongroom_server::VerifyError;
 
 use crate::app::App;
@@ -135,9 +135,8 @@ fn verify_audit(app: &App, args: &VerifyAuditArgs) -> Result<(), CommandError> {
         None => Opened::File(Box::new(session::open(app)?)),
     };
     let state = State::new(opened.storage(), opened.barrier().clone());
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let head = pollster::block_on(state.load::<AuditHead>(&name))?.map(|found| found.value);
-    match strongroom_server::verify_audit(opened.barrier(), &content, head) {
+    let checked = strongroom_server::check_audit_file(&state, &path, &content);
+    match pollster::block_on(checked) {
         Ok(verified) if app.ui.is_json => app.ui.print_json(&json!({
             "version": 1,
             "ok": true,
@@ -148,7 +147,9 @@ fn verify_audit(app: &App, args: &VerifyAuditArgs) -> Result<(), CommandError> {
             path.display(),
             verified.lines
         )),
-        Err(error) => Err(broken(&path, &error)),
+        Err(CheckError::File(error)) => Err(broken(&path, &error)),
+        Err(CheckError::Store(error)) => Err(error.into()),
+        Err(error) => Err(CommandError::failed(error.to_string())),
     }
 }
 
@@ -159,6 +160,9 @@ fn broken(path: &std::path::Path, error: &VerifyError) -> CommandError {
         VerifyError::CutOff { .. } => {
             failed.hint("a line may be half written while its server runs: try again")
         }
+        VerifyError::Emptied { .. } => failed.hint(
+            "if they were moved away on purpose, check the file that has them now in its place",
+        ),
         _ => failed.hint("keep a copy of the file as it is: it shows where it was changed"),
     }
 }

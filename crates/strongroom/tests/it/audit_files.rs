@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io::BufRead;
 use std::io::BufReader;
+use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
 
@@ -12,6 +13,7 @@ use strongroom_testkit::port::Port;
 use crate::served::Served;
 use crate::support::Case;
 use crate::support::PROGRAM;
+use crate::support::Run;
 
 const VALUE: &str = "canary-51fe";
 
@@ -156,57 +158,148 @@ fn a_second_server_does_not_write_to_the_log_of_the_first() {
     assert!(text.contains("serving"), "{text}");
 }
 
-/// What is known of the old file's end says nothing of the new one.
-#[test]
-fn a_file_begun_after_a_rotation_verifies() {
-    let case = Case::new();
-    case.set("/there", case.canary(""));
-    let folder = case.path("audit");
-    let log = folder.join("audit.log");
-    let port = Port::claim();
-    let url = format!("http://127.0.0.1:{}", port.number());
-    let serve = || {
-        let child = case
+/// A server of a case's store with an audit folder of its own, and what it says.
+struct Logged<'c> {
+    case: &'c Case,
+    folder: PathBuf,
+    port: Port,
+    served: Option<Ended>,
+    said: Box<dyn Iterator<Item = String>>,
+}
+
+impl<'c> Logged<'c> {
+    fn start(case: &'c Case, folder: &str) -> Self {
+        let mut logged = Self {
+            case,
+            folder: case.path(folder),
+            port: Port::claim(),
+            served: None,
+            said: Box::new(std::iter::empty()),
+        };
+        logged.serve();
+        logged
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port.number())
+    }
+
+    fn serve(&mut self) {
+        let child = self
+            .case
             .command(PROGRAM)
-            .args(["serve", "--listen", url.trim_start_matches("http://")])
+            .args(["serve", "--listen", &self.address()])
             .arg("--audit-folder")
-            .arg(&folder)
+            .arg(&self.folder)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn();
         let mut served = Ended(child.unwrap());
         let out = BufReader::new(served.0.stderr.take().unwrap());
-        (served, out.lines().map(Result::unwrap))
-    };
-    let tell = |served: &Ended, signal: &str| {
-        let id = served.0.id().to_string();
+        self.served = Some(served);
+        self.said = Box::new(out.lines().map(Result::unwrap));
+        self.hears("serving");
+    }
+
+    /// Waits until the server says something.
+    fn hears(&mut self, what: &str) {
+        assert!(self.said.any(|line| line.contains(what)));
+    }
+
+    fn tell(&self, signal: &str) {
+        let id = self.served.as_ref().unwrap().0.id().to_string();
         let told = Command::new("kill").args([signal, &id]).status().unwrap();
         assert!(told.success());
-    };
-    let verified = || {
-        let line = format!("operator verify-audit {} --json", log.display());
-        case.sr(&line).ok().json()["lines"].as_u64().unwrap()
-    };
-    let (mut served, mut said) = serve();
-    assert!(said.any(|line| line.contains("serving")));
-    case.env("STRONGROOM_TOKEN", "canary-of-nobody");
-    let ask = || case.sr(&format!("--server {url} get nothing")).code(4);
-    for _ in 0..5 {
-        ask();
     }
-    tell(&served, "-TERM");
-    assert!(served.0.wait().unwrap().success());
-    let before = verified();
+
+    fn stop(&mut self) {
+        self.tell("-TERM");
+        let mut served = self.served.take().unwrap();
+        assert!(served.0.wait().unwrap().success());
+    }
+
+    fn ask(&self) {
+        let line = format!("--server http://{} get nothing", self.address());
+        self.case.sr(&line).code(4);
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn verify(&self, name: &str) -> Run<'_> {
+        let file = self.file(name);
+        let line = format!("operator verify-audit {} --json", file.display());
+        self.case.sr(&line)
+    }
+
+    fn lines(&self, name: &str) -> u64 {
+        self.verify(name).ok().json()["lines"].as_u64().unwrap()
+    }
+
+    /// Cuts the last line off.
+    fn cut(&self, name: &str) {
+        let text = std::fs::read_to_string(self.file(name)).unwrap();
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        let (_, left) = lines.split_last().unwrap();
+        std::fs::write(self.file(name), left.concat()).unwrap();
+    }
+}
+
+/// What is known of the old file's end says nothing of the new one, and is not forgotten.
+#[test]
+fn a_file_begun_after_a_rotation_verifies() {
+    let case = Case::new();
+    case.set("/there", case.canary(""));
+    case.env("STRONGROOM_TOKEN", "canary-of-nobody");
+    let mut server = Logged::start(&case, "audit");
+    for _ in 0..5 {
+        server.ask();
+    }
+    server.stop();
+    let before = server.lines("audit.log");
     assert!(before >= 5, "{before}");
-    let (served, mut said) = serve();
-    assert!(said.any(|line| line.contains("serving")));
-    std::fs::rename(&log, folder.join("audit.log.1")).unwrap();
-    tell(&served, "-HUP");
-    assert!(said.any(|line| line.contains("opened anew")));
-    ask();
-    drop(served);
-    let after = verified();
+    server.serve();
+    server.ask();
+    std::fs::rename(server.file("audit.log"), server.file("audit.log.1")).unwrap();
+    server.tell("-HUP");
+    server.hears("opened anew");
+    server.ask();
+    server.stop();
+    let (old, after) = (server.lines("audit.log.1"), server.lines("audit.log"));
+    assert!(old > before, "{old}, {before} before");
     assert!(after > 0 && after < before, "{after}, {before} before");
+    // The old one, too, was noted to its end.
+    server.cut("audit.log.1");
+    let cut = server.verify("audit.log.1").code(5);
+    assert!(cut.err().contains("the end was cut off"), "{}", cut.err());
+    std::fs::write(server.file("audit.log"), "").unwrap();
+    let emptied = server.verify("audit.log").code(5);
+    let said = format!("it is empty, and {after} lines were written here");
+    assert!(emptied.err().contains(&said), "{}", emptied.err());
+}
+
+/// Many servers on one store call their files the same.
+#[test]
+fn files_of_one_name_of_two_servers_verify() {
+    let case = Case::new();
+    case.set("/there", case.canary(""));
+    case.env("STRONGROOM_TOKEN", "canary-of-nobody");
+    let mut first = Logged::start(&case, "first");
+    let mut second = Logged::start(&case, "second");
+    for _ in 0..5 {
+        first.ask();
+    }
+    second.ask();
+    // In both orders one of them is noted last.
+    first.stop();
+    second.stop();
+    for server in [&first, &second] {
+        assert!(server.lines("audit.log") > 0);
+        server.cut("audit.log");
+        let cut = server.verify("audit.log").code(5);
+        assert!(cut.err().contains("the end was cut off"), "{}", cut.err());
+    }
 }
 
 /// Between the move and the hang-up nothing is refused, and no line is missing.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde_json::json;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
@@ -6,6 +8,9 @@ use strongroom_engine::context::OpContext;
 use strongroom_engine::secrets::WriteOptions;
 
 use super::World;
+use crate::audit::chains::CheckError;
+use crate::audit::verify::VerifyError;
+use crate::audit::verify::verify;
 
 #[tokio::test]
 async fn a_secret_lives_through_its_versions() {
@@ -241,35 +246,31 @@ async fn the_log_tells_everything_but_values() {
     }
     let core = world.node.core().unwrap();
     let barrier = core.state.barrier();
-    crate::devices::note_heads(&core).await.unwrap();
-    let head = core
-        .state
-        .load("audit.log")
+    crate::audit::chains::note(&core, world.node.now())
         .await
-        .unwrap()
-        .map(|found| found.value);
-    assert!(head.is_some());
+        .unwrap();
     let whole = std::fs::read(&world.audit_file).unwrap();
-    crate::verify_audit(barrier, &whole, head).unwrap();
-    let cut = crate::verify_audit(barrier, &log, head);
+    let check = |content: Vec<u8>| {
+        let (core, file) = (Arc::clone(&core), world.audit_file.clone());
+        async move { crate::check_audit_file(&core.state, &file, &content).await }
+    };
+    check(whole).await.unwrap();
+    let cut = check(log.clone()).await;
     assert!(
-        matches!(cut, Err(crate::VerifyError::Shortened { .. })),
+        matches!(cut, Err(CheckError::File(VerifyError::Shortened { .. }))),
         "{cut:?}"
     );
-    let verified = crate::verify_audit(barrier, &log, None).unwrap();
+    let verified = verify(barrier, &log, None).unwrap();
     assert_eq!(verified.lines, text.lines().count() as u64);
     // Any change is found: another byte, a line that is missing, lines that are exchanged.
     for at in (0..log.len()).step_by(7) {
         let mut changed = log.clone();
         changed[at] ^= 1;
-        assert!(
-            crate::verify_audit(barrier, &changed, None).is_err(),
-            "byte {at}"
-        );
+        assert!(verify(barrier, &changed, None).is_err(), "byte {at}");
     }
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let without = [&lines[..1], &lines[2..]].concat().concat();
-    assert!(crate::verify_audit(barrier, without.as_bytes(), None).is_err());
+    assert!(verify(barrier, without.as_bytes(), None).is_err());
 }
 
 #[tokio::test]
