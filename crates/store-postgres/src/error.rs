@@ -135,8 +135,8 @@ pub(crate) fn failed(error: &Error) -> StorageError {
             StorageError::Unavailable { detail }
         }
         &SqlState::DATA_CORRUPTED | &SqlState::INDEX_CORRUPTED => StorageError::Damaged { detail },
-        &SqlState::UNDEFINED_TABLE | &SqlState::UNDEFINED_COLUMN => StorageError::Damaged {
-            detail: "a table is missing".into(),
+        &SqlState::UNDEFINED_TABLE | &SqlState::UNDEFINED_COLUMN => StorageError::Unavailable {
+            detail: "a table is missing, or is not as this program knows it".into(),
         },
         &SqlState::INSUFFICIENT_PRIVILEGE => StorageError::ReadOnly { detail },
         _ if course(error) != Course::Give => StorageError::Unavailable { detail },
@@ -210,6 +210,15 @@ impl Failure {
         Self::Stored(StorageError::Damaged {
             detail: format!("{what} does not have the expected form"),
         })
+    }
+
+    /// The tables are not what they were: a later program may have changed them.
+    pub(crate) fn is_of_tables(&self) -> bool {
+        let Self::Driver(error) = self else {
+            return false;
+        };
+        let ours = [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN];
+        error.code().is_some_and(|code| ours.contains(code))
     }
 
     pub(crate) fn course(&self) -> Course {

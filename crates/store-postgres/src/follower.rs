@@ -97,7 +97,8 @@ impl Follower {
         let counters = read::counters(client).await?;
         let noted = self.link.seen.note(question, counters);
         noted.map_err(Failure::Stored)?;
-        if !questions.is_multiple_of(QUESTIONS_PER_CHECK) {
+        let is_suspicious = self.link.seen.take_suspicion();
+        if !is_suspicious && !questions.is_multiple_of(QUESTIONS_PER_CHECK) {
             return Ok(());
         }
         let statement = client.prepare_cached(NEEDED).await?;

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(crate) struct Seen {
     /// When the last question that was answered was asked: microseconds after `start`, and one
     /// more; 0 for never.
     asked_at: AtomicU64,
+    /// The tables are to be looked at.
+    suspects_tables: AtomicBool,
     /// Why nothing may be served any more.
     problem: Mutex<Option<StorageError>>,
 }
@@ -41,6 +44,7 @@ impl Seen {
             revision: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             asked_at: AtomicU64::new(0),
+            suspects_tables: AtomicBool::new(false),
             problem: Mutex::new(None),
         }
     }
@@ -86,6 +90,16 @@ impl Seen {
         let asked = micros(question.at.saturating_duration_since(self.start)) + 1;
         self.asked_at.fetch_max(asked, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Something in the tables was not as it should be.
+    pub(crate) fn suspect_tables(&self) {
+        self.suspects_tables.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was said since this was asked last.
+    pub(crate) fn take_suspicion(&self) -> bool {
+        self.suspects_tables.swap(false, Ordering::Relaxed)
     }
 
     /// Has every request fail from now on.

@@ -153,8 +153,10 @@ impl Storage for PostgresStorage {
     }
 
     /// The newest revision that is known here; `None` when nothing was heard for longer than what
-    /// is kept in memory may be old.
+    /// is kept in memory may be old, and when nothing may be served any more.
     fn sign(&self) -> Option<u64> {
-        (!self.link.seen.is_stale(Instant::now())).then(|| self.link.seen.revision())
+        let seen = &self.link.seen;
+        let may_serve = seen.check().is_ok() && !seen.is_stale(Instant::now());
+        may_serve.then(|| seen.revision())
     }
 }

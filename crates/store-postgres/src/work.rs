@@ -59,6 +59,9 @@ impl Link {
                     });
                 }
             };
+            if failure.is_of_tables() {
+                self.seen.suspect_tables();
+            }
             match failure.course() {
                 Course::Give => return Err(failure.into_storage()),
                 Course::Reconnect => discard(client),

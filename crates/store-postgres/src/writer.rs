@@ -201,6 +201,9 @@ impl Writer {
                 return Err((StorageError::Unavailable { detail }, Course::Reconnect));
             }
         };
+        if failure.is_of_tables() {
+            self.link.seen.suspect_tables();
+        }
         let course = failure.course();
         if course == Course::Reconnect {
             discard(client);

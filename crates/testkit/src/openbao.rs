@@ -103,11 +103,17 @@ impl Drop for OpenBao {
 /// Sends a request to a port of this machine; the answer, or nothing when there is none.
 #[must_use]
 pub fn exchange(port: u16, request: &str) -> String {
+    exchange_within(ANSWER, port, request)
+}
+
+/// The same of a server that may take longer.
+#[must_use]
+pub fn exchange_within(patience: Duration, port: u16, request: &str) -> String {
     let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
         return String::new();
     };
     // A server that is just starting may take a connection and never answer.
-    let _ = stream.set_read_timeout(Some(ANSWER));
+    let _ = stream.set_read_timeout(Some(patience));
     let mut answer = Vec::new();
     let _ = stream.write_all(request.as_bytes());
     let _ = stream.read_to_end(&mut answer);

@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::io;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
+use std::process::ChildStdin;
 use std::process::Command;
 use std::process::Stdio;
 use std::time::Duration;
@@ -39,6 +43,22 @@ pub struct Postgres {
     owner: Option<(u32, u32)>,
     settings: Vec<String>,
 }
+
+/// An open session; what it holds is let go of on drop.
+pub struct Session {
+    process: Child,
+    _input: ChildStdin,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Printed when a session's SQL has been run.
+const DONE: &str = "-- done";
 
 impl Postgres {
     /// Starts one on a free port of this machine, and waits until it answers.
@@ -224,16 +244,44 @@ impl Postgres {
         self.try_sql(database, sql).expect("the SQL is good")
     }
 
-    fn try_sql(&self, database: &str, sql: &str) -> Option<String> {
-        let output = self
-            .program("psql")
+    /// Runs SQL in a session that stays open, e.g. one that holds a lock.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test cannot go on without it")]
+    pub fn session(&self, database: &str, sql: &str) -> Session {
+        let mut process = self
+            .client(database)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the client starts");
+        let mut input = process.stdin.take().expect("its input");
+        writeln!(input, "{sql};\n\\echo {DONE}").expect("it reads");
+        let output = process.stdout.take().expect("its output");
+        let mut lines = BufReader::new(output).lines();
+        let is_done = lines.any(|line| line.is_ok_and(|line| line == DONE));
+        let session = Session {
+            process,
+            _input: input,
+        };
+        assert!(is_done, "the SQL is good");
+        session
+    }
+
+    fn client(&self, database: &str) -> Command {
+        let mut client = self.program("psql");
+        client
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
             .args(["-U", USER, "-d", database, "-p", &self.port().to_string()])
             .arg("-h")
-            .arg(self.folder.path())
-            .args(["-c", sql])
-            .output()
-            .ok()?;
+            .arg(self.folder.path());
+        client
+    }
+
+    fn try_sql(&self, database: &str, sql: &str) -> Option<String> {
+        let output = self.client(database).args(["-c", sql]).output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout);
         output.status.success().then(|| text.trim_end().to_owned())
     }

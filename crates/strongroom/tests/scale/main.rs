@@ -5,5 +5,6 @@
 mod background;
 mod moving;
 mod node;
+mod rolling;
 mod start;
 mod together;

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
 
-use strongroom_testkit::openbao::exchange;
+use strongroom_testkit::openbao::exchange_within;
 use strongroom_testkit::port::Port;
 
 /// Only a hang takes that long.
@@ -105,19 +105,15 @@ impl Node {
 
     /// Status and body of an answer; status 0 where there is none.
     pub(crate) fn ask(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, String) {
-        let token = match token {
-            "" => String::new(),
-            token => format!("X-Vault-Token: {token}\r\n"),
-        };
-        let request = format!(
-            "{method} /v1/{path} HTTP/1.1\r\nHost: localhost\r\n{token}Content-Length: {}\r\n\
-             Connection: close\r\n\r\n{body}",
-            body.len()
-        );
-        let answer = exchange(self.port.number(), &request);
-        let status = answer.get(9..12).and_then(|status| status.parse().ok());
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        (status.unwrap_or(0), body.to_owned())
+        ask_port(self.port.number(), method, path, token, body)
+    }
+
+    /// Ends as it does when it is told to, and waits for that.
+    pub(crate) fn stop(mut self) {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(told.success());
+        assert!(self.child.wait().unwrap().success(), "{}", self.log());
     }
 
     /// An answer that has to be a success, read.
@@ -147,6 +143,29 @@ impl Node {
         self.ask("POST", &format!("secret/data/{path}"), token, &body)
             .0
     }
+}
+
+/// The same of whatever listens at a port.
+pub(crate) fn ask_port(
+    port: u16,
+    method: &str,
+    path: &str,
+    token: &str,
+    body: &str,
+) -> (u16, String) {
+    let token = match token {
+        "" => String::new(),
+        token => format!("X-Vault-Token: {token}\r\n"),
+    };
+    let request = format!(
+        "{method} /v1/{path} HTTP/1.1\r\nHost: localhost\r\n{token}Content-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = exchange_within(DEADLINE, port, &request);
+    let status = answer.get(9..12).and_then(|status| status.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    (status.unwrap_or(0), body.to_owned())
 }
 
 pub(crate) type Json = serde_json::Value;

@@ -209,3 +209,33 @@ fn without_the_database_nothing_old_is_served() {
     wait_until(|| one.value("app", &root).as_deref() == Ok("x"));
     wait_until(|| one.ask("GET", "sys/health", "", "").0 == 200);
 }
+
+/// All connections of a server wait for a lock: who comes then is told to come back, nobody hangs,
+/// and what is in memory is still served.
+#[test]
+fn a_server_whose_connections_are_all_busy_says_so() {
+    const READERS: usize = 40;
+    let (one, _two, root, _home, server) = two();
+    assert_eq!(one.put("known", &root, "x"), 200);
+    assert_eq!(one.value("known", &root).as_deref(), Ok("x"));
+    let lock = "BEGIN; LOCK TABLE strongroom_record IN ACCESS EXCLUSIVE MODE";
+    let session = server.session("postgres", lock);
+    let statuses: Vec<Result<String, u16>> = std::thread::scope(|scope| {
+        // What is not there is not in memory either.
+        let readers: Vec<_> = (0..READERS)
+            .map(|number| {
+                let (one, root) = (&one, &root);
+                scope.spawn(move || one.value(&format!("missing-{number}"), root))
+            })
+            .collect();
+        assert_eq!(one.value("known", &root).as_deref(), Ok("x"));
+        readers.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(
+        statuses.iter().all(|status| *status == Err(503)),
+        "{statuses:?}"
+    );
+    drop(session);
+    wait_until(|| one.value("missing-0", &root) == Err(404));
+    assert_eq!(one.put("known", &root, "y"), 200);
+}
