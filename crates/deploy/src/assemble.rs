@@ -175,13 +175,7 @@ pub fn texts(value: &Value, found: &mut dyn FnMut(&str)) {
     match value {
         Value::String(text) => {
             found(text);
-            let is_edge = |c: char| c.is_whitespace() || "\"'`=:;,@/?&<>(){}[]|".contains(c);
-            for part in text.split(is_edge).filter(|part| *part != text) {
-                found(part);
-            }
-            for part in text.split_whitespace().filter(|part| *part != text) {
-                found(part);
-            }
+            parts(text).for_each(found);
         }
         Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
         Value::Object(fields) => {
@@ -192,4 +186,11 @@ pub fn texts(value: &Value, found: &mut dyn FnMut(&str)) {
         }
         _ => {}
     }
+}
+
+/// The parts of a text that a secret may be: between spaces, and between what stands around values.
+pub fn parts(text: &str) -> impl Iterator<Item = &str> {
+    let is_edge = |c: char| c.is_whitespace() || "\"'`=:;,@/?&<>(){}[]|".contains(c);
+    let parts = text.split(is_edge).chain(text.split_whitespace());
+    parts.filter(move |part| *part != text)
 }

@@ -37,7 +37,9 @@ pub struct Override {
 }
 
 impl Override {
-    fn is_for(&self, need: &Need, scenario: &str, tier: Tier) -> bool {
+    /// Whether it is of a secret of an application in a tier.
+    #[must_use]
+    pub fn is_for(&self, need: &Need, scenario: &str, tier: Tier) -> bool {
         let is_named = self.secret == need.key || self.secret == need.id;
         let is_there = match &self.resource {
             Some(resource) => need.resource.as_ref() == Some(resource),

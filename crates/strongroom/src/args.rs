@@ -169,6 +169,7 @@ pub(crate) enum Command {
     Secrets(commands::identify::SecretsArgs),
     Fitness(commands::swaps::FitnessArgs),
     Swaps(commands::swaps::SwapsArgs),
+    Overrides(commands::overrides::OverridesArgs),
     Bundle(commands::bundle::BundleArgs),
     History(commands::history::HistoryArgs),
     Rollback(commands::history::RollbackArgs),

@@ -23,6 +23,7 @@ pub(crate) mod login;
 pub(crate) mod meta;
 pub(crate) mod migrate;
 pub(crate) mod operator;
+pub(crate) mod overrides;
 pub(crate) mod plan;
 #[cfg(feature = "vault")]
 pub(crate) mod policy;

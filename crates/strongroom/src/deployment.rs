@@ -215,14 +215,17 @@ fn read_deployment(args: &SourceArgs) -> Result<(Deployment, PathBuf), CommandEr
     if args.deployment.is_none() && !path.is_file() {
         return Ok((Deployment::default(), PathBuf::new()));
     }
-    let text = read_text(&path)?;
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-    let deployment = Deployment::read(&text).map_err(|error| {
+    Ok((read_file(&path)?, folder))
+}
+
+/// A deployment file that must be there.
+pub(crate) fn read_file(path: &Path) -> Result<Deployment, CommandError> {
+    Deployment::read(&read_text(path)?).map_err(|error| {
         let message = format!("{}: {error}", path.display());
         CommandError::new(Kind::Validation, "deployment.invalid", message)
             .hint("docs/guides/ship.md shows what may stand in it")
-    })?;
-    Ok((deployment, folder))
+    })
 }
 
 fn declared(

@@ -14,6 +14,7 @@ mod administer;
 mod audit_files;
 mod aws_clients;
 mod bad_input;
+mod bundle;
 mod cache;
 mod catalogue;
 mod check;

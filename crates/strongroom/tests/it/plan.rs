@@ -129,7 +129,7 @@ fn overrides_of_the_deployment_file_count_and_end() {
 }
 
 /// The documented application.
-const WHEEL: &str = r#"{
+pub(crate) const WHEEL: &str = r#"{
   "schema_version": "v0.1", "target": "desktop",
   "app": {"name": "picker-wheel", "version": "1.2.3"},
   "ipc": {"mode": "loopback-http", "host": "127.0.0.1", "port": 47710,
