@@ -313,10 +313,11 @@ memory holds a small part; our writes share commits.",
         name: "userkeys",
         title: "Users' own keys",
         about: "\
-A PostgreSQL of its own with fsync on, a million rows in clear. Four clients do the application's
-own selects, without and during the pass, as fast as they can. Then one key after the other: by
-`pgp_sym_decrypt` in a select on one connection, by a bare select, by `for_user().get` with nothing
-in memory and every read noted in the store, and from memory.",
+A PostgreSQL of its own with fsync on, a million rows in clear (an argument says otherwise). Four
+clients do the application's own selects, without and during the pass, as fast as they can. Then
+one key after the other, asked by the thread that waits for it: by `pgp_sym_decrypt` in a select, by
+a bare select, by `for_user().get` with nothing in memory and every read noted (decision 29), and
+from memory. Then the same by many at once.",
     },
     Section {
         name: SIZE,

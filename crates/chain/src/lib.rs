@@ -16,10 +16,13 @@ pub mod manifest;
 pub mod oskeyring;
 pub mod passphrase;
 pub mod places;
+pub mod reads;
 pub mod remote;
 #[cfg(feature = "vault")]
 pub mod server;
 pub mod unlock;
+#[cfg(feature = "vault")]
+pub mod users;
 
 pub use error::ChainError;
 pub use error::ChainErrorKind;

@@ -25,14 +25,35 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes audit records of reads, without waiting for the disk.
+    /// An audit record, sealed: [`Self::put_notes`] writes it into the store later. Whoever keeps
+    /// it meanwhile learns nothing from it.
+    #[must_use]
+    pub fn sealed_note(&self, event: &AuditEvent) -> Vec<u8> {
+        let (id, value) = record::sealed_audit(&self.barrier, event);
+        [&id.0, value.as_slice()].concat()
+    }
+
+    /// Whether these bytes are a note of this store, as it was made.
+    #[must_use]
+    pub fn is_note(&self, note: &[u8]) -> bool {
+        split(note)
+            .and_then(|(id, value)| record::open_sealed_audit(&self.barrier, id, value))
+            .is_some()
+    }
+
+    /// Writes sealed notes as audit records, in one commit, and waits for the disk. What is written
+    /// twice is there once.
     ///
     /// # Errors
     /// When they cannot be written.
-    pub async fn audit_reads(&self, events: &[AuditEvent]) -> Result<(), Error> {
-        let put = |event| record::put_audit(&self.barrier, event);
-        let items = events.iter().map(put).collect();
-        self.storage.commit(items, Durability::Relaxed).await?;
+    pub async fn put_notes(&self, notes: &[Vec<u8>]) -> Result<(), Error> {
+        let items = notes.iter().filter_map(|note| {
+            let (id, value) = split(note)?;
+            let value = value.to_vec();
+            Some(record::put_sealed_audit(&self.barrier, id, value))
+        });
+        let items = items.collect();
+        self.storage.commit(items, Durability::Durable).await?;
         Ok(())
     }
 
@@ -75,6 +96,11 @@ impl Engine {
             }
         }
     }
+}
+
+fn split(note: &[u8]) -> Option<(RecordId, &[u8])> {
+    let (id, value) = note.split_first_chunk()?;
+    Some((RecordId(*id), value))
 }
 
 fn unreadable(barrier: &Barrier, record: &Record) -> Error {

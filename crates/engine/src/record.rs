@@ -252,14 +252,24 @@ pub(crate) fn open_version(barrier: &Barrier, record: &Record) -> Option<SecretV
 }
 
 pub(crate) fn put_audit(barrier: &Barrier, event: &AuditEvent) -> BatchItem {
+    let (id, value) = sealed_audit(barrier, event);
+    put_sealed_audit(barrier, id, value)
+}
+
+/// An audit record, before it is written: its id, and what it says.
+pub(crate) fn sealed_audit(barrier: &Barrier, event: &AuditEvent) -> (RecordId, Vec<u8>) {
     let mut id = [0; 16];
     barrier.rng().fill(&mut id[8..]);
     id[..8].copy_from_slice(&event.at.as_micros().to_be_bytes());
     let id = RecordId(id);
+    (id, barrier.seal(id, Field::Value, &encode(event, None)))
+}
+
+pub(crate) fn put_sealed_audit(barrier: &Barrier, id: RecordId, value: Vec<u8>) -> BatchItem {
     let change = Change::Put {
         parent: id_of(barrier, Kind::Audit, ""),
         name: Vec::new(),
-        value: barrier.seal(id, Field::Value, &encode(event, None)),
+        value,
         due_at: None,
     };
     BatchItem {
@@ -270,7 +280,15 @@ pub(crate) fn put_audit(barrier: &Barrier, event: &AuditEvent) -> BatchItem {
 }
 
 pub(crate) fn open_audit(barrier: &Barrier, record: &Record) -> Option<AuditEvent> {
-    let plain = barrier.open(record.id, Field::Value, &record.value).ok()?;
+    open_sealed_audit(barrier, record.id, &record.value)
+}
+
+pub(crate) fn open_sealed_audit(
+    barrier: &Barrier,
+    id: RecordId,
+    value: &[u8],
+) -> Option<AuditEvent> {
+    let plain = barrier.open(id, Field::Value, value).ok()?;
     Some(decode(&plain)?.0)
 }
 

@@ -18,46 +18,58 @@ use std::time::Instant;
 
 use strongroom_sdk::Secrets;
 use strongroom_testkit::postgres::Postgres;
-use strongroom_userkeys::Columns;
+use strongroom_testkit::userkeys;
 use strongroom_userkeys::Database;
 use strongroom_userkeys::Pass;
-use strongroom_userkeys::Settings;
 use strongroom_userkeys::UserKeys;
 use strongroom_userkeys::Work;
 use tokio_postgres::Client;
 use tokio_postgres::NoTls;
+use tokio_postgres::Statement;
 
 use crate::place::Place;
 use crate::place::Store;
 
 const ROWS_DEFAULT: u64 = 1_000_000;
 const READERS: usize = 4;
+/// Rows that pgcrypto has encrypted.
+const WEAK_ROWS: u64 = 1000;
+/// Callers at once, and connections of each side.
+const CALLERS: usize = 32;
+const CONNECTIONS: usize = 16;
 /// How long readers are timed with nothing else going on, and each kind of read.
 const MEASURE: Duration = Duration::from_secs(5);
 const MANIFEST: &str = "[profiles.development]\nchain = [\"store\"]\n\
                         [secrets.ANTHROPIC_API_KEY]\npath = \"anthropic/api_key\"\n";
-const TABLE: &str = "CREATE EXTENSION pgcrypto;
-    CREATE TABLE user_secrets (id bigserial PRIMARY KEY, user_id text NOT NULL,
-    secret_key text NOT NULL, secret_value text NOT NULL, secret_value_encrypted bytea,
-    UNIQUE (user_id, secret_key));
-    CREATE TABLE weak (user_id text PRIMARY KEY, value bytea NOT NULL)";
+const WEAK: &str = "CREATE TABLE weak (user_id text PRIMARY KEY, value bytea NOT NULL)";
 const WEAK_KEY: &str = "0123456789abcdef-of-a-benchmark";
 const UNCACHED_MIN: f64 = 5.0;
 const CACHED_MIN: f64 = 50.0;
 
 fn main() {
     let rows = std::env::args().find_map(|argument| argument.parse().ok());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let rows = rows.unwrap_or(ROWS_DEFAULT);
+    let many = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(bench(rows.unwrap_or(ROWS_DEFAULT)));
+    let server = Postgres::start_with(&["fsync=on", "shared_buffers=512MB", "max_wal_size=4GB"]);
+    let place = many.block_on(bench(&server, rows));
+    // One after the other: the thread that asks is the one that waits for the answer.
+    let one = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    one.block_on(one_after_the_other(&server, &place, rows));
+    drop(one);
+    many.block_on(all_at_once(&server, &place, rows));
 }
 
-async fn bench(rows: u64) {
-    let server = Postgres::start_with(&["fsync=on", "shared_buffers=512MB", "max_wal_size=4GB"]);
+/// Makes the table, and seals it while others read.
+async fn bench(server: &Postgres, rows: u64) -> Place {
     let sql = |text: &str| server.sql("postgres", text);
-    let _ = sql(TABLE);
+    let _ = sql(userkeys::TABLE);
+    let _ = sql(WEAK);
     let _ = sql(&format!(
         "INSERT INTO user_secrets (user_id, secret_key, secret_value)
          SELECT 'user-' || g, 'anthropic_api_key', 'sk-ant-api03-' || md5(g::text) || md5('x' || g)
@@ -65,17 +77,17 @@ async fn bench(rows: u64) {
     ));
     let _ = sql(&format!(
         "INSERT INTO weak SELECT 'user-' || g, pgp_sym_encrypt('sk-ant-api03-' || md5(g::text),
-         '{WEAK_KEY}') FROM generate_series(1, 1000) g"
+         '{WEAK_KEY}') FROM generate_series(1, {WEAK_ROWS}) g"
     ));
     let _ = sql("VACUUM ANALYZE");
     let place = Place::new(MANIFEST);
     let store = place.store();
     let place = place.with("STRONGROOM_USERKEYS_DATABASE", &server.url("postgres"));
-    let keys = attach(&store, &server).await;
+    let keys = attach(&store, server).await;
     println!("| what | figure | beside | ratio | goal | reached |");
     println!("| --- | --- | --- | --- | --- | --- |");
-    sealing(&server, &keys, rows).await;
-    reading(&server, &place, rows).await;
+    sealing(server, &keys, rows).await;
+    place
 }
 
 fn row(cells: [&str; 6]) {
@@ -87,27 +99,11 @@ fn verdict(is_reached: bool) -> &'static str {
 }
 
 async fn attach(store: &Store, server: &Postgres) -> UserKeys {
-    let url = server.url("postgres").parse().unwrap();
+    let url = server.url(userkeys::DATABASE).parse().unwrap();
     let database = Database::connect(&url, Some(READERS + 2)).await.unwrap();
-    let column = str::to_owned;
-    let settings = Settings {
-        columns: Columns {
-            user: column("user_id"),
-            name: column("secret_key"),
-            plain: column("secret_value"),
-            encrypted: column("secret_value_encrypted"),
-        },
-        has_flat_names: true,
-        pgcrypto_keys: Vec::new(),
-    };
-    let table = "user_secrets".parse().unwrap();
-    let found = strongroom_userkeys::inspect(&database, &table, &settings);
-    let found = found.await.unwrap();
-    let barrier = store.engine().barrier();
-    strongroom_userkeys::attach(&database, &found, barrier)
+    userkeys::attach(&database, &userkeys::settings(), store.engine().barrier())
         .await
-        .unwrap();
-    UserKeys::open(&database, None, barrier).await.unwrap()
+        .unwrap()
 }
 
 /// A pass through all rows while others read.
@@ -208,14 +204,42 @@ async fn read_until<F: Future<Output = ()>>(
     times
 }
 
-/// One key after the other: decrypted by the database, bare, by us, from memory.
-async fn reading(server: &Postgres, place: &Place, rows: u64) {
-    let client = client(server).await;
-    let weak = "SELECT pgp_sym_decrypt(value, $2) FROM weak WHERE user_id = $1";
-    let weak = client.prepare(weak).await.unwrap();
-    let bare = "SELECT secret_value_encrypted FROM user_secrets
-        WHERE user_id = $1 AND secret_key = 'anthropic_api_key'";
-    let bare = client.prepare(bare).await.unwrap();
+/// Statements that the application would say itself.
+struct Selects {
+    client: Client,
+    weak: Statement,
+    bare: Statement,
+}
+
+impl Selects {
+    async fn new(server: &Postgres) -> Self {
+        let client = client(server).await;
+        let weak = "SELECT pgp_sym_decrypt(value, $2) FROM weak WHERE user_id = $1";
+        let bare = "SELECT secret_value_encrypted FROM user_secrets
+            WHERE user_id = $1 AND secret_key = 'anthropic_api_key'";
+        Self {
+            weak: client.prepare(weak).await.unwrap(),
+            bare: client.prepare(bare).await.unwrap(),
+            client,
+        }
+    }
+
+    async fn weak(&self, user: u64) {
+        let user = format!("user-{user}");
+        self.client
+            .query_one(&self.weak, &[&user, &WEAK_KEY])
+            .await
+            .unwrap();
+    }
+
+    async fn bare(&self, user: u64) {
+        let user = format!("user-{user}");
+        self.client.query_one(&self.bare, &[&user]).await.unwrap();
+    }
+}
+
+async fn one_after_the_other(server: &Postgres, place: &Place, rows: u64) {
+    let selects = Selects::new(server).await;
     let uncached = place.builder().ttl(Duration::ZERO).load().await.unwrap();
     let cached = place.builder().load().await.unwrap();
     for secrets in [&uncached, &cached] {
@@ -223,42 +247,97 @@ async fn reading(server: &Postgres, place: &Place, rows: u64) {
             get(secrets, user).await;
         }
     }
-    let few = rows.min(1000);
-    let by_database = rate(async |state| {
-        let user = format!("user-{}", 1 + next(state) % few);
-        client.query_one(&weak, &[&user, &WEAK_KEY]).await.unwrap();
-    });
+    let by_database = rate(async |state| selects.weak(1 + next(state) % WEAK_ROWS).await);
     let by_database = by_database.await;
-    let bare = rate(async |state| {
-        let user = format!("user-{}", 1 + next(state) % rows);
-        client.query_one(&bare, &[&user]).await.unwrap();
-    });
-    let bare = bare.await;
+    let bare = rate(async |state| selects.bare(1 + next(state) % rows).await).await;
     let ours = rate(async |state| get(&uncached, 1 + next(state) % rows).await).await;
     let from_memory = rate(async |state| get(&cached, 1 + next(state) % 100).await).await;
-    for (what, figure, goal) in [
-        ("a bare select of the sealed column", bare, None),
-        (
-            "`for_user().get`, not in memory, noted in the store",
-            ours,
-            Some(UNCACHED_MIN),
-        ),
-        (
-            "`for_user().get` from memory",
-            from_memory,
-            Some(CACHED_MIN),
-        ),
-    ] {
-        let ratio = figure / by_database;
-        row([
-            &format!("{what}, one after the other"),
-            &format!("{figure:.0}/s"),
-            &format!("`pgp_sym_decrypt` in a select: {by_database:.0}/s"),
-            &format!("{ratio:.1}"),
-            &goal.map_or(String::new(), |goal| format!("at least {goal:.0}")),
-            goal.map_or("", |goal| verdict(ratio >= goal)),
-        ]);
+    let how = "one after the other";
+    let beside = |what, figure, goal| compared(what, how, figure, by_database, goal);
+    beside("a bare select of the sealed column", bare, None);
+    beside("`for_user().get`, not in memory", ours, Some(UNCACHED_MIN));
+    beside(
+        "`for_user().get` from memory",
+        from_memory,
+        Some(CACHED_MIN),
+    );
+}
+
+async fn all_at_once(server: &Postgres, place: &Place, rows: u64) {
+    let mut selects = Vec::new();
+    for _ in 0..CONNECTIONS {
+        selects.push(Arc::new(Selects::new(server).await));
     }
+    let uncached = place.builder().ttl(Duration::ZERO).load().await.unwrap();
+    get(&uncached, 1).await;
+    let of = |caller: usize| Arc::clone(&selects[caller % CONNECTIONS]);
+    let by_database = rate_of_many(|caller| {
+        let selects = of(caller);
+        move |turn| {
+            let selects = Arc::clone(&selects);
+            async move { selects.weak(1 + turn % WEAK_ROWS).await }
+        }
+    });
+    let by_database = by_database.await;
+    let bare = rate_of_many(|caller| {
+        let selects = of(caller);
+        move |turn| {
+            let selects = Arc::clone(&selects);
+            async move { selects.bare(1 + turn % rows).await }
+        }
+    });
+    let bare = bare.await;
+    let ours = rate_of_many(|_| {
+        let uncached = uncached.clone();
+        move |turn| {
+            let uncached = uncached.clone();
+            async move { get(&uncached, 1 + turn % rows).await }
+        }
+    });
+    let ours = ours.await;
+    let how = format!("{CALLERS} callers, {CONNECTIONS} connections");
+    let beside = |what, figure, goal| compared(what, &how, figure, by_database, goal);
+    beside("a bare select of the sealed column", bare, None);
+    beside("`for_user().get`, not in memory", ours, Some(UNCACHED_MIN));
+}
+
+fn compared(what: &str, how: &str, figure: f64, by_database: f64, goal: Option<f64>) {
+    let ratio = figure / by_database;
+    row([
+        &format!("{what}, {how}"),
+        &format!("{figure:.0}/s"),
+        &format!("`pgp_sym_decrypt` in a select: {by_database:.0}/s"),
+        &format!("{ratio:.1}"),
+        &goal.map_or(String::new(), |goal| format!("at least {goal:.0}")),
+        goal.map_or("", |goal| verdict(ratio >= goal)),
+    ]);
+}
+
+/// How often in a second something can be done by many at once.
+async fn rate_of_many<O, F>(caller: impl Fn(usize) -> O) -> f64
+where
+    O: Fn(u64) -> F + Send + 'static,
+    F: Future<Output = ()> + Send,
+{
+    let began = Instant::now();
+    let mut callers = Vec::new();
+    for number in 0..CALLERS {
+        let once = caller(number);
+        callers.push(tokio::spawn(async move {
+            let mut state = 88_172_645_463_325_252_u64 + number as u64;
+            let mut count = 0_u32;
+            while began.elapsed() < MEASURE {
+                once(next(&mut state)).await;
+                count += 1;
+            }
+            count
+        }));
+    }
+    let mut count = 0;
+    for caller in callers {
+        count += caller.await.unwrap();
+    }
+    f64::from(count) / began.elapsed().as_secs_f64()
 }
 
 async fn get(secrets: &Secrets, user: u64) {

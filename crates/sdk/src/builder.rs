@@ -83,7 +83,7 @@ impl Builder {
         }
     }
 
-    /// The store to open.
+    /// The store to open: a file, or `postgres://USER@HOST/DATABASE` for one in a database.
     pub fn store(mut self, path: impl Into<PathBuf>) -> Self {
         self.place.store = Some(path.into());
         self
@@ -113,7 +113,8 @@ impl Builder {
     }
 
     /// The database with users' keys, `postgres://USER@HOST/DATABASE`, instead of what
-    /// `STRONGROOM_USERKEYS_DATABASE` holds. A password may stand in it, or in `PGPASSWORD`.
+    /// `STRONGROOM_USERKEYS_DATABASE` holds. A password may stand in it, or in `PGPASSWORD`. With
+    /// `server:`, or where no database is named, the server that `STRONGROOM_ADDR` names is asked.
     pub fn user_keys(self, url: SecretValue) -> Self {
         Self {
             user_keys: Some(url),

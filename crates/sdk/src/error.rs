@@ -42,6 +42,18 @@ pub enum LoadError {
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] OpenStoreError),
+    /// The address of the database with the store makes no sense.
+    #[cfg(feature = "postgres")]
+    #[error("the address of the store's database: {0}")]
+    Address(strongroom_store_postgres::UrlError),
+    /// The database with the store cannot be opened.
+    #[cfg(feature = "postgres")]
+    #[error("{0}")]
+    Database(#[from] strongroom_store_postgres::OpenDatabaseError),
+    /// The store is in a database.
+    #[cfg(not(feature = "postgres"))]
+    #[error("the store is in PostgreSQL, and this program was built without the feature postgres")]
+    NoPostgres,
     /// The store's key cannot be used.
     #[error("{0}")]
     Unlock(#[from] UnlockError),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use strongroom_chain::passphrase;
@@ -18,6 +19,7 @@ use strongroom_core::port::Rng;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
 use strongroom_crypto::barrier::Barrier;
+use strongroom_crypto::header::Header;
 use strongroom_engine::Engine;
 use strongroom_engine::backend::StoreBackend;
 use strongroom_engine::backend::store_capabilities;
@@ -31,17 +33,27 @@ use crate::environment::Environment;
 use crate::error::LoadError;
 use crate::secrets::now;
 
-/// Where the store and its key are, as far as the application says.
-#[derive(Clone, Debug, Default)]
+/// Where the store and its key are, as far as the application says. A store may be an address with
+/// a password.
+#[derive(Clone, Default)]
 pub(crate) struct Place {
     pub(crate) store: Option<PathBuf>,
     pub(crate) key_file: Option<PathBuf>,
     pub(crate) passphrase: Option<SecretValue>,
 }
 
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").finish_non_exhaustive()
+    }
+}
+
 /// The store; before it is made, a place without secrets.
 pub(crate) struct StoreLink {
     engine: Option<Engine>,
+    /// `None` where the store is a database.
+    #[cfg(feature = "userkeys")]
+    file: Option<PathBuf>,
     actor: String,
     folder: String,
 }
@@ -75,16 +87,27 @@ impl StoreLink {
             (None, Some(file)) => passphrase::read(file).map(Some),
             (None, None) => Ok(None),
         };
-        let engine = match StoreFile::open(&path) {
-            Ok(file) => Some(unlocked(file, &key, passphrase)?),
-            Err(OpenStoreError::Missing { .. }) => None,
-            Err(error) => return Err(error.into()),
+        let address = path.to_str().filter(|text| is_database(text));
+        let engine = match address {
+            Some(address) => Some(of_database(address, environment, &key, passphrase)?),
+            None => match StoreFile::open(&path) {
+                Ok(file) => Some(of_file(file, &key, passphrase)?),
+                Err(OpenStoreError::Missing { .. }) => None,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        #[cfg(feature = "userkeys")]
+        let file = match address {
+            Some(_) => None,
+            None => Some(path),
         };
         let user = environment
             .text("USER")
             .or_else(|| environment.text("LOGNAME"));
         Ok(Self {
             engine,
+            #[cfg(feature = "userkeys")]
+            file,
             actor: user.unwrap_or("unknown").to_owned(),
             folder,
         })
@@ -94,6 +117,12 @@ impl StoreLink {
     #[cfg(feature = "userkeys")]
     pub(crate) fn engine(&self) -> Option<&Engine> {
         self.engine.as_ref()
+    }
+
+    /// The store's file; `None` where it is a database.
+    #[cfg(feature = "userkeys")]
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// Who asks, now.
@@ -119,13 +148,66 @@ impl StoreLink {
     }
 }
 
-fn unlocked(
+/// Whether this is the address of a database, and no file.
+fn is_database(text: &str) -> bool {
+    text.starts_with("postgres://") || text.starts_with("postgresql://")
+}
+
+fn of_file(
     file: StoreFile,
     key_file: &Path,
     passphrase: impl FnOnce() -> Result<Option<SecretValue>, PassphraseFileError>,
 ) -> Result<Engine, LoadError> {
+    let barrier = unlocked(file.header(), key_file, passphrase)?;
+    let storage = file.unlock(&barrier, Writes::Inline, Rollback::Refuse)?;
+    Ok(Engine::new(Arc::new(storage), barrier))
+}
+
+#[cfg(feature = "postgres")]
+fn of_database(
+    address: &str,
+    environment: &Environment,
+    key_file: &Path,
+    passphrase: impl FnOnce() -> Result<Option<SecretValue>, PassphraseFileError>,
+) -> Result<Engine, LoadError> {
+    use strongroom_store_postgres::Database;
+    use strongroom_store_postgres::DatabaseUrl;
+    use strongroom_store_postgres::OpenDatabaseError;
+    use strongroom_store_postgres::Options;
+    let url: DatabaseUrl = address.parse().map_err(LoadError::Address)?;
+    let url = match (environment.text("PGPASSWORD"), url.has_password()) {
+        (Some(password), false) => url.with_password(&SecretValue::copy_from(password.as_bytes())),
+        _ => url,
+    };
+    let database = Database::connect(&url, Options::default())?;
+    let failed = |error| OpenDatabaseError::Storage {
+        place: database.place().to_owned(),
+        error,
+    };
+    let header = database.header().map_err(failed)?;
+    let header = header.ok_or_else(|| OpenDatabaseError::Missing {
+        place: database.place().to_owned(),
+    })?;
+    let barrier = unlocked(&header, key_file, passphrase)?;
+    Ok(Engine::new(database.open(), barrier))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn of_database(
+    _address: &str,
+    _environment: &Environment,
+    _key_file: &Path,
+    _passphrase: impl FnOnce() -> Result<Option<SecretValue>, PassphraseFileError>,
+) -> Result<Engine, LoadError> {
+    Err(LoadError::NoPostgres)
+}
+
+fn unlocked(
+    header: &Header,
+    key_file: &Path,
+    passphrase: impl FnOnce() -> Result<Option<SecretValue>, PassphraseFileError>,
+) -> Result<Barrier, LoadError> {
     let mut refused = Vec::new();
-    let header = file.header();
     let mut found = unlock::without_a_person(header, key_file, &mut refused)?;
     if found.is_none() && passphrase::is_taken(header) {
         match passphrase()? {
@@ -141,9 +223,7 @@ fn unlocked(
         refused.push(format!("its key slots: {slots}"));
         return Err(LoadError::Locked { refused });
     };
-    let barrier = Barrier::new(file.header().store_id(), &unsealed.keyring);
-    let storage = file.unlock(&barrier, Writes::Inline, Rollback::Refuse)?;
-    Ok(Engine::new(std::sync::Arc::new(storage), barrier))
+    Ok(Barrier::new(header.store_id(), &unsealed.keyring))
 }
 
 impl Backend for StoreLink {

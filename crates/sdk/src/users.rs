@@ -1,5 +1,7 @@
 //! Keys of the application's own users: their own first, then the system's.
 
+mod notes;
+
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,10 +11,8 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
 
-use strongroom_core::audit::Action;
-use strongroom_core::audit::AuditEvent;
-use strongroom_core::audit::Outcome;
 use strongroom_core::path::SecretPath;
+use strongroom_core::port::BackendError;
 use strongroom_core::secret::SecretValue;
 use strongroom_userkeys::Database;
 use strongroom_userkeys::DatabaseUrl;
@@ -22,6 +22,7 @@ use strongroom_userkeys::UserKeys;
 use strongroom_userkeys::UserKeysError;
 use tokio::sync::RwLock;
 
+use self::notes::Notes;
 use crate::environment::Environment;
 use crate::error::GetError;
 use crate::error::LoadError;
@@ -31,10 +32,11 @@ use crate::store::StoreLink;
 
 /// Users' keys in memory; of more, those that came first are forgotten.
 const CACHED_MAX: usize = 10_000;
-/// Reads that are not noted yet; of more, readers wait.
-const UNNOTED_MAX: usize = 4096;
 /// Connections of the pool.
 const CONNECTIONS: usize = 16;
+/// What stands in the place of a database's address where a server is meant.
+#[cfg(feature = "vault")]
+const SERVER: &str = "server:";
 
 /// A key of a user cannot be had. Never quotes a value.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -53,8 +55,11 @@ pub enum UserKeyError {
         /// What was said about the system's.
         system: String,
     },
-    /// No database is named.
-    #[error("no database with users' keys is named: STRONGROOM_USERKEYS_DATABASE")]
+    /// Neither a database nor a server is named.
+    #[error(
+        "no database with users' keys is named (STRONGROOM_USERKEYS_DATABASE), and no server that \
+         serves them (STRONGROOM_ADDR)"
+    )]
     NoDatabase,
     /// The address of the database makes no sense.
     #[error("the address of the database with users' keys: {0}")]
@@ -65,6 +70,10 @@ pub enum UserKeyError {
     /// The user's key cannot be read. The system's does not take its place.
     #[error("{0}")]
     UserKeys(UserKeysError),
+    /// The server that serves users' keys does not give the user's. The system's does not take its
+    /// place.
+    #[error("{0}")]
+    Server(BackendError),
     /// The system's key cannot be read.
     #[error("{0}")]
     System(GetError),
@@ -137,9 +146,12 @@ pub(crate) struct Users {
 }
 
 #[derive(Clone)]
-struct Opened {
-    keys: UserKeys,
-    notes: Arc<Notes>,
+enum Opened {
+    /// The table; reads of it are noted in the store.
+    Table { keys: UserKeys, notes: Arc<Notes> },
+    /// A server; it notes reads itself.
+    #[cfg(feature = "vault")]
+    Served(Arc<strongroom_chain::users::ServedKeys>),
 }
 
 #[derive(Default)]
@@ -184,22 +196,41 @@ impl Users {
             return Ok(value.clone());
         }
         let asked = Instant::now();
-        let mut opened = self.opened().await?;
-        let mut found = opened.keys.get(user, name).await;
-        if matches!(found, Err(UserKeysError::UnknownKey { .. })) {
-            // Somebody has made a new data key since the store was opened.
-            *self.opened.write().await = None;
-            opened = self.opened().await?;
-            found = opened.keys.get(user, name).await;
-        }
-        let is_found = matches!(found, Ok(Some(_)));
-        opened.notes.add(user, name, is_found).await?;
-        let found = found.map_err(UserKeyError::UserKeys)?;
-        let value = found.map(|found| found.value);
+        let value = self.ask(user, name).await?;
         if !self.ttl.is_zero() {
             self.cache().keep(place, asked, value.clone());
         }
         Ok(value)
+    }
+
+    /// What the table or the server has.
+    async fn ask(
+        &self,
+        user: &UserId,
+        name: &KeyName,
+    ) -> Result<Option<SecretValue>, UserKeyError> {
+        let mut tries = 0;
+        loop {
+            let (keys, notes) = match self.opened().await? {
+                Opened::Table { keys, notes } => (keys, notes),
+                #[cfg(feature = "vault")]
+                Opened::Served(keys) => {
+                    let value = keys.get(user.as_str(), name.as_str()).await;
+                    return value.map_err(UserKeyError::Server);
+                }
+            };
+            let found = keys.get(user, name).await;
+            if tries == 0 && matches!(found, Err(UserKeysError::UnknownKey { .. })) {
+                // Somebody has made a new data key since the store was opened.
+                tries += 1;
+                *self.opened.write().await = None;
+                continue;
+            }
+            let is_found = matches!(found, Ok(Some(_)));
+            notes.add(user, name, is_found).await?;
+            let found = found.map_err(UserKeyError::UserKeys)?;
+            return Ok(found.map(|found| found.value));
+        }
     }
 
     fn forget(&self, user: &UserId) {
@@ -226,6 +257,10 @@ impl Users {
     }
 
     async fn open(&self) -> Result<Opened, UserKeyError> {
+        #[cfg(feature = "vault")]
+        if let Some(served) = self.served()? {
+            return Ok(Opened::Served(Arc::new(served)));
+        }
         let url = self.url.as_ref().ok_or(UserKeyError::NoDatabase)?;
         // EXPOSE: an address with a password, for the one that reads it.
         let text = url.expose_secret_text().unwrap_or_default();
@@ -252,17 +287,32 @@ impl Users {
                 old.push(secret.payload.value);
             }
         }
-        let notes = Notes {
-            store,
-            table: keys.attachment().name(),
-            waiting: Mutex::default(),
-            writing: tokio::sync::Mutex::new(()),
-            failed: Mutex::new(None),
-        };
-        Ok(Opened {
+        let table = keys.attachment().name();
+        let notes = Notes::open(store, engine, table).await?;
+        Ok(Opened::Table {
             keys: keys.with_pgcrypto_keys(old),
-            notes: Arc::new(notes),
+            notes,
         })
+    }
+
+    /// The server that serves users' keys: the one that is named in the place of a database, or
+    /// where no database is, the one that stands in the store's place.
+    #[cfg(feature = "vault")]
+    fn served(&self) -> Result<Option<strongroom_chain::users::ServedKeys>, UserKeyError> {
+        use strongroom_chain::users::ServedKeys;
+        let variables = &self.environment.variables;
+        // EXPOSE: an address with a password, to see what it is an address of.
+        let named = self.url.as_ref().and_then(SecretValue::expose_secret_text);
+        let is_served = match named {
+            Some(address) => address == SERVER,
+            None => self.environment.text("STRONGROOM_ADDR").is_some(),
+        };
+        match is_served {
+            true => ServedKeys::open(variables)
+                .map(Some)
+                .map_err(UserKeyError::Server),
+            false => Ok(None),
+        }
     }
 }
 
@@ -278,74 +328,6 @@ impl Cache {
             self.kept.remove(&oldest);
         }
     }
-}
-
-/// Reads that are noted in the store, many in one commit while another one is under way.
-struct Notes {
-    store: StoreLink,
-    table: String,
-    waiting: Mutex<Vec<AuditEvent>>,
-    writing: tokio::sync::Mutex<()>,
-    failed: Mutex<Option<String>>,
-}
-
-impl Notes {
-    async fn add(
-        self: &Arc<Self>,
-        user: &UserId,
-        name: &KeyName,
-        is_found: bool,
-    ) -> Result<(), UserKeyError> {
-        // What could not be noted before stops the reads that come after.
-        let failed = lock(&self.failed).clone();
-        if failed.is_some() {
-            self.write().await;
-        }
-        if let Some(detail) = lock(&self.failed).clone() {
-            return Err(UserKeyError::Audit(detail));
-        }
-        let outcome = match is_found {
-            true => Outcome::Allowed,
-            false => Outcome::Failed,
-        };
-        let path = format!("userkeys/{}/{user}/{name}", self.table);
-        let event = self
-            .store
-            .context()
-            .event(Action::Read, vec![path], outcome);
-        let waiting = {
-            let mut waiting = lock(&self.waiting);
-            waiting.push(event);
-            waiting.len()
-        };
-        match waiting {
-            1 => {
-                let notes = Arc::clone(self);
-                tokio::spawn(async move { notes.write().await });
-            }
-            UNNOTED_MAX.. => self.write().await,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Writes what waits. What cannot be written waits on.
-    async fn write(&self) {
-        let _turn = self.writing.lock().await;
-        let events = std::mem::take(&mut *lock(&self.waiting));
-        let Some(engine) = self.store.engine() else {
-            return;
-        };
-        let written = engine.audit_reads(&events).await;
-        if written.is_err() {
-            lock(&self.waiting).splice(0..0, events);
-        }
-        *lock(&self.failed) = written.err().map(|error| error.to_string());
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -8,13 +8,16 @@ use std::sync::Arc;
 
 use strongroom_core::port::Storage;
 use strongroom_core::secret::SecretValue;
+use strongroom_crypto::SystemRng;
 use strongroom_crypto::barrier::Barrier;
+use strongroom_crypto::header::Unsealed;
 use strongroom_store_postgres::Database;
 use strongroom_store_postgres::DatabaseUrl;
 use strongroom_store_postgres::OpenDatabaseError;
 use strongroom_store_postgres::Options;
 
 use crate::app::App;
+use crate::commands::key;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::session;
@@ -148,8 +151,10 @@ pub(crate) enum Opened {
     File(Box<session::Session>),
     /// In a database.
     Database {
+        database: Arc<Database>,
         storage: Arc<dyn Storage>,
         barrier: Barrier,
+        unsealed: Box<Unsealed>,
     },
 }
 
@@ -167,6 +172,29 @@ impl Opened {
             Self::Database { barrier, .. } => barrier,
         }
     }
+
+    /// Makes a data key, which is sealed under from now on; its number. Servers on the same
+    /// database learn it by themselves.
+    pub(crate) fn new_data_key(&mut self, app: &App) -> Result<u32, CommandError> {
+        let (database, barrier, unsealed) = match self {
+            Self::File(session) => return key::new_data_key(app, session),
+            Self::Database {
+                database,
+                barrier,
+                unsealed,
+                ..
+            } => (database, barrier, unsealed),
+        };
+        let mut header = self::header(database)?;
+        let read_at = header.generation();
+        **unsealed = key::newest(&header, unsealed)?;
+        let active = unsealed.keyring.rotate(&SystemRng, app.now());
+        header.reseal(unsealed, &SystemRng);
+        let replaced = database.replace_header(read_at, &header);
+        replaced.map_err(key::header_error)?;
+        *barrier = Barrier::new(header.store_id(), &unsealed.keyring);
+        Ok(active)
+    }
 }
 
 /// Opens the user's store where it is a database.
@@ -180,6 +208,8 @@ pub(crate) fn open_if_named(app: &App) -> Result<Option<Opened>, CommandError> {
     Ok(Some(Opened::Database {
         storage: database.open(),
         barrier: Barrier::new(header.store_id(), &unsealed.keyring),
+        unsealed: Box::new(unsealed),
+        database,
     }))
 }
 

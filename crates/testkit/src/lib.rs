@@ -11,3 +11,4 @@ pub mod port;
 pub mod postgres;
 pub mod rng;
 pub mod store_contract;
+pub mod userkeys;

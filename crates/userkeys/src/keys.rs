@@ -38,6 +38,7 @@ pub(crate) struct Inner {
 pub(crate) struct Sql {
     read: String,
     version: String,
+    seen: String,
     set: String,
     remove: String,
     pub(crate) seal: String,
@@ -174,6 +175,34 @@ impl UserKeys {
             encrypted: encrypted.map(<[u8]>::to_vec),
         };
         inner.get_and_seal(user.as_str(), &column, stored).await
+    }
+
+    /// What changes with every change of a user's key, without reading it; `None` where there is
+    /// none.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn version(
+        &self,
+        user: &UserId,
+        name: &KeyName,
+    ) -> Result<Option<String>, UserKeysError> {
+        let inner = &*self.inner;
+        let column = inner.column(name);
+        let client = inner.database.client().await?;
+        let failed = |error: tokio_postgres::Error| inner.database.failed(&error);
+        let statement = client
+            .prepare_cached(&inner.sql.seen)
+            .await
+            .map_err(failed)?;
+        let row = client
+            .query_opt(&statement, &[&user.as_str(), &column])
+            .await;
+        match row {
+            Ok(row) => Ok(row.map(|row| row.get(0))),
+            Err(error) if is_no_id(&error) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Sets a user's key, sealed. Whether there was none before.
@@ -412,6 +441,7 @@ impl Sql {
         Self {
             read: format!("SELECT {plain}, {encrypted} FROM {table} WHERE {row}"),
             version: format!("SELECT xmin::text, {plain}, {encrypted} FROM {table} WHERE {row}"),
+            seen: format!("SELECT xmin::text FROM {table} WHERE {row}"),
             set: format!(
                 "INSERT INTO {table} ({user}, {name}, {plain}, {encrypted})
                  SELECT $1::text::{of_user}, $2::text::{of_name}, NULL, $3 WHERE {is_attached}

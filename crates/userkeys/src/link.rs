@@ -1,6 +1,9 @@
 //! A user's own keys as the first link of a chain: before the system's.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use strongroom_core::port::Backend;
 use strongroom_core::port::BackendError;
@@ -33,6 +36,14 @@ pub struct UserLink {
     keys: UserKeys,
     user: UserId,
     trail: Arc<dyn Trail>,
+    /// Of a link that is asked again and again: what each key last was, and at which version.
+    known: Option<Mutex<BTreeMap<String, Known>>>,
+}
+
+/// `None` for a version: there was no key.
+struct Known {
+    version: Option<String>,
+    fetched: Option<Fetched>,
 }
 
 const SCHEME: &str = "userkeys";
@@ -41,7 +52,22 @@ impl UserLink {
     /// The keys of a user.
     #[must_use]
     pub fn new(keys: UserKeys, user: UserId, trail: Arc<dyn Trail>) -> Self {
-        Self { keys, user, trail }
+        Self {
+            keys,
+            user,
+            trail,
+            known: None,
+        }
+    }
+
+    /// For whoever asks again and again: a key is read, and noted, only when its row is another one
+    /// than before.
+    #[must_use]
+    pub fn watching(self) -> Self {
+        Self {
+            known: Some(Mutex::default()),
+            ..self
+        }
     }
 
     async fn get(&self, lookup: &Lookup) -> Result<Option<Fetched>, BackendError> {
@@ -49,9 +75,33 @@ impl UserLink {
         let Ok(name) = KeyName::parse(&lookup.path) else {
             return Ok(None);
         };
-        let found = self.keys.get(&self.user, &name).await;
+        let Some(known) = &self.known else {
+            return self.read(&name).await;
+        };
+        let version = self.keys.version(&self.user, &name).await;
+        let version = version.map_err(|error| error.in_chain())?;
+        {
+            let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            let same = known.get(name.as_str()).filter(|it| it.version == version);
+            if let Some(same) = same {
+                return Ok(same.fetched.clone());
+            }
+        }
+        // What is read may be newer than this version: then it is read once more.
+        let fetched = self.read(&name).await?;
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Known {
+            version,
+            fetched: fetched.clone(),
+        };
+        known.insert(name.to_string(), now);
+        Ok(fetched)
+    }
+
+    async fn read(&self, name: &KeyName) -> Result<Option<Fetched>, BackendError> {
+        let found = self.keys.get(&self.user, name).await;
         let is_found = matches!(found, Ok(Some(_)));
-        let noted = self.trail.note(&self.user, &name, is_found).await;
+        let noted = self.trail.note(&self.user, name, is_found).await;
         noted.map_err(|detail| {
             let message = format!("the read of a user's key cannot be noted: {detail}");
             BackendError::new(BackendErrorKind::Unreachable, SCHEME, message)

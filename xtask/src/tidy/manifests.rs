@@ -152,8 +152,10 @@ const TESTKIT: &str = "strongroom-testkit";
 const FAKES: &str = "strongroom-fakes";
 /// Any crate may have these as dev-dependencies, and none otherwise.
 const FOR_TESTS: &[&str] = &[TESTKIT, FAKES];
-/// Tests look at the engine and the embedded store together: damage below has to be told above.
+/// Tests look at the engine and the embedded store together: damage below has to be told above. And
+/// at the library for applications beside the server that it asks.
 const TEST_EDGES: &[(&str, &str)] = &[
+    ("strongroom", "strongroom-sdk"),
     ("strongroom-engine", "strongroom-store"),
     ("strongroom-store", "strongroom-engine"),
 ];
@@ -196,6 +198,7 @@ const MAP: &[(&str, &[&str])] = &[
             "strongroom-userkeys",
             "strongroom-chain",
             "strongroom-engine",
+            "strongroom-store-postgres",
             "strongroom-store",
             "strongroom-backends",
             "strongroom-crypto",
@@ -264,7 +267,14 @@ const MAP: &[(&str, &[&str])] = &[
     ("strongroom-deploy", &["strongroom-core"]),
     ("strongroom-crypto", &["strongroom-core"]),
     ("strongroom-core", &[]),
-    (TESTKIT, &["strongroom-core", "strongroom-crypto"]),
+    (
+        TESTKIT,
+        &[
+            "strongroom-userkeys",
+            "strongroom-crypto",
+            "strongroom-core",
+        ],
+    ),
     (FAKES, &["strongroom-core"]),
     ("xtask", &[]),
 ];

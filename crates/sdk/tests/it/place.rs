@@ -22,6 +22,8 @@ use strongroom_sdk::Secrets;
 use strongroom_store::embedded::Rollback;
 use strongroom_store::embedded::StoreFile;
 use strongroom_store::embedded::Writes;
+use strongroom_store_postgres::Database;
+use strongroom_store_postgres::Options;
 use tempfile::TempDir;
 
 pub(crate) struct Place {
@@ -83,18 +85,21 @@ impl Place {
         self.store_with(kind, &SecretValue::copy_from(passphrase.as_bytes()))
     }
 
+    /// A store in a database, with a key file where the library looks for it.
+    pub(crate) fn store_in(&self, url: &str) -> Store {
+        let key_path = self.path(".config/strongroom/store.key");
+        let key = keyfile::create(&key_path, &SystemRng).unwrap();
+        let (header, barrier) = opened_by(SlotKind::KeyFile, &key);
+        let url = url.parse().unwrap();
+        let database = Database::connect(&url, Options::default()).unwrap();
+        let first = Engine::first_records(&barrier);
+        database.create(&header, &first).unwrap();
+        Store(Engine::new(database.open(), barrier))
+    }
+
     fn store_with(&self, kind: SlotKind, key: &SecretValue) -> Store {
         let path = self.path(".local/share/strongroom/store.db");
-        let now = Timestamp::from_micros(1_000_000);
-        let (mut header, unsealed) = Header::create(&SystemRng, now);
-        let context = WrapContext {
-            rng: &SystemRng,
-            now,
-        };
-        header
-            .add_slot(&unsealed, kind, "of a test", key, &context)
-            .unwrap();
-        let barrier = Barrier::new(header.store_id(), &unsealed.keyring);
+        let (header, barrier) = opened_by(kind, key);
         let first = Engine::first_records(&barrier);
         let file = StoreFile::create(&path, &header, &barrier, first).unwrap();
         let storage = file
@@ -102,6 +107,21 @@ impl Place {
             .unwrap();
         Store(Engine::new(Arc::new(storage), barrier))
     }
+}
+
+/// A header with one slot.
+fn opened_by(kind: SlotKind, key: &SecretValue) -> (Header, Barrier) {
+    let now = Timestamp::from_micros(1_000_000);
+    let (mut header, unsealed) = Header::create(&SystemRng, now);
+    let context = WrapContext {
+        rng: &SystemRng,
+        now,
+    };
+    header
+        .add_slot(&unsealed, kind, "of a test", key, &context)
+        .unwrap();
+    let barrier = Barrier::new(header.store_id(), &unsealed.keyring);
+    (header, barrier)
 }
 
 pub(crate) struct Store(Engine);

@@ -3,6 +3,8 @@ mod log;
 use clap::Args;
 use clap::Subcommand;
 use serde_json::json;
+use strongroom_chain::reads;
+use strongroom_chain::reads::CollectError;
 use strongroom_core::audit::AuditEvent;
 use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
@@ -10,6 +12,7 @@ use strongroom_core::time::Timestamp;
 use crate::app::App;
 use crate::error::CommandError;
 use crate::session;
+use crate::session::Session;
 use crate::session::day;
 
 /// Show who did what to which secret in this store; never values
@@ -60,7 +63,7 @@ fn show(app: &App, args: &ShowArgs) -> Result<(), CommandError> {
         None => None,
         Some(text) => Some(time_of(app, "--since", text)?),
     };
-    let session = session::open(app)?;
+    let session = open(app)?;
     let mut events = crate::runtime::wait(session.engine.audit_log(since, LIMIT_MAX))?;
     if let Some(prefix) = args
         .path
@@ -71,6 +74,17 @@ fn show(app: &App, args: &ShowArgs) -> Result<(), CommandError> {
     }
     let skip = events.len().saturating_sub(args.limit);
     print_events(app, &events[skip..])
+}
+
+/// The store, with what processes that were killed have left to be noted in it.
+fn open(app: &App) -> Result<Session, CommandError> {
+    let session = session::open(app)?;
+    let taken_up = reads::collect(session.storage.path(), &session.engine);
+    crate::runtime::wait(taken_up).map_err(|error| match error {
+        CollectError::Store(error) => error.into(),
+        error => CommandError::failed(error.to_string()),
+    })?;
+    Ok(session)
 }
 
 fn print_events(app: &App, events: &[AuditEvent]) -> Result<(), CommandError> {

@@ -14,6 +14,7 @@ use strongroom_crypto::SystemRng;
 use strongroom_crypto::barrier::Barrier;
 use strongroom_crypto::header::Header;
 use strongroom_crypto::header::SlotError;
+use strongroom_crypto::header::Unsealed;
 use strongroom_crypto::kdf::KdfCost;
 use strongroom_crypto::recovery::generate_recovery_key;
 use strongroom_crypto::slot::SlotKind;
@@ -186,9 +187,9 @@ fn add(app: &App, kind: &AddKind) -> Result<(), CommandError> {
         rng: &SystemRng,
         now: app.now(),
     };
-    let id = change_header(&session, |header| {
+    let id = change_header(&session, |header, unsealed| {
         header.add_slot(
-            &session.unsealed,
+            unsealed,
             new.kind.clone(),
             &new.label,
             &new.secret,
@@ -198,8 +199,8 @@ fn add(app: &App, kind: &AddKind) -> Result<(), CommandError> {
     if let SlotKind::OsKeyring { service } = &new.kind {
         let store_id = session.storage.read_header()?.store_id();
         if let Err(error) = oskeyring::set(service, &store_id, id, &new.secret) {
-            change_header(&session, |header| {
-                header.remove_slot(&session.unsealed, id, &SystemRng)
+            change_header(&session, |header, unsealed| {
+                header.remove_slot(unsealed, id, &SystemRng)
             })?;
             return Err(
                 CommandError::new(Kind::Unreachable, "key.keyring", error.to_string())
@@ -322,8 +323,8 @@ fn remove(app: &App, slot: u32) -> Result<(), CommandError> {
     let known = known.ok_or_else(|| slot_error(SlotError::NoSlot))?;
     app.ui
         .confirm(&format!("Remove key slot {slot} ({})?", known.kind.word()))?;
-    change_header(&session, |header| {
-        header.remove_slot(&session.unsealed, slot, &SystemRng)
+    change_header(&session, |header, unsealed| {
+        header.remove_slot(unsealed, slot, &SystemRng)
     })?;
     if let SlotKind::OsKeyring { service } = &known.kind {
         // The slot is gone; an entry that stays behind opens nothing.
@@ -363,6 +364,7 @@ fn rotate(app: &App, is_lazy: bool) -> Result<(), CommandError> {
 /// Makes a data key, which the session seals under from now on; its number.
 pub(crate) fn new_data_key(app: &App, session: &mut Session) -> Result<u32, CommandError> {
     let read_at = session.storage.read_header()?;
+    session.unsealed = newest(&read_at, &session.unsealed)?;
     let active = session.unsealed.keyring.rotate(&SystemRng, app.now());
     let mut header = read_at.clone();
     header.reseal(&session.unsealed, &SystemRng);
@@ -376,13 +378,23 @@ pub(crate) fn new_data_key(app: &App, session: &mut Session) -> Result<u32, Comm
     Ok(active)
 }
 
+/// The keyring of a header. Sealing one that was opened before would drop the data keys that
+/// somebody has made meanwhile.
+pub(crate) fn newest(header: &Header, unsealed: &Unsealed) -> Result<Unsealed, CommandError> {
+    header.unseal_with_root(&unsealed.root).map_err(|error| {
+        CommandError::new(Kind::Conflict, "key.contended", error.to_string())
+            .hint("somebody has changed the store's keys meanwhile: run the command again")
+    })
+}
+
 fn change_header<T>(
     session: &Session,
-    change: impl Fn(&mut Header) -> Result<T, SlotError>,
+    change: impl Fn(&mut Header, &Unsealed) -> Result<T, SlotError>,
 ) -> Result<T, CommandError> {
     let read_at = session.storage.read_header()?;
+    let unsealed = newest(&read_at, &session.unsealed)?;
     let mut header = read_at.clone();
-    let result = change(&mut header).map_err(slot_error)?;
+    let result = change(&mut header, &unsealed).map_err(slot_error)?;
     session
         .storage
         .replace_header(read_at.generation(), &header)
@@ -398,7 +410,7 @@ fn note(session: &Session) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn header_error(error: StorageError) -> CommandError {
+pub(crate) fn header_error(error: StorageError) -> CommandError {
     match error {
         StorageError::Conflict { .. } => CommandError::new(
             Kind::Conflict,

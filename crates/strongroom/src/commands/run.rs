@@ -18,6 +18,7 @@ use strongroom_core::registry::Delivery;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
 use strongroom_engine::resolve::Generate;
+use strongroom_engine::resolve::Link;
 use strongroom_engine::resolve::Origin;
 use strongroom_engine::resolve::Request;
 use strongroom_engine::resolve::Resolution;
@@ -111,9 +112,9 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     watch: watch::WatchArgs,
     /// A user of the application, whose own keys come before the others; see userkeys
-    #[arg(long, value_name = "ID", conflicts_with = "watch")]
+    #[arg(long, value_name = "ID")]
     user: Option<String>,
-    /// The database with users' keys: postgres://USER@HOST/DATABASE
+    /// The database with users' keys: postgres://USER@HOST/DATABASE; without one, those of --server
     #[arg(long, value_name = "URL", env = "STRONGROOM_USERKEYS_DATABASE")]
     #[arg(hide_env_values = true, value_parser = super::userkeys::url)]
     user_database: Option<SecretValue>,
@@ -121,6 +122,21 @@ pub(crate) struct RunArgs {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+impl RunArgs {
+    /// The user's own keys, which come before the chain; `is_watched`: asked again and again.
+    fn user_link(&self, app: &App, is_watched: bool) -> Result<Option<Link>, CommandError> {
+        let Some(user) = &self.user else {
+            return Ok(None);
+        };
+        let place = PlaceArgs {
+            database: self.user_database.clone(),
+            database_from: None,
+            table: None,
+        };
+        userkeys::link(app, &place, user, is_watched).map(Some)
+    }
 }
 
 pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
@@ -137,14 +153,7 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     }
     let kept = cache::open(app, &project, &args.cache, session.as_ref())?;
     let mut links = project.links(app, session.as_ref(), kept.as_ref())?;
-    if let Some(user) = &args.user {
-        let place = PlaceArgs {
-            database: args.user_database.clone(),
-            database_from: None,
-            table: None,
-        };
-        links.insert(0, userkeys::link(app, &place, user)?);
-    }
+    links.splice(0..0, args.user_link(app, false)?);
     let barrier = session.as_ref().map(|session| session.barrier.clone());
     let fingerprint = |value: &SecretValue| {
         let barrier = barrier.as_ref();

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use regex::Regex;
 use serde_json::Value;
+use strongroom_testkit::postgres::Postgres;
+use strongroom_testkit::userkeys;
 
 use crate::served::Served;
 use crate::support::Case;
@@ -102,10 +104,29 @@ const STEPS_ON_SERVER: [(&str, &str); 15] = [
     ("operator seal --yes --json", ""),
 ];
 
+/// The same for users' keys, in an application's database.
+const STEPS_ON_USERS: [(&str, &str); 11] = [
+    (
+        "userkeys attach --table user_secrets --flat-names --yes --json",
+        "",
+    ),
+    ("userkeys status --json", ""),
+    ("userkeys encrypt --json", ""),
+    ("userkeys rotate-key --json", ""),
+    ("userkeys set u1 openai/api_key --json", "sk-8Hn2Lq5Vx1Tz"),
+    ("userkeys get u1 openai/api_key --json", ""),
+    ("userkeys list u1 --json", ""),
+    ("userkeys export u1 --json", ""),
+    ("userkeys rm u1 openai/api_key --yes --json", ""),
+    ("userkeys erase u1 --yes --json", ""),
+    ("userkeys rollback --to-plain --yes --json", ""),
+];
+
 #[test]
 fn the_reference_shows_what_every_command_prints() {
     let mut shown = run_all();
     shown.extend(run_on_server());
+    shown.extend(run_on_users());
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
     let document = std::fs::read_to_string(&path).unwrap();
     let expected = with_blocks(&document, &shown);
@@ -218,6 +239,46 @@ fn run_on_server() -> BTreeMap<String, String> {
     shown
 }
 
+/// Over rows in clear, and one of pgcrypto's whose key nobody has.
+fn run_on_users() -> BTreeMap<String, String> {
+    let case = Case::new();
+    let server = Postgres::start();
+    let sql = |text: &str| server.sql(userkeys::DATABASE, text);
+    let _ = sql(userkeys::TABLE);
+    for (user, key) in [("u1", "anthropic_api_key"), ("u2", "anthropic_api_key")] {
+        userkeys::put_plain(&server, user, key, "sk-ant-3Kd9Wm");
+    }
+    let _ = sql(
+        "INSERT INTO user_secrets (user_id, secret_key, secret_value, secret_value_encrypted)
+         VALUES ('u3', 'openai_api_key', '', pgp_sym_encrypt('v', 'a key that is lost'))",
+    );
+    case.env(
+        "STRONGROOM_USERKEYS_DATABASE",
+        server.url(userkeys::DATABASE),
+    );
+    case.sr("init --yes --name shop").ok();
+    case.set("/app/other", "value-of-another-secret");
+    let port = Regex::new("127\\.0\\.0\\.1:\\d+").unwrap();
+    let counted = Regex::new("\"(dead_rows|rows_estimate)\": \\d+").unwrap();
+    let bytes = Regex::new("\"bytes\": \\d+").unwrap();
+    let seconds = Regex::new("\"seconds\": [0-9.e-]+").unwrap();
+    let mut shown = BTreeMap::new();
+    for (line, stdin) in STEPS_ON_USERS {
+        if line.starts_with("userkeys rollback") {
+            let _ = sql("DELETE FROM user_secrets WHERE user_id = 'u3'");
+        }
+        let outcome = case.sr(line).stdin(stdin).reveals().output();
+        let (_, pretty) = printed(line, &outcome);
+        let text = case.normal(&pretty);
+        let text = port.replace_all(&text, "db.example.com:5432");
+        let text = counted.replace_all(&text, "\"$1\": 3");
+        let text = bytes.replace_all(&text, "\"bytes\": 65536");
+        let text = seconds.replace_all(&text, "\"seconds\": 0.1");
+        shown.insert(line.to_owned(), text.into_owned());
+    }
+    shown
+}
+
 /// The document with the block behind each `strongroom …` line replaced.
 fn with_blocks(document: &str, shown: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
@@ -241,7 +302,8 @@ fn with_blocks(document: &str, shown: &BTreeMap<String, String>) -> String {
         assert_eq!(rest.next(), Some("```json"), "{command} has no block");
         let _ = rest.find(|line| *line == "```");
     }
-    for (command, _) in STEPS.iter().chain(&STEPS_ON_SERVER) {
+    let steps = STEPS.iter().chain(&STEPS_ON_SERVER).chain(&STEPS_ON_USERS);
+    for (command, _) in steps {
         assert!(seen.contains(command), "{command} is not in the document");
     }
     text

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const WAIT: &str = "while kill -0 $PPID 2> /dev/null; do sleep 0.05; done";
 
 /// A `run` in the background.
-struct Running<'c> {
+pub(crate) struct Running<'c> {
     case: &'c Case,
     process: Child,
     out: PathBuf,
@@ -30,7 +30,7 @@ struct Running<'c> {
 
 impl<'c> Running<'c> {
     /// `run OPTIONS -- sh -c SCRIPT`, which then waits.
-    fn start(case: &'c Case, options: &str, script: &str) -> Self {
+    pub(crate) fn start(case: &'c Case, options: &str, script: &str) -> Self {
         let (out, err) = (case.path("tmp/out"), case.path("tmp/err"));
         let script = format!("{script}; {WAIT}");
         let process = case
@@ -60,7 +60,7 @@ impl<'c> Running<'c> {
     }
 
     #[track_caller]
-    fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !is_so(self) {
             let ended = self.process.try_wait().unwrap();
@@ -77,16 +77,16 @@ impl<'c> Running<'c> {
 
     /// Until the command has written this many lines to the file `seen`.
     #[track_caller]
-    fn until_seen(&mut self, lines: usize) {
+    pub(crate) fn until_seen(&mut self, lines: usize) {
         self.until("seen", |it| it.seen().matches('\n').count() >= lines);
     }
 
     #[track_caller]
-    fn until_said(&mut self, text: &str) {
+    pub(crate) fn until_said(&mut self, text: &str) {
         self.until(text, |it| it.err().contains(text));
     }
 
-    fn seen(&self) -> String {
+    pub(crate) fn seen(&self) -> String {
         let seen = std::fs::read(self.case.in_project("seen"));
         String::from_utf8(seen.unwrap_or_default()).unwrap()
     }

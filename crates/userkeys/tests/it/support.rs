@@ -4,7 +4,7 @@ use strongroom_crypto::SystemRng;
 use strongroom_crypto::barrier::Barrier;
 use strongroom_crypto::keyring::Keyring;
 use strongroom_testkit::postgres::Postgres;
-use strongroom_userkeys::Columns;
+use strongroom_testkit::userkeys;
 use strongroom_userkeys::Database;
 use strongroom_userkeys::KeyName;
 use strongroom_userkeys::Pass;
@@ -15,18 +15,8 @@ use strongroom_userkeys::UserKeys;
 use strongroom_userkeys::UserKeysError;
 use strongroom_userkeys::Work;
 
-/// The table as an application made it, in three migrations, with pgcrypto.
-pub(crate) const TABLE: &str = "
-CREATE EXTENSION pgcrypto;
-CREATE TABLE user_secrets (
-    id bigserial PRIMARY KEY,
-    user_id text NOT NULL,
-    secret_key text NOT NULL,
-    secret_value text NOT NULL,
-    secret_value_encrypted bytea,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (user_id, secret_key));";
+pub(crate) use strongroom_testkit::userkeys::TABLE;
+
 /// What the application encrypts with.
 pub(crate) const OLD_KEY: &str = "0123456789abcdef-of-a-test-only!";
 
@@ -59,9 +49,7 @@ impl Rig {
     }
 
     pub(crate) async fn attach(&self) -> Result<UserKeys, UserKeysError> {
-        let table = "user_secrets".parse().unwrap();
-        let found = strongroom_userkeys::inspect(&self.database, &table, &settings()).await?;
-        strongroom_userkeys::attach(&self.database, &found, &self.barrier).await?;
+        userkeys::attach(&self.database, &settings(), &self.barrier).await?;
         self.open().await
     }
 
@@ -85,14 +73,8 @@ impl Rig {
 
 pub(crate) fn settings() -> Settings {
     Settings {
-        columns: Columns {
-            user: "user_id".into(),
-            name: "secret_key".into(),
-            plain: "secret_value".into(),
-            encrypted: "secret_value_encrypted".into(),
-        },
-        has_flat_names: true,
         pgcrypto_keys: vec!["app/user_secret_encryption_key".into()],
+        ..userkeys::settings()
     }
 }
 

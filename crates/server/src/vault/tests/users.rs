@@ -5,41 +5,19 @@ use http_body_util::BodyExt;
 use http_body_util::Full;
 use serde_json::Value;
 use strongroom_testkit::postgres::Postgres;
-use strongroom_userkeys::Columns;
-use strongroom_userkeys::Database;
-use strongroom_userkeys::Settings;
+use strongroom_testkit::userkeys;
 
 use super::World;
 
-const TABLE: &str = "CREATE TABLE user_secrets (user_id text, secret_key text,
-    secret_value text NOT NULL, PRIMARY KEY (user_id, secret_key))";
 const OWN: &str = r#"path "sys/users/self/*" {
     capabilities = ["create", "read", "update", "delete", "list"] }"#;
 
 async fn world() -> (World, Postgres) {
     let world = World::new().await;
     let server = Postgres::start();
-    let _ = server.sql("postgres", TABLE);
-    let url = server.url("postgres").parse().unwrap();
-    let database = Database::connect(&url, None).await.unwrap();
-    let column = str::to_owned;
-    let settings = Settings {
-        columns: Columns {
-            user: column("user_id"),
-            name: column("secret_key"),
-            plain: column("secret_value"),
-            encrypted: column("secret_value_encrypted"),
-        },
-        has_flat_names: true,
-        pgcrypto_keys: Vec::new(),
-    };
-    let table = "user_secrets".parse().unwrap();
-    let found = strongroom_userkeys::inspect(&database, &table, &settings);
-    let found = found.await.unwrap();
     let core = world.node.core().unwrap();
-    strongroom_userkeys::attach(&database, &found, core.state.barrier())
-        .await
-        .unwrap();
+    userkeys::attached(&server, core.state.barrier()).await;
+    let url = server.url(userkeys::DATABASE).parse().unwrap();
     world.node.serve_user_keys(&url, None).unwrap();
     world.policy("own", OWN).await;
     (world, server)
@@ -132,10 +110,7 @@ async fn users_reach_their_own_keys_only_and_values_are_masked() {
         404
     );
     // What the application writes in clear is sealed when it is read.
-    let _ = server.sql(
-        "postgres",
-        "INSERT INTO user_secrets VALUES ('bob', 'openai_api_key', 'sk-of-bob')",
-    );
+    userkeys::put_plain(&server, "bob", "openai_api_key", "sk-of-bob");
     let (_, body, _) = api(&world, &bob, "GET bob/secrets/openai/api_key", "").await;
     assert_eq!(body["data"]["value"], "sk-of-bob");
     let sealed = "SELECT bool_and(secret_value IS NULL) FROM user_secrets";

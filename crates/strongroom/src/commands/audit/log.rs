@@ -19,7 +19,6 @@ use super::LIMIT_MAX;
 use super::time_of;
 use crate::app::App;
 use crate::error::CommandError;
-use crate::session;
 use crate::session::Session;
 
 #[derive(Args)]
@@ -249,7 +248,7 @@ impl StoreLog {
         let (since, until) = filter.times(app)?;
         let path = filter.path.as_deref();
         Ok(Self {
-            session: session::open(app)?,
+            session: super::open(app)?,
             since,
             until,
             path: path.map(|path| path.trim_start_matches('/').to_owned()),

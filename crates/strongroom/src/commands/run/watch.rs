@@ -170,7 +170,8 @@ impl Watched<'_> {
 
     fn interval(&self) -> Result<Duration, CommandError> {
         let entries = self.project.chain.parsed()?;
-        let default = match entries.iter().any(chain::Entry::may_use_network) {
+        let is_remote = entries.iter().any(chain::Entry::may_use_network);
+        let default = match is_remote || self.args.user.is_some() {
             true => INTERVAL_REMOTE,
             false => INTERVAL_LOCAL,
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use strongroom_core::audit::Action;
 use strongroom_core::audit::Outcome;
 use strongroom_core::path::SecretPath;
+use strongroom_core::port::Backend;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::barrier::Barrier;
@@ -24,6 +25,7 @@ use strongroom_userkeys::UserLink;
 
 use super::PlaceArgs;
 use crate::app::App;
+use crate::app::SystemClock;
 use crate::database;
 use crate::database::Opened;
 use crate::error::CommandError;
@@ -65,6 +67,11 @@ impl Access {
             context,
             database,
         })
+    }
+
+    /// With the keys as they are now.
+    pub(crate) fn reopen(&mut self) {
+        self.engine = Engine::new(self.opened.storage(), self.opened.barrier().clone());
     }
 
     pub(crate) fn barrier(&self) -> &Barrier {
@@ -166,22 +173,51 @@ fn address(
     database::parse(app, text, is_typed)
 }
 
-/// The keys of a user as the first link of a chain.
-pub(crate) fn link(app: &App, place: &PlaceArgs, user: &str) -> Result<Link, CommandError> {
+/// The keys of a user as the first link of a chain: from the application's database, or from the
+/// server that is named where no database is. `is_watched`: it is asked again and again.
+pub(crate) fn link(
+    app: &App,
+    place: &PlaceArgs,
+    user: &str,
+    is_watched: bool,
+) -> Result<Link, CommandError> {
     let user = UserId::parse(user)?;
-    let access = Access::open(app, place, false)?;
-    let keys = access.keys(app, place)?;
-    let table = keys.attachment().name();
-    let trail = Arc::new(StoreTrail {
-        engine: access.engine.clone(),
-        context: access.context.clone(),
-        table,
-    });
+    let names_database = place.database.as_ref().is_some_and(|url| !url.is_empty());
+    let backend: Box<dyn Backend> = match app.global.server.is_some() && !names_database {
+        true => served(app, &user)?,
+        false => {
+            let access = Access::open(app, place, false)?;
+            let keys = access.keys(app, place)?;
+            let table = keys.attachment().name();
+            let trail = Arc::new(StoreTrail {
+                engine: access.engine.clone(),
+                context: access.context.clone(),
+                table,
+            });
+            let link = UserLink::new(keys, user, trail);
+            Box::new(if is_watched { link.watching() } else { link })
+        }
+    };
     Ok(Link {
-        backend: Box::new(UserLink::new(keys, user, trail)),
+        backend,
         is_optional: false,
         is_remote: true,
     })
+}
+
+#[cfg(feature = "vault")]
+fn served(app: &App, user: &UserId) -> Result<Box<dyn Backend>, CommandError> {
+    use strongroom_chain::users::ServedKeys;
+    use strongroom_chain::users::ServedLink;
+    crate::runtime::start()?;
+    let keys = ServedKeys::open(&app.environment.for_backends())?;
+    Ok(Box::new(ServedLink::new(keys, user.as_str())))
+}
+
+#[cfg(not(feature = "vault"))]
+fn served(_app: &App, _user: &UserId) -> Result<Box<dyn Backend>, CommandError> {
+    let message = "this program was built without what asks a server";
+    Err(CommandError::usage(message).hint(format!("{VARIABLE} names the database")))
 }
 
 /// Reads of users' keys, noted in the store.
@@ -204,7 +240,11 @@ impl Trail for StoreTrail {
                 false => Outcome::Failed,
             };
             let path = format!("userkeys/{}/{user}/{name}", self.table);
-            let event = self.context.event(Action::Read, vec![path], outcome);
+            let context = OpContext {
+                now: SystemClock.time(),
+                ..self.context.clone()
+            };
+            let event = context.event(Action::Read, vec![path], outcome);
             let noted = self.engine.audit(&event).await;
             noted.map_err(|error| error.to_string())
         })

@@ -17,8 +17,6 @@ use strongroom_userkeys::Work;
 use super::PlaceArgs;
 use super::access::Access;
 use crate::app::App;
-use crate::commands::key;
-use crate::database::Opened;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::progress::Meter;
@@ -98,14 +96,8 @@ pub(super) fn rotate_key(
     access.keys(app, place)?;
     let mut new_key = None;
     if !args.rewrap_only {
-        let Opened::File(session) = &mut access.opened else {
-            return Err(CommandError::usage(
-                "a new data key for a store in a database is made by its server",
-            )
-            .hint("POST sys/rotate, then strongroom userkeys rotate-key --rewrap-only"));
-        };
-        new_key = Some(key::new_data_key(app, session)?);
-        access.engine = session.engine.clone();
+        new_key = Some(access.opened.new_data_key(app)?);
+        access.reopen();
     }
     let keys = access.keys(app, place)?;
     finish(app, &access, &keys, &args.pass, Work::Rotate, new_key)

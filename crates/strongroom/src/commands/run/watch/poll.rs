@@ -259,7 +259,8 @@ fn links(watched: &Watched<'_>) -> Result<Vec<Link>, CommandError> {
             is_remote: !entry.is_local(),
         })
     });
-    links.collect()
+    let own = watched.args.user_link(watched.app, true)?;
+    own.into_iter().map(Ok).chain(links).collect()
 }
 
 /// A backend over a network that is opened when it is first asked, and again when that failed.
