@@ -170,6 +170,7 @@ pub(crate) enum Command {
     Fitness(commands::swaps::FitnessArgs),
     Swaps(commands::swaps::SwapsArgs),
     Bundle(commands::bundle::BundleArgs),
+    Supervise(commands::supervise::SuperviseArgs),
     History(commands::history::HistoryArgs),
     Rollback(commands::history::RollbackArgs),
     Rotate(commands::rotate::RotateArgs),

@@ -32,6 +32,7 @@ pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod set;
 pub(crate) mod status;
+pub(crate) mod supervise;
 pub(crate) mod swaps;
 pub(crate) mod sync;
 pub(crate) mod tag;

@@ -1,0 +1,5 @@
+//! Applications of our own making, run for real: services are scripts of the shell.
+
+mod control;
+mod services;
+mod world;
