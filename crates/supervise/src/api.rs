@@ -6,6 +6,7 @@ mod answer;
 mod door;
 mod logs;
 mod post;
+pub(crate) mod setup;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -119,6 +120,9 @@ async fn respond(state: &Arc<State>, request: Request<Incoming>) -> Answer {
             "runtime": runtime(),
         }));
     }
+    if parts.uri.path().starts_with("/setup/") {
+        return setup::route(state, &parts, body).await;
+    }
     if let Err(refusal) = door::check_token(state, &parts) {
         return refusal;
     }
@@ -145,6 +149,7 @@ async fn route(state: &Arc<State>, parts: &Parts, body: Incoming) -> Answer {
             Err(refusal) => refusal,
         },
         ("/secrets", _) => method_not_allowed(),
+        ("/setup-link", &Method::POST) => setup::link(state),
         ("/readyz", _) => Answer::json(&json!({
             "ready": state.board.is_ready(),
             "details": state.board.to_json(),
@@ -219,7 +224,7 @@ async fn validate_bundle(state: &Arc<State>) -> Answer {
 }
 
 /// Reads a body within its bounds and its time, into memory that is wiped.
-async fn take_body(body: Incoming) -> Result<Zeroizing<Vec<u8>>, Answer> {
+pub(crate) async fn take_body(body: Incoming) -> Result<Zeroizing<Vec<u8>>, Answer> {
     match tokio::time::timeout(BODY_TIMEOUT, read_body(body)).await {
         Ok(read) => read,
         Err(_) => Err(Answer::text(

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::api;
+use crate::api::setup::Setup;
 use crate::board::Board;
 use crate::error::SuperviseError;
 use crate::folder::Folder;
@@ -107,6 +108,7 @@ pub(crate) struct State {
     pub(crate) history: Mutex<History>,
     /// Files that hold secrets and are removed in the end.
     pub(crate) secret_files: Mutex<BTreeSet<String>>,
+    pub(crate) setup: Setup,
     pub(crate) stop: watch::Sender<bool>,
     is_started: AtomicBool,
     tasks: Mutex<JoinSet<()>>,
@@ -165,6 +167,7 @@ impl Supervisor {
             begun: now(),
             history: Mutex::new(history),
             secret_files: Mutex::new(BTreeSet::new()),
+            setup: Setup::default(),
             stop: watch::Sender::new(false),
             is_started: AtomicBool::new(false),
             tasks: Mutex::new(JoinSet::new()),
@@ -188,6 +191,16 @@ impl Supervisor {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.state.address
+    }
+
+    /// A link to the first run's page, which works once and for a quarter of an hour.
+    #[must_use]
+    pub fn setup_link(&self) -> SecretValue {
+        let code = self.state.setup.make_link();
+        // EXPOSE: into the link, which is a secret itself.
+        let code = code.expose_secret_text().unwrap_or_default();
+        let address = self.state.address;
+        SecretValue::from_text(format!("http://{address}/setup/#{code}"))
     }
 
     /// What its user should look at.

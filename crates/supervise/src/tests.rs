@@ -2,4 +2,5 @@
 
 mod control;
 mod services;
+mod setup;
 mod world;

@@ -111,10 +111,19 @@ async fn supervise(app: &App, manifest: Manifest, options: Options) -> Result<()
     for warning in supervisor.warnings() {
         app.ui.warn(&format!("warning: {warning}"));
     }
-    for (id, why) in supervisor.missing().await {
-        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        app.ui
-            .warn(&format!("missing: {}{}", clean(&id), clean(&why)));
+    let missing = supervisor.missing().await;
+    for (id, why) in &missing {
+        let why = why.as_ref().map(|why| format!(": {why}"));
+        let why = why.unwrap_or_default();
+        (app.ui).warn(&format!("missing: {}{}", clean(id), clean(&why)));
+    }
+    if app.ui.is_interactive() && !missing.is_empty() {
+        let link = supervisor.setup_link();
+        // EXPOSE: a link that works once, to the person at the terminal who started this.
+        let link = link.expose_secret_text().unwrap_or_default();
+        (app.ui).say(&format!(
+            "enter what is missing (the link works once): {link}"
+        ));
     }
     let address = supervisor.address();
     match app.ui.is_json {

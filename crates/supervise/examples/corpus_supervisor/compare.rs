@@ -24,18 +24,30 @@ const MORE: [(&str, &str); 8] = [
 /// Keys whose values are ours.
 const OURS: [&str; 4] = ["runtime", "runtime_version", "build_version", "instance_id"];
 
-/// Compares; the number of a difference that is meant, or why the answers differ.
+/// Answers that differ as they are meant to.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    /// The number of a difference after which we stand elsewhere than the older runtime.
+    pub(crate) meant: Option<&'static str>,
+    /// Numbers of what our answer has beside the recorded one.
+    pub(crate) more: Vec<&'static str>,
+}
+
+/// Compares; why the answers differ, if that has no number.
 pub(crate) fn judge(
     name: &str,
     at: usize,
     request: &Value,
     wanted: &Value,
     answer: &Answer,
-) -> Result<Option<String>, String> {
+) -> Result<Judged, String> {
     if let Some((number, status, part)) = meant(name, request, wanted) {
         let fits = answer.status == status && answer.text.contains(part);
         return match fits {
-            true => Ok(Some(number.to_owned())),
+            true => Ok(Judged {
+                meant: Some(number),
+                more: Vec::new(),
+            }),
             false => Err(format!("{number}, but {answer:?}")),
         };
     }
@@ -49,17 +61,16 @@ pub(crate) fn judge(
     }
     if let Some(text) = wanted["text"].as_str() {
         return match answer.text == text {
-            true => Ok(None),
+            true => Ok(Judged::default()),
             false => Err(format!("{text:?} expected, {answer:?}")),
         };
     }
     let ours: Value =
         serde_json::from_str(&answer.text).map_err(|_| format!("no JSON: {answer:?}"))?;
-    let mut numbers = Vec::new();
+    let mut judged = Judged::default();
     let place = format!("{name}[{at}]");
-    same(&place, &wanted["json"], &ours, &mut numbers)?;
-    // More keys are no reason to catch up.
-    Ok(None)
+    same(&place, &wanted["json"], &ours, &mut judged.more)?;
+    Ok(judged)
 }
 
 /// Differences that are meant: the number, our status and a part of our answer.

@@ -8,6 +8,11 @@ use http::header;
 use http_body_util::Full;
 use serde_json::Value;
 
+/// Nothing from elsewhere, nothing within the page, nowhere within another.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'";
+
 /// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -39,6 +44,15 @@ impl Answer {
         }
     }
 
+    /// A file of the page.
+    pub(crate) fn page(content_type: &'static str, text: &'static str) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            body: Bytes::from_static(text.as_bytes()),
+        }
+    }
+
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;
@@ -47,6 +61,9 @@ impl Answer {
             (header::CONTENT_TYPE, self.content_type),
             (header::CACHE_CONTROL, "no-store"),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::X_FRAME_OPTIONS, "DENY"),
+            (header::REFERRER_POLICY, "no-referrer"),
+            (header::CONTENT_SECURITY_POLICY, POLICY),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }

@@ -23,7 +23,36 @@ use crate::supervisor::State;
 /// `POST /secrets`.
 pub(crate) async fn save(state: &Arc<State>, parts: &Parts, body: &[u8]) -> Answer {
     match read(body) {
-        Ok(changes) => store(state, changes, manner(parts)).await,
+        Ok(changes) => {
+            let answer = store(state, changes, manner(parts)).await;
+            state.start_if_complete().await;
+            answer
+        }
+        Err(refusal) => refusal,
+    }
+}
+
+/// What the first run's page saves; nothing is started before its user goes on.
+pub(crate) async fn save_part(state: &Arc<State>, body: &[u8]) -> Answer {
+    let manner = Manner {
+        is_partial: true,
+        ..Manner::default()
+    };
+    match read(body) {
+        Ok(changes) => store(state, changes, manner).await,
+        Err(refusal) => refusal,
+    }
+}
+
+/// What the first run's page has checked while it is typed.
+pub(crate) async fn check_part(state: &Arc<State>, body: &[u8]) -> Answer {
+    let manner = Manner {
+        is_partial: true,
+        is_trial: true,
+        ..Manner::default()
+    };
+    match read(body) {
+        Ok(changes) => attempt(state, changes, manner).await,
         Err(refusal) => refusal,
     }
 }
@@ -38,6 +67,10 @@ pub(crate) async fn validate(state: &Arc<State>, parts: &Parts, body: &[u8]) -> 
         is_trial: true,
         ..manner(parts)
     };
+    attempt(state, changes, manner).await
+}
+
+async fn attempt(state: &State, changes: Vec<Change>, manner: Manner) -> Answer {
     let problems = match state.secrets.lock().await.change(changes, manner).await {
         Ok(saved) => {
             return Answer::json(&json!({
@@ -85,7 +118,9 @@ pub(crate) async fn one(state: &Arc<State>, method: &Method, below: &str) -> Ans
         is_partial: true,
         ..Manner::default()
     };
-    store(state, vec![Change { id, value }], manner).await
+    let answer = store(state, vec![Change { id, value }], manner).await;
+    state.start_if_complete().await;
+    answer
 }
 
 /// The text of a part of a path.
@@ -164,8 +199,6 @@ async fn store(state: &Arc<State>, changes: Vec<Change>, manner: Manner) -> Answ
     }
     let details = json!({ "count": saved.count });
     state.telemetry.note("secrets_updated", None, details);
-    let waiting_before = !state.is_started();
-    state.start_if_complete().await;
     let mut answer = json!({ "status": "ok", "stored": saved.stored });
     let lists = [
         ("cleared", &saved.cleared),
@@ -179,9 +212,9 @@ async fn store(state: &Arc<State>, changes: Vec<Change>, manner: Manner) -> Answ
     if !warnings.is_empty() {
         answer["warnings"] = json!(warnings);
     }
-    let restart = match waiting_before {
-        true => Vec::new(),
-        false => outdated(state, &saved),
+    let restart = match state.is_started() {
+        true => outdated(state, &saved),
+        false => Vec::new(),
     };
     if !restart.is_empty() {
         answer["restart_required"] = json!(restart);

@@ -46,9 +46,14 @@ pub(crate) struct Running {
 pub(crate) struct Answered {
     pub(crate) status: u16,
     pub(crate) text: String,
+    headers: http::HeaderMap,
 }
 
 impl Answered {
+    pub(crate) fn header(&self, name: &str) -> String {
+        self.headers[name].to_str().unwrap().to_owned()
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
     }
@@ -237,11 +242,16 @@ impl Running {
         let request = request.body(Full::new(Bytes::from(body))).unwrap();
         let answer = sender.send_request(request).await.unwrap();
         let status = answer.status().as_u16();
+        let headers = answer.headers().clone();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         drop(sender);
         let _ = connection.await;
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answered { status, text }
+        Answered {
+            status,
+            text,
+            headers,
+        }
     }
 
     /// Waits until a service's status is as wanted.
