@@ -31,6 +31,7 @@ pub(crate) mod rotate;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod set;
+pub(crate) mod setup;
 pub(crate) mod status;
 pub(crate) mod supervise;
 pub(crate) mod swaps;

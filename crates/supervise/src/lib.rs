@@ -6,10 +6,13 @@
 //! soon as no secret is missing, and stops them in the end. No value of a secret leaves by the
 //! API, the log or telemetry: statuses do.
 //!
+//! [`Dialogue`] sets the secrets of an installation in a terminal.
+//!
 //! It reads no environment and prints nothing: both are handed in.
 
 mod api;
 mod board;
+mod dialogue;
 mod error;
 mod folder;
 mod gpu;
@@ -34,6 +37,8 @@ mod validate;
 
 use strongroom_core::time::Timestamp;
 
+pub use dialogue::Dialogue;
+pub use dialogue::Question;
 pub use error::SuperviseError;
 pub use manifest::Manifest;
 pub use manifest::Remote;

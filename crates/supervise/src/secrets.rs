@@ -173,6 +173,12 @@ impl Secrets {
         (!is_blank(&kept.value)).then_some(&kept.value)
     }
 
+    /// Whether a secret has a value that fits.
+    pub(crate) fn is_set(&self, secret: &Secret) -> bool {
+        let value = self.value_of(&secret.id);
+        value.is_some_and(|value| fits(secret, value))
+    }
+
     /// All values with their names, to be masked where they must not be seen.
     pub(crate) fn values(&self) -> Vec<(String, SecretValue)> {
         let values = self.kept.iter();

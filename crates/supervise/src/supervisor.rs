@@ -120,22 +120,12 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the application cannot be run, or runs already.
-    pub async fn start(manifest: Manifest, options: Options) -> Result<Self, SuperviseError> {
+    pub async fn start(manifest: Manifest, mut options: Options) -> Result<Self, SuperviseError> {
         let manifest = Arc::new(manifest);
         let folder = Folder::make(&options.app_data)?;
         let mut lock = Lock::take(&folder)?;
-        if let Some((parent, _)) = manifest.telemetry_file.rsplit_once('/') {
-            folder.make_below(parent)?;
-        }
-        let telemetry = Telemetry::new(folder.below(&manifest.telemetry_file));
-        let keys = Keys {
-            key_file: &options.key_file,
-            passphrase: options.passphrase.as_ref(),
-        };
-        let keep = Keep::open(&folder.below(STORE), &keys, &options.actor)?;
-        let old = folder.below(OLD_SECRETS);
-        let begun = begin(&manifest, keep, &old, options.fetched, &telemetry).await;
-        let (secrets, warnings) = begun?;
+        let fetched = std::mem::take(&mut options.fetched);
+        let (telemetry, (secrets, warnings)) = open(&manifest, &folder, &options, fetched).await?;
         let history = History::read(&folder)?;
         let ports = ports::allocate(&manifest)?;
         let gpu = Gpu::probe();
@@ -245,6 +235,24 @@ impl Supervisor {
         drop(lock);
         problems
     }
+}
+
+/// Opens the installation's store and its file of events.
+pub(crate) async fn open(
+    manifest: &Arc<Manifest>,
+    folder: &Folder,
+    options: &Options,
+    fetched: Fetched,
+) -> Result<(Telemetry, (Secrets, Vec<String>)), SuperviseError> {
+    let telemetry = Telemetry::new(folder, &manifest.telemetry_file);
+    let keys = Keys {
+        key_file: &options.key_file,
+        passphrase: options.passphrase.as_ref(),
+    };
+    let keep = Keep::open(&folder.below(STORE), &keys, &options.actor)?;
+    let old = folder.below(OLD_SECRETS);
+    let opened = begin(manifest, keep, &old, fetched, &telemetry).await?;
+    Ok((telemetry, opened))
 }
 
 async fn begin(

@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use rustix::fs::Mode;
-use rustix::fs::OFlags;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::folder::Folder;
 use crate::now;
 
 /// Bytes after which a file is put aside and another begun.
@@ -19,18 +18,22 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
 /// The file of events.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
-    path: PathBuf,
+    folder: Folder,
+    place: String,
     file: Mutex<Option<File>>,
 }
 
 impl Telemetry {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        let file = Mutex::new(None);
-        Self { path, file }
+    pub(crate) fn new(folder: &Folder, place: &str) -> Self {
+        Self {
+            folder: folder.clone(),
+            place: place.to_owned(),
+            file: Mutex::new(None),
+        }
     }
 
-    pub(crate) fn path(&self) -> &std::path::Path {
-        &self.path
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.below(&self.place)
     }
 
     /// Notes an event. What cannot be written is lost: the application goes on.
@@ -44,24 +47,17 @@ impl Telemetry {
         text.push('\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if file.as_ref().is_some_and(is_full) {
-            let mut aside = self.path.clone().into_os_string();
+            let mut aside = self.path().into_os_string();
             aside.push(".1");
-            let _ = std::fs::rename(&self.path, aside);
+            let _ = std::fs::rename(self.path(), aside);
             *file = None;
         }
         if file.is_none() {
-            *file = self.open();
+            *file = self.folder.open_append(&self.place).ok();
         }
         if let Some(file) = file.as_mut() {
             let _ = file.write_all(text.as_bytes());
         }
-    }
-
-    fn open(&self) -> Option<File> {
-        let flags = OFlags::CREATE | OFlags::APPEND | OFlags::WRONLY | OFlags::CLOEXEC;
-        let flags = flags | OFlags::NOFOLLOW;
-        let file = rustix::fs::open(&self.path, flags, Mode::RUSR | Mode::WUSR);
-        file.ok().map(File::from)
     }
 }
 

@@ -43,13 +43,8 @@ pub(crate) struct SuperviseArgs {
     /// The bundle manifest, as the older runtime was told
     #[arg(long, value_name = "FILE", conflicts_with = "file", hide = true)]
     manifest: Option<PathBuf>,
-    /// The folder of the application's data [default: a folder named after the application beside
-    /// your configuration]
-    #[arg(long, value_name = "FOLDER")]
-    app_data: Option<PathBuf>,
-    /// The folder of what was shipped [default: the manifest's folder]
-    #[arg(long, value_name = "FOLDER")]
-    bundle_root: Option<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Start no service, and say that all are ready
     #[arg(long)]
     dry_run: bool,
@@ -59,6 +54,18 @@ pub(crate) struct SuperviseArgs {
     /// Let a web page of this origin use the control API (repeatable); it needs the token, too
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
+}
+
+/// Where an installation is.
+#[derive(Args)]
+pub(crate) struct PlaceArgs {
+    /// The folder of the application's data [default: a folder named after the application beside
+    /// your configuration]
+    #[arg(long, value_name = "FOLDER")]
+    app_data: Option<PathBuf>,
+    /// The folder of what was shipped [default: the manifest's folder]
+    #[arg(long, value_name = "FOLDER")]
+    bundle_root: Option<PathBuf>,
 }
 
 pub(crate) fn run(app: &App, args: &SuperviseArgs) -> Result<(), CommandError> {
@@ -72,23 +79,12 @@ pub(crate) fn run(app: &App, args: &SuperviseArgs) -> Result<(), CommandError> {
             "hint: {count} to look at: strongroom bundle lint {file}"
         ));
     }
+    let options = options(app, &args.place, file, &manifest)?;
     let options = Options {
-        app_data: match &args.app_data {
-            Some(folder) => folder.clone(),
-            None => default_folder(app, &manifest)?,
-        },
-        bundle_root: match (&args.bundle_root, file.parent()) {
-            (Some(folder), _) => folder.clone(),
-            (None, Some(folder)) if folder != Path::new("") => folder.to_path_buf(),
-            (None, _) => PathBuf::from("."),
-        },
         is_dry_run: args.dry_run,
-        key_file: app.settings.key_file()?.value,
-        passphrase: app.settings.passphrase()?,
-        actor: app.environment.user(),
         environment: environment(app, args.inherit_env),
         origins: args.allow_origin.clone(),
-        fetched: fetch_all(app, &manifest.remote_secrets()),
+        ..options
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -96,6 +92,33 @@ pub(crate) fn run(app: &App, args: &SuperviseArgs) -> Result<(), CommandError> {
         .build()
         .map_err(|error| CommandError::failed(format!("no runtime can be started: {error}")))?;
     runtime.block_on(supervise(app, manifest, options))
+}
+
+/// How an installation is opened, by `supervise` and `setup`.
+pub(crate) fn options(
+    app: &App,
+    place: &PlaceArgs,
+    file: &Path,
+    manifest: &Manifest,
+) -> Result<Options, CommandError> {
+    Ok(Options {
+        app_data: match &place.app_data {
+            Some(folder) => folder.clone(),
+            None => default_folder(app, manifest)?,
+        },
+        bundle_root: match (&place.bundle_root, file.parent()) {
+            (Some(folder), _) => folder.clone(),
+            (None, Some(folder)) if folder != Path::new("") => folder.to_path_buf(),
+            (None, _) => PathBuf::from("."),
+        },
+        is_dry_run: false,
+        key_file: app.settings.key_file()?.value,
+        passphrase: app.settings.passphrase()?,
+        actor: app.environment.user(),
+        environment: Vec::new(),
+        origins: Vec::new(),
+        fetched: fetch_all(app, &manifest.remote_secrets()),
+    })
 }
 
 async fn supervise(app: &App, manifest: Manifest, options: Options) -> Result<(), CommandError> {
@@ -180,7 +203,9 @@ fn default_folder(app: &App, manifest: &Manifest) -> Result<PathBuf, CommandErro
 
 fn environment(app: &App, is_whole: bool) -> Vec<(OsString, OsString)> {
     let variables = app.environment.variables().iter();
-    let wanted = variables.filter(|(name, _)| is_whole || name.to_str().is_some_and(is_usual));
+    // Services run in a folder of their own.
+    let elsewhere = variables.filter(|(name, _)| name != "PWD");
+    let wanted = elsewhere.filter(|(name, _)| is_whole || name.to_str().is_some_and(is_usual));
     wanted.cloned().collect()
 }
 

@@ -46,7 +46,7 @@ fn bundle(port: &Port, secrets: &Value) -> Value {
 
 fn write_bundle(case: &Case, bundle: &Value) {
     use std::os::unix::fs::PermissionsExt;
-    case.write("project/bundle.json", bundle.to_string());
+    case.write("bundle.json", bundle.to_string());
     let script = "#!/bin/sh
 trap 'echo bye; exit 0' TERM
 echo \"got $KEY\"
@@ -54,7 +54,7 @@ env > \"$APP_DATA_DIR/draft\"
 mv \"$APP_DATA_DIR/draft\" \"$APP_DATA_DIR/env\"
 while :; do sleep 1 & wait $!; done
 ";
-    let path = case.write("project/bin/api", script);
+    let path = case.write("bin/api", script);
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
@@ -158,7 +158,7 @@ fn a_secret_is_fetched_from_a_vault_server() {
     case.leave_open(&data.join("env"));
     let served = Served::dev();
     let body = json!({ "data": { "api_key": value } }).to_string();
-    let (status, _) = served.ask("PUT", "/v1/secret/data/stripe", "root", &body);
+    let (status, _) = served.ask("PUT", "secret/data/stripe", "root", &body);
     assert_eq!(status, 200);
     let log = case.path("tmp/log");
     let run = |address: String| {
@@ -214,4 +214,27 @@ fn what_must_not_be_run_is_refused_with_all_reasons() {
     case.sr("supervise nowhere.json")
         .code(3)
         .says("nowhere.json");
+}
+
+#[test]
+fn without_a_terminal_setup_says_what_is_missing() {
+    let case = Case::new();
+    let port = Port::claim();
+    let secrets = json!([
+        { "id": "drawn", "class": "per_install_generated", "generator": { "type": "uuid" },
+          "target": { "type": "env", "name": "DRAWN" } },
+        { "id": "key", "class": "user_prompt", "prompt": { "label": "Your key" },
+          "target": { "type": "env", "name": "KEY" } },
+    ]);
+    write_bundle(&case, &bundle(&port, &secrets));
+    let said = case
+        .sr("setup --bundle bundle.json --app-data data")
+        .code(5);
+    said.says("missing: key").prints("missing   Your key\n");
+    let rows = case
+        .sr("setup --bundle bundle.json --app-data data --json")
+        .code(5)
+        .json();
+    assert_eq!(rows["missing"], json!(["key"]));
+    assert_eq!(rows["secrets"][0]["set"], json!(true));
 }

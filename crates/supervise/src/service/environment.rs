@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::sync::PoisonError;
 
 use strongroom_core::secret::SecretValue;
 
@@ -16,10 +17,20 @@ use crate::supervisor::State;
 /// Longest value of a variable that the system takes, with its name.
 const VARIABLE_BYTES_MAX: usize = 128 * 1024 - 2;
 
+/// Whether files with secrets are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// They are written.
+    Write,
+    /// They were, when the service's program started.
+    Keep,
+}
+
 /// The environment of a service's programs: nothing is inherited that is not named.
 pub(crate) async fn of(
     state: &State,
     service: &Service,
+    files: Files,
 ) -> Result<Vec<(OsString, OsString)>, String> {
     let template = state.template();
     let mut variables = state.environment.clone();
@@ -40,7 +51,7 @@ pub(crate) async fn of(
     for (name, value) in service.env.iter().chain(of_binary) {
         set(name, template.fill(value).into());
     }
-    for (name, value) in secrets(state, service).await? {
+    for (name, value) in secrets(state, service, files).await? {
         set(&name, value);
     }
     for (name, _) in &variables {
@@ -55,7 +66,11 @@ pub(crate) async fn of(
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// The service's secrets: as variables, or the names of the files that were written.
-async fn secrets(state: &State, service: &Service) -> Result<Vec<(String, OsString)>, String> {
+async fn secrets(
+    state: &State,
+    service: &Service,
+    files: Files,
+) -> Result<Vec<(String, OsString)>, String> {
     let secrets = state.secrets.lock().await;
     let mut variables = Vec::new();
     for id in &service.secrets {
@@ -68,7 +83,7 @@ async fn secrets(state: &State, service: &Service) -> Result<Vec<(String, OsStri
             }
             continue;
         };
-        variables.push(hand_over(state, secret, value)?);
+        variables.push(hand_over(state, secret, value, files)?);
     }
     Ok(variables)
 }
@@ -77,6 +92,7 @@ fn hand_over(
     state: &State,
     secret: &Secret,
     value: &SecretValue,
+    files: Files,
 ) -> Result<(String, OsString), String> {
     let id = &secret.id;
     match &secret.target {
@@ -98,15 +114,14 @@ fn hand_over(
             if is_ours(state, path) {
                 return Err(format!("secret {id} would lie in the place of {path}"));
             }
-            // EXPOSE: into the file, for its owner only, that the service is told of.
-            let bytes = value.expose_secret();
-            let written = state.folder.write_private(path, bytes, OwnFolder::Close);
-            written.map_err(|error| error.to_string())?;
-            let mut files = match state.secret_files.lock() {
-                Ok(files) => files,
-                Err(poisoned) => poisoned.into_inner(),
-            };
-            files.insert(path.clone());
+            if files == Files::Write {
+                // EXPOSE: into the file, for its owner only, that the service is told of.
+                let bytes = value.expose_secret();
+                let written = state.folder.write_private(path, bytes, OwnFolder::Close);
+                written.map_err(|error| error.to_string())?;
+                let known = state.secret_files.lock();
+                (known.unwrap_or_else(PoisonError::into_inner)).insert(path.clone());
+            }
             let variable = id.to_uppercase().replace(['-', '.', ' '], "_");
             let place = state.folder.below(path);
             Ok((format!("SECRET_FILE_{variable}"), place.into()))

@@ -13,6 +13,7 @@ use tokio::process::Child;
 use tokio::process::Command;
 
 use super::environment;
+use super::environment::Files;
 use super::log::Log;
 use super::log::Pumps;
 use crate::manifest::Service;
@@ -38,7 +39,7 @@ impl Process {
         let args: Vec<String> = (binary.args.iter())
             .map(|arg| state.template().fill(arg))
             .collect();
-        let variables = environment::of(state, service).await?;
+        let variables = environment::of(state, service, Files::Write).await?;
         let folder = environment::folder(state, service);
         let mut command = command(&program, &args, &folder, variables);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -113,7 +114,12 @@ pub(crate) async fn run_to_end(
     let program = environment::program(state, service, name);
     let fill = |text: &String| state.template().fill(text);
     let args: Vec<String> = args.iter().map(fill).collect();
-    let mut variables = environment::of(state, service).await?;
+    // What is run without a log is a question about a program that runs.
+    let files = match log {
+        Some(_) => Files::Write,
+        None => Files::Keep,
+    };
+    let mut variables = environment::of(state, service, files).await?;
     for (name, value) in extra {
         variables.retain(|(known, _)| known != name.as_str());
         variables.push((name.into(), fill(value).into()));

@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::Value;
 use serde_json::json;
+use strongroom_core::secret::SecretValue;
 
 use super::world::Running;
 use super::world::World;
@@ -138,4 +139,37 @@ async fn the_page_is_open_to_its_link_only_and_loads_nothing_from_elsewhere() {
     let own = [("authorization", token.as_str()), ("origin", own.as_str())];
     assert_eq!(get("/secrets", &own).await.status, 403);
     running.end().await;
+}
+
+#[tokio::test]
+async fn a_dialogue_keeps_what_fits_and_the_application_starts_with_it() {
+    let world = world();
+    let mut dialogue = world.dialogue().await.unwrap();
+    let questions = dialogue.questions();
+    let set: Vec<bool> = questions.iter().map(|question| question.is_set).collect();
+    assert_eq!(set, [true, false, false]);
+    let asked: Vec<bool> = questions.iter().map(|question| question.is_asked).collect();
+    assert_eq!(asked, [false, true, true]);
+    let value = |text: &str| SecretValue::copy_from(text.as_bytes());
+    let problem = dialogue.save("key", value("wrong")).await.unwrap_err();
+    let expected = "secret key: value does not match required format \"^canary-\"";
+    assert_eq!(problem, expected);
+    assert_eq!(dialogue.missing(), ["key"]);
+    // What was kept is there, although nobody went on to the end.
+    dialogue.save("key", value(CANARY)).await.unwrap();
+    assert!(dialogue.questions()[1].is_set);
+    // Nobody runs it meanwhile.
+    assert_eq!(
+        world.start().await.err().unwrap().code(),
+        "supervise.running"
+    );
+    drop(dialogue);
+    let running = world.run().await;
+    running.until_ready("api").await;
+    assert_eq!(
+        world.dialogue().await.err().unwrap().code(),
+        "supervise.running"
+    );
+    running.end().await;
+    assert_eq!(world.files_with(CANARY), Vec::<std::path::PathBuf>::new());
 }

@@ -13,10 +13,12 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use serde_json::json;
+use strongroom_core::secret::SecretValue;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::Dialogue;
 use crate::Manifest;
 use crate::Options;
 use crate::SuperviseError;
@@ -128,21 +130,32 @@ impl World {
     }
 
     pub(crate) async fn start(&self) -> Result<Supervisor, SuperviseError> {
+        let manifest = self.read_manifest()?;
+        Supervisor::start(manifest, self.options()).await
+    }
+
+    pub(crate) async fn dialogue(&self) -> Result<Dialogue, SuperviseError> {
+        let manifest = self.read_manifest()?;
+        Dialogue::open(manifest, self.options()).await
+    }
+
+    fn read_manifest(&self) -> Result<Manifest, SuperviseError> {
         let bundle = self.home.path().join("bundle");
         std::fs::create_dir_all(&bundle).unwrap();
         let file = bundle.join("bundle.json");
         std::fs::write(&file, self.manifest.to_string()).unwrap();
-        let manifest = Manifest::read(&file)?;
+        Manifest::read(&file)
+    }
+
+    fn options(&self) -> Options {
         let fetched = self.fetched.iter();
         let fetched = fetched.map(|(id, result)| {
-            let value = result
-                .clone()
-                .map(strongroom_core::secret::SecretValue::from_text);
+            let value = result.clone().map(SecretValue::from_text);
             (id.clone(), value)
         });
-        let options = Options {
+        Options {
             app_data: self.app_data(),
-            bundle_root: bundle,
+            bundle_root: self.home.path().join("bundle"),
             is_dry_run: self.is_dry_run,
             key_file: self.home.path().join("keys/store.key"),
             passphrase: None,
@@ -153,8 +166,7 @@ impl World {
             ],
             origins: vec!["http://allowed.example".to_owned()],
             fetched: fetched.collect(),
-        };
-        Supervisor::start(manifest, options).await
+        }
     }
 
     pub(crate) async fn run(&self) -> Running {
