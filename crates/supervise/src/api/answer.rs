@@ -53,6 +53,10 @@ impl Answer {
         }
     }
 
+    pub(crate) fn is_success(&self) -> bool {
+        self.status.is_success()
+    }
+
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;

@@ -23,11 +23,7 @@ use crate::supervisor::State;
 /// `POST /secrets`.
 pub(crate) async fn save(state: &Arc<State>, parts: &Parts, body: &[u8]) -> Answer {
     match read(body) {
-        Ok(changes) => {
-            let answer = store(state, changes, manner(parts)).await;
-            state.start_if_complete().await;
-            answer
-        }
+        Ok(changes) => store_and_start(state, changes, manner(parts)).await,
         Err(refusal) => refusal,
     }
 }
@@ -118,9 +114,7 @@ pub(crate) async fn one(state: &Arc<State>, method: &Method, below: &str) -> Ans
         is_partial: true,
         ..Manner::default()
     };
-    let answer = store(state, vec![Change { id, value }], manner).await;
-    state.start_if_complete().await;
-    answer
+    store_and_start(state, vec![Change { id, value }], manner).await
 }
 
 /// The text of a part of a path.
@@ -181,6 +175,15 @@ fn read(body: &[u8]) -> Result<Vec<Change>, Answer> {
             "invalid request: expected \"secrets\" or \"id\" and \"value\"\n",
         )),
     }
+}
+
+/// Stores, and starts the services if nothing is missing now.
+async fn store_and_start(state: &Arc<State>, changes: Vec<Change>, manner: Manner) -> Answer {
+    let answer = store(state, changes, manner).await;
+    if answer.is_success() {
+        state.start_if_complete().await;
+    }
+    answer
 }
 
 async fn store(state: &Arc<State>, changes: Vec<Change>, manner: Manner) -> Answer {

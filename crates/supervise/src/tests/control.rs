@@ -154,6 +154,11 @@ async fn both_shapes_are_stored_and_no_value_comes_back() {
     assert!(!list.to_string().contains(CANARY));
     running.end().await;
     assert_eq!(world.files_with(CANARY), Vec::<std::path::PathBuf>::new());
+    let events = world.events();
+    let count = |name: &str| events.iter().filter(|event| *event == name).count();
+    assert_eq!(count("secrets_missing"), 1);
+    assert_eq!(count("secrets_validation_failed"), 1);
+    assert_eq!(count("secrets_updated"), 2);
 
     // What was given is there at the next start.
     let again = world.run().await;
