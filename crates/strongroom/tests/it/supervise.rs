@@ -78,9 +78,13 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// What the control API answers to a change of secrets.
 fn post(port: &Port, token: &str, body: &str) -> Value {
+    ask(port, token, "POST /secrets", body)
+}
+
+fn ask(port: &Port, token: &str, line: &str, body: &str) -> Value {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port.number())).unwrap();
     let request = format!(
-        "POST /secrets HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\
+        "{line} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
@@ -214,6 +218,48 @@ fn what_must_not_be_run_is_refused_with_all_reasons() {
     case.sr("supervise nowhere.json")
         .code(3)
         .says("nowhere.json");
+}
+
+#[test]
+fn the_first_run_is_gone_through_in_a_browser() {
+    let case = Case::new();
+    let port = Port::claim();
+    let secrets = json!([
+        { "id": "drawn", "class": "per_install_generated",
+          "generator": { "type": "random", "length": 48 },
+          "target": { "type": "env", "name": "DRAWN" } },
+        { "id": "key", "class": "user_prompt", "format": "^sk-",
+          "prompt": { "label": "<img src=x onerror=alert(1)> key", "description": "Ask <b>them</b>",
+                      "link": "https://help.example/key" },
+          "target": { "type": "env", "name": "KEY" } },
+    ]);
+    write_bundle(&case, &bundle(&port, &secrets));
+    let data = case.path("data/wheel");
+    let value = case.canary("sk-");
+    case.leave_open(&data.join("env"));
+    let mut command = case.command(PROGRAM);
+    command
+        .args(["supervise", "bundle.json", "--app-data"])
+        .arg(&data);
+    let (mut child, _stdout) = start(&mut command, &case.path("tmp/log"));
+    let token = std::fs::read_to_string(data.join("runtime/auth-token")).unwrap();
+    let link = ask(&port, &token, "POST /setup-link", "");
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+    let profile = tempfile::tempdir().unwrap();
+    let browsed = case
+        .command("python3")
+        .arg(scripts.join("setup_browser.py"))
+        .env("LINK", link["url"].as_str().unwrap())
+        .env("VALUE", &value)
+        .env("FOLDER", profile.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&browsed.stderr);
+    assert!(browsed.status.success(), "{said}");
+    until("the service starts", || data.join("env").exists());
+    let env = std::fs::read_to_string(data.join("env")).unwrap();
+    assert!(env.lines().any(|line| line == format!("KEY={value}")));
+    assert_eq!(interrupt(&mut child), Some(0));
 }
 
 #[test]

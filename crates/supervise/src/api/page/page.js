@@ -85,7 +85,7 @@ function stepGenerated() {
 function card(secret, at) {
   const id = "field-" + at;
   const isSet = secret.status === "configured";
-  const problem = make("p", { class: "problem", id: id + "-problem", role: "alert" });
+  const problem = make("p", { class: "problem", id: id + "-problem", "aria-live": "polite" });
   const describedBy = [secret.description ? id + "-about" : "", id + "-problem"].filter(Boolean).join(" ");
   const field = make(secret.is_file ? "textarea" : "input", {
     id, type: secret.is_file ? undefined : "password", autocomplete: "off", spellcheck: "false",
