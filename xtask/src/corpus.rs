@@ -80,6 +80,12 @@ const REQUIRE: &str = "--require";
 const PROGRAMS: &[Program] = &[
     Program::example("files", "strongroom-backends", "corpus", &[]),
     Program::example("cli", "strongroom", "corpus_cli", &[]),
+    Program::example(
+        "supervisor",
+        "strongroom-supervise",
+        "corpus_supervisor",
+        &[],
+    ),
     Program::example("pgcrypto", "strongroom-userkeys", "corpus_pgcrypto", &[]),
 ];
 

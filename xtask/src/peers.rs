@@ -422,6 +422,12 @@ const PEERS: &[Peer] = &[
     ),
     Peer::apt("gnupg", "gpg", Need::Required, "the keys of pass"),
     Peer::apt(
+        "chromium",
+        "chromium",
+        Need::Required,
+        "the first run's page in a browser",
+    ),
+    Peer::apt(
         "keyutils",
         "keyctl",
         Need::Required,

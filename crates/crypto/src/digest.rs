@@ -22,6 +22,26 @@ pub enum Algorithm {
     Sha3_512,
 }
 
+/// The SHA-256 of everything that a reader gives, in pieces.
+///
+/// # Errors
+/// The reader's.
+pub fn sha256_of(reader: &mut impl std::io::Read) -> std::io::Result<[u8; 32]> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        match reader.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => context.update(piece.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut sum = [0; 32];
+    sum.copy_from_slice(context.finish().as_ref());
+    Ok(sum)
+}
+
 /// The digest of some bytes.
 #[must_use]
 pub fn digest(algorithm: Algorithm, bytes: &[u8]) -> Vec<u8> {

@@ -171,6 +171,8 @@ pub(crate) enum Command {
     Swaps(commands::swaps::SwapsArgs),
     Overrides(commands::overrides::OverridesArgs),
     Bundle(commands::bundle::BundleArgs),
+    Supervise(commands::supervise::SuperviseArgs),
+    Setup(commands::setup::SetupArgs),
     History(commands::history::HistoryArgs),
     Rollback(commands::history::RollbackArgs),
     Rotate(commands::rotate::RotateArgs),

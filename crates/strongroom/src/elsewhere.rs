@@ -154,7 +154,7 @@ fn on_server(
     }))
 }
 
-fn opener(app: &App) -> Opener<'_> {
+pub(crate) fn opener(app: &App) -> Opener<'_> {
     Opener {
         app,
         session: None,

@@ -29,7 +29,14 @@ pub(crate) fn check(file: &File) -> Vec<Problem> {
     let knows_tokio = file.crate_folder().is_some_and(|folder| {
         matches!(
             folder,
-            "server" | "strongroom" | "chain" | "sdk" | "store-postgres" | "userkeys" | "fakes"
+            "server"
+                | "strongroom"
+                | "supervise"
+                | "chain"
+                | "sdk"
+                | "store-postgres"
+                | "userkeys"
+                | "fakes"
         ) || folder.starts_with("backend-")
     });
     if !knows_tokio {

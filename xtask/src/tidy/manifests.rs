@@ -170,6 +170,7 @@ const KNOWS_TOKIO: &[&str] = &[
     "strongroom-backend-kubernetes",
     "strongroom-backend-vault",
     "strongroom-store-postgres",
+    "strongroom-supervise",
     "strongroom-userkeys",
     FAKES,
 ];
@@ -182,6 +183,7 @@ const MAP: &[(&str, &[&str])] = &[
             "strongroom-server",
             "strongroom-scan",
             "strongroom-deploy",
+            "strongroom-supervise",
             "strongroom-chain",
             "strongroom-engine",
             "strongroom-store",
@@ -265,6 +267,17 @@ const MAP: &[(&str, &[&str])] = &[
     ("strongroom-backend-vault", &["strongroom-core"]),
     ("strongroom-scan", &["strongroom-core"]),
     ("strongroom-deploy", &["strongroom-core"]),
+    (
+        "strongroom-supervise",
+        &[
+            "strongroom-chain",
+            "strongroom-deploy",
+            "strongroom-engine",
+            "strongroom-store",
+            "strongroom-crypto",
+            "strongroom-core",
+        ],
+    ),
     ("strongroom-crypto", &["strongroom-core"]),
     ("strongroom-core", &[]),
     (

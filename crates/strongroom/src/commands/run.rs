@@ -372,15 +372,20 @@ fn percent_decoded(text: &[u8]) -> Vec<u8> {
 
 fn is_inherited(name: Option<&str>, project: &Project) -> bool {
     let Some(name) = name else { return false };
-    let own = project.profile.inherit_env.iter().map(String::as_str);
-    INHERITED
-        .iter()
-        .copied()
-        .chain(own)
-        .any(|pattern| match pattern.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == pattern,
-        })
+    let mut own = project.profile.inherit_env.iter().map(String::as_str);
+    is_usual(name) || own.any(|pattern| matches(name, pattern))
+}
+
+/// Whether a child inherits a variable without being asked.
+pub(crate) fn is_usual(name: &str) -> bool {
+    INHERITED.iter().any(|pattern| matches(name, pattern))
+}
+
+fn matches(name: &str, pattern: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    }
 }
 
 /// `injected 14 (profile development: store 9, dotenv 4, generated 1), redacting 12`

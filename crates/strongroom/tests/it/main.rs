@@ -37,6 +37,7 @@ mod remote_verbs;
 mod requirement_003;
 mod rotate;
 mod run;
+mod supervise;
 mod userkeys;
 mod values;
 mod vendors;
