@@ -42,6 +42,8 @@ const MEASURE: Duration = Duration::from_secs(5);
 const MANIFEST: &str = "[profiles.development]\nchain = [\"store\"]\n\
                         [secrets.ANTHROPIC_API_KEY]\npath = \"anthropic/api_key\"\n";
 const WEAK: &str = "CREATE TABLE weak (user_id text PRIMARY KEY, value bytea NOT NULL)";
+/// Where reads would be noted if the application's database had them.
+const NOTES: &str = "CREATE TABLE notes (at timestamptz DEFAULT now(), note text NOT NULL)";
 const WEAK_KEY: &str = "0123456789abcdef-of-a-benchmark";
 const UNCACHED_MIN: f64 = 5.0;
 const CACHED_MIN: f64 = 50.0;
@@ -70,6 +72,7 @@ async fn bench(server: &Postgres, rows: u64) -> Place {
     let sql = |text: &str| server.sql("postgres", text);
     let _ = sql(userkeys::TABLE);
     let _ = sql(WEAK);
+    let _ = sql(NOTES);
     let _ = sql(&format!(
         "INSERT INTO user_secrets (user_id, secret_key, secret_value)
          SELECT 'user-' || g, 'anthropic_api_key', 'sk-ant-api03-' || md5(g::text) || md5('x' || g)
@@ -209,6 +212,7 @@ struct Selects {
     client: Client,
     weak: Statement,
     bare: Statement,
+    noted: Statement,
 }
 
 impl Selects {
@@ -217,7 +221,13 @@ impl Selects {
         let weak = "SELECT pgp_sym_decrypt(value, $2) FROM weak WHERE user_id = $1";
         let bare = "SELECT secret_value_encrypted FROM user_secrets
             WHERE user_id = $1 AND secret_key = 'anthropic_api_key'";
+        // The disk gets it later, as it does the library's notes.
+        let later = "SET synchronous_commit = off";
+        client.batch_execute(later).await.unwrap();
+        let noted =
+            format!("WITH note AS (INSERT INTO notes (note) VALUES ('read by ' || $1)) {bare}");
         Self {
+            noted: client.prepare(&noted).await.unwrap(),
             weak: client.prepare(weak).await.unwrap(),
             bare: client.prepare(bare).await.unwrap(),
             client,
@@ -236,6 +246,12 @@ impl Selects {
         let user = format!("user-{user}");
         self.client.query_one(&self.bare, &[&user]).await.unwrap();
     }
+
+    /// The other design: the note is a row of the same database, in the same round trip.
+    async fn noted(&self, user: u64) {
+        let user = format!("user-{user}");
+        self.client.query_one(&self.noted, &[&user]).await.unwrap();
+    }
 }
 
 async fn one_after_the_other(server: &Postgres, place: &Place, rows: u64) {
@@ -250,11 +266,17 @@ async fn one_after_the_other(server: &Postgres, place: &Place, rows: u64) {
     let by_database = rate(async |state| selects.weak(1 + next(state) % WEAK_ROWS).await);
     let by_database = by_database.await;
     let bare = rate(async |state| selects.bare(1 + next(state) % rows).await).await;
+    let noted = rate(async |state| selects.noted(1 + next(state) % rows).await).await;
     let ours = rate(async |state| get(&uncached, 1 + next(state) % rows).await).await;
     let from_memory = rate(async |state| get(&cached, 1 + next(state) % 100).await).await;
     let how = "one after the other";
     let beside = |what, figure, goal| compared(what, how, figure, by_database, goal);
     beside("a bare select of the sealed column", bare, None);
+    beside(
+        "the other design: its note by the same statement",
+        noted,
+        None,
+    );
     beside("`for_user().get`, not in memory", ours, Some(UNCACHED_MIN));
     beside(
         "`for_user().get` from memory",
@@ -287,6 +309,14 @@ async fn all_at_once(server: &Postgres, place: &Place, rows: u64) {
         }
     });
     let bare = bare.await;
+    let noted = rate_of_many(|caller| {
+        let selects = of(caller);
+        move |turn| {
+            let selects = Arc::clone(&selects);
+            async move { selects.noted(1 + turn % rows).await }
+        }
+    });
+    let noted = noted.await;
     let ours = rate_of_many(|_| {
         let uncached = uncached.clone();
         move |turn| {
@@ -298,6 +328,11 @@ async fn all_at_once(server: &Postgres, place: &Place, rows: u64) {
     let how = format!("{CALLERS} callers, {CONNECTIONS} connections");
     let beside = |what, figure, goal| compared(what, &how, figure, by_database, goal);
     beside("a bare select of the sealed column", bare, None);
+    beside(
+        "the other design: its note by the same statement",
+        noted,
+        None,
+    );
     beside("`for_user().get`, not in memory", ours, Some(UNCACHED_MIN));
 }
 
