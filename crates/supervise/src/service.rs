@@ -211,6 +211,10 @@ async fn live(state: &Arc<State>, service: &Service, stop: &mut watch::Receiver<
         Ok(process) => process,
         Err(why) => return Ended::Failed(why),
     };
+    let leader = process.leader();
+    if let Some(pid) = leader {
+        state.leftovers.started(pid);
+    }
     state.board.change(&service.id, |status| {
         status.started = Some(now());
         status.exit_code = None;
@@ -234,6 +238,9 @@ async fn live(state: &Arc<State>, service: &Service, stop: &mut watch::Receiver<
         });
     }
     let code = process.end().await;
+    if let Some(pid) = leader {
+        state.leftovers.ended(pid);
+    }
     if matches!(ended, Ended::Stopped) {
         state.board.change(&service.id, |status| {
             status.exit_code = code;
