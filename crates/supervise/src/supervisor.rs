@@ -364,7 +364,10 @@ impl State {
             return;
         }
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        for at in 0..self.manifest.services.len() {
+        for (at, service) in self.manifest.services.iter().enumerate() {
+            if service::settle(self, service) {
+                continue;
+            }
             let state = Arc::clone(self);
             tasks.spawn(async move { service::run(&state, at).await });
         }
