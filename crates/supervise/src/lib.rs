@@ -19,6 +19,7 @@ mod gpu;
 mod import;
 mod json;
 mod keep;
+mod leftovers;
 mod manifest;
 mod platform;
 mod ports;

@@ -50,22 +50,33 @@ enum Ended {
     },
 }
 
+/// Says what is to be said of a service that is not started at all; false for one that is.
+pub(crate) fn settle(state: &State, service: &Service) -> bool {
+    if service.skipped.is_none() && !state.is_dry_run {
+        return false;
+    }
+    state.board.change(&service.id, |status| {
+        match &service.skipped {
+            Some(reason) => {
+                status.is_skipped = true;
+                status.message.clone_from(reason);
+            }
+            None => {
+                status.is_ready = true;
+                "dry-run".clone_into(&mut status.message);
+            }
+        }
+        status.has_ended = true;
+    });
+    true
+}
+
 /// Runs a service until the application ends.
 pub(crate) async fn run(state: &Arc<State>, at: usize) {
     let Some(service) = state.manifest.services.get(at) else {
         return;
     };
-    if let Some(reason) = &service.skipped {
-        state.board.change(&service.id, |status| {
-            status.is_skipped = true;
-            status.message.clone_from(reason);
-        });
-    } else if state.is_dry_run {
-        state.board.change(&service.id, |status| {
-            status.is_ready = true;
-            "dry-run".clone_into(&mut status.message);
-        });
-    } else if let Ended::Failed(why) = keep_running(state, service).await {
+    if let Ended::Failed(why) = keep_running(state, service).await {
         fail(state, service, &why);
     }
     (state.board).change(&service.id, |status| status.has_ended = true);
@@ -211,6 +222,10 @@ async fn live(state: &Arc<State>, service: &Service, stop: &mut watch::Receiver<
         Ok(process) => process,
         Err(why) => return Ended::Failed(why),
     };
+    let leader = process.leader();
+    if let Some(pid) = leader {
+        state.leftovers.started(pid);
+    }
     state.board.change(&service.id, |status| {
         status.started = Some(now());
         status.exit_code = None;
@@ -234,6 +249,9 @@ async fn live(state: &Arc<State>, service: &Service, stop: &mut watch::Receiver<
         });
     }
     let code = process.end().await;
+    if let Some(pid) = leader {
+        state.leftovers.ended(pid);
+    }
     if matches!(ended, Ended::Stopped) {
         state.board.change(&service.id, |status| {
             status.exit_code = code;

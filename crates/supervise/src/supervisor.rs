@@ -1,6 +1,5 @@
 //! One application on one machine: from its manifest to its end.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +31,7 @@ use crate::folder::OwnFolder;
 use crate::gpu::Gpu;
 use crate::keep::Keep;
 use crate::keep::Keys;
+use crate::leftovers::Leftovers;
 use crate::manifest::Manifest;
 use crate::now;
 use crate::ports;
@@ -106,8 +106,8 @@ pub(crate) struct State {
     pub(crate) begun: Timestamp,
     pub(crate) address: SocketAddr,
     pub(crate) history: Mutex<History>,
-    /// Files that hold secrets and are removed in the end.
-    pub(crate) secret_files: Mutex<BTreeSet<String>>,
+    /// Processes and files that are gone in the end.
+    pub(crate) leftovers: Leftovers,
     pub(crate) setup: Setup,
     pub(crate) stop: watch::Sender<bool>,
     is_started: AtomicBool,
@@ -126,6 +126,11 @@ impl Supervisor {
         let mut lock = Lock::take(&folder)?;
         let fetched = std::mem::take(&mut options.fetched);
         let (telemetry, (secrets, warnings)) = open(&manifest, &folder, &options, fetched).await?;
+        let (leftovers, processes, files) = Leftovers::clear(&folder).await?;
+        if processes + files > 0 {
+            let details = json!({ "processes": processes, "files": files });
+            telemetry.note("leftovers_cleared", None, details);
+        }
         let history = History::read(&folder)?;
         let ports = ports::allocate(&manifest)?;
         let gpu = Gpu::probe();
@@ -156,7 +161,7 @@ impl Supervisor {
             instance: HEXLOWER.encode(&instance),
             begun: now(),
             history: Mutex::new(history),
-            secret_files: Mutex::new(BTreeSet::new()),
+            leftovers,
             setup: Setup::default(),
             stop: watch::Sender::new(false),
             is_started: AtomicBool::new(false),
@@ -359,7 +364,10 @@ impl State {
             return;
         }
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        for at in 0..self.manifest.services.len() {
+        for (at, service) in self.manifest.services.iter().enumerate() {
+            if service::settle(self, service) {
+                continue;
+            }
             let state = Arc::clone(self);
             tasks.spawn(async move { service::run(&state, at).await });
         }
@@ -381,11 +389,13 @@ impl State {
         if tokio::time::timeout(STOP_TIMEOUT, joined).await.is_err() {
             problems.push("a service did not end".to_owned());
         }
-        let files = {
-            let mut files = (self.secret_files.lock()).unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *files)
-        };
-        let own = [self.manifest.token_path.clone(), PORT_FILE.to_owned()];
+        let files = self.leftovers.finish();
+        let own = [
+            self.manifest.token_path.as_str(),
+            PORT_FILE,
+            Leftovers::place(),
+        ];
+        let own = own.map(str::to_owned);
         for file in files.into_iter().chain(own) {
             if let Err(error) = self.folder.remove(&file) {
                 problems.push(error.to_string());

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::sync::PoisonError;
 
 use strongroom_core::secret::SecretValue;
 
@@ -115,12 +114,11 @@ fn hand_over(
                 return Err(format!("secret {id} would lie in the place of {path}"));
             }
             if files == Files::Write {
+                state.leftovers.will_write(path);
                 // EXPOSE: into the file, for its owner only, that the service is told of.
                 let bytes = value.expose_secret();
                 let written = state.folder.write_private(path, bytes, OwnFolder::Close);
                 written.map_err(|error| error.to_string())?;
-                let known = state.secret_files.lock();
-                (known.unwrap_or_else(PoisonError::into_inner)).insert(path.clone());
             }
             let variable = id.to_uppercase().replace(['-', '.', ' '], "_");
             let place = state.folder.below(path);
@@ -139,6 +137,7 @@ fn is_ours(state: &State, path: &str) -> bool {
     let first = parts_of_it.first().map(String::as_str);
     let own = [
         "runtime/lock",
+        "runtime/running.json",
         "runtime/ipc_port",
         "migrations.json",
         "secrets.json",

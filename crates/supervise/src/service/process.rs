@@ -56,6 +56,11 @@ impl Process {
         })
     }
 
+    /// The number of the process that leads the program's group.
+    pub(crate) fn leader(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Waits until the program ends by itself.
     pub(crate) async fn wait(&mut self) -> (Option<i32>, String) {
         match self.child.wait().await {
