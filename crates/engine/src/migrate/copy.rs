@@ -33,9 +33,9 @@ use crate::transfer::Progress;
 /// Secrets that are written down together before they are written.
 const GROUP: usize = 128;
 /// Secrets that are read back together.
-const READ_BACK: usize = 100;
+const READ_BACK: usize = 40;
 /// Such readings under way beside the writes.
-const READ_BACKS_MAX: usize = 2;
+const READ_BACKS_MAX: usize = 3;
 
 /// What source and target hold of one secret.
 #[derive(Clone, Debug, Default)]
