@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: everything a change has to pass, in order, on two cores in 25 minutes.
 
 mod first_command;
+mod room;
 mod test_run;
 
 use std::path::Path;
@@ -24,7 +25,7 @@ Run everything a change has to pass, in order, and stop at the first failure
 
 Usage: cargo xtask ci [--only STEP[,STEP...]]
 
-  --only   Run only these steps: peers, fmt, clippy, tidy, test, doc, deny, release,
+  --only   Run only these steps: room, peers, fmt, clippy, tidy, test, doc, deny, release,
            first-command, corpus";
 
 /// Runs the steps, then prints how long each took.
@@ -132,6 +133,10 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
+fn check_room(root: &Path, _: &mut State) -> Result<Done, Failure> {
+    room::check(root)
+}
+
 fn install_peers(root: &Path, _: &mut State) -> Result<Done, Failure> {
     peers::install(root, Scope::Tests).map(|()| Done::Passed)
 }
@@ -222,6 +227,11 @@ const BUDGET: Duration = Duration::from_secs(25 * 60);
 
 /// The steps, in order: what fails fast first, what reuses a build after it.
 const STEPS: &[Step] = &[
+    Step {
+        name: "room",
+        about: "the disk has room for what a run builds",
+        run: check_room,
+    },
     Step {
         name: "peers",
         about: "what the tests talk to is installed",

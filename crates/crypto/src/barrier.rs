@@ -19,6 +19,8 @@ use crate::keyring::Keyring;
 const FORMAT: u8 = 1;
 /// Format byte and key id.
 const HEADER_BYTES: usize = 1 + 4;
+/// So many data keys may be made while a store is open before the next of them is not believed.
+const LATER_KEYS_MAX: u32 = 64;
 /// What sealing adds to a plaintext.
 pub const OVERHEAD_BYTES: usize = HEADER_BYTES + NONCE_BYTES + TAG_BYTES;
 
@@ -169,6 +171,15 @@ impl Barrier {
         key_id_of(sealed.get(..HEADER_BYTES)?)
     }
 
+    /// Whether a field names a data key that was made after those of this barrier. Far numbers
+    /// are none that anybody has made: they are damage.
+    #[must_use]
+    pub fn is_under_later_key(&self, sealed: &[u8]) -> bool {
+        let known = self.inner.ciphers.iter().map(|(id, _)| *id).max();
+        let known = known.unwrap_or_default();
+        Self::key_of(sealed).is_some_and(|id| id > known && id - known <= LATER_KEYS_MAX)
+    }
+
     /// What tells this very copy of a sealed field from every other: its nonce.
     #[must_use]
     pub fn copy_of(sealed: &[u8]) -> &[u8] {
@@ -273,6 +284,21 @@ mod tests {
         }
         let longer = [&sealed[..], b"x"].concat();
         assert!(barrier.open(PLACE, Field::Value, &longer).is_err());
+    }
+
+    #[test]
+    fn a_later_data_key_is_told_from_damage() {
+        let mut keyring = keyring();
+        let before = Barrier::new([1; 16], &keyring);
+        let mut sealed = before.seal(PLACE, Field::Value, b"one");
+        assert!(!before.is_under_later_key(&sealed));
+        keyring.rotate(&SystemRng, Timestamp::from_micros(0));
+        sealed = Barrier::new([1; 16], &keyring).seal(PLACE, Field::Value, b"two");
+        assert!(before.is_under_later_key(&sealed));
+        // A number that nobody has come to in one command.
+        sealed[1..HEADER_BYTES].copy_from_slice(&[0x7f; 4]);
+        assert!(!before.is_under_later_key(&sealed));
+        assert!(!before.is_under_later_key(&sealed[..HEADER_BYTES - 1]));
     }
 
     #[test]

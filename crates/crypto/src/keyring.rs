@@ -68,6 +68,12 @@ impl Keyring {
         id
     }
 
+    /// The number of the data key that new records are sealed under.
+    #[must_use]
+    pub fn active(&self) -> u32 {
+        self.data.last().map_or(0, |key| key.id)
+    }
+
     /// The data keys, oldest first.
     #[must_use]
     pub fn data_keys(&self) -> Vec<DataKeyInfo> {

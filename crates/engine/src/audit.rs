@@ -104,18 +104,7 @@ fn split(note: &[u8]) -> Option<(RecordId, &[u8])> {
 }
 
 fn unreadable(barrier: &Barrier, record: &Record) -> Error {
-    let what = "the audit log".into();
-    match record::is_newer(
-        barrier,
-        record.id,
-        Field::Value,
-        &record.value,
-        record::FORMAT,
-    ) {
-        true => Error::Newer { what },
-        false => Error::Damaged {
-            what,
-            detail: "a record in it does not open".into(),
-        },
-    }
+    let value = (Field::Value, &*record.value, record::FORMAT);
+    let (what, detail) = ("the audit log".into(), "a record in it does not open");
+    record::unreadable(barrier, record.id, &[value], what, detail)
 }

@@ -78,6 +78,12 @@ pub enum Error {
         /// Which secret, folder or record.
         what: String,
     },
+    /// Somebody has made a new data key since the store was opened.
+    #[error("{what} is under a data key that was made after the store was opened")]
+    LaterKey {
+        /// Which secret, folder or record.
+        what: String,
+    },
     /// Storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -124,6 +130,7 @@ impl Error {
             Self::Contended { .. } => ErrorKind::Contended,
             Self::Damaged { .. } => ErrorKind::Damaged,
             Self::Newer { .. } => ErrorKind::Newer,
+            Self::LaterKey { .. } => ErrorKind::Contended,
             Self::Storage(error) => match error {
                 StorageError::Conflict { .. } | StorageError::Busy => ErrorKind::Contended,
                 StorageError::Unavailable { .. } => ErrorKind::Unavailable,
@@ -150,6 +157,7 @@ impl Error {
             Self::LimitExceeded { .. } => "request.limit",
             Self::Damaged { .. } => "store.damaged",
             Self::Newer { .. } => "store.newer",
+            Self::LaterKey { .. } => "store.later_key",
             Self::Storage(error) => match error {
                 StorageError::Conflict { .. } => "secret.contended",
                 StorageError::Unavailable { .. } => "store.unavailable",

@@ -270,7 +270,12 @@ fn merge_folder(
 ) -> BatchItem {
     let barrier = barrier.clone();
     let merge = move |sealed: &[u8]| -> Result<Vec<u8>, MergeFailed> {
-        let mut children = Children::open(&barrier, id, sealed).ok_or(MergeFailed::Unreadable)?;
+        let children = Children::open(&barrier, id, sealed);
+        let mut children = children.ok_or(match barrier.is_under_later_key(sealed) {
+            // Planning it again tells the caller so.
+            true => MergeFailed::Outdated,
+            false => MergeFailed::Unreadable,
+        })?;
         for delta in &deltas {
             children.apply(delta);
         }
@@ -495,19 +500,12 @@ fn shown(folder: &str) -> String {
 
 /// Why a folder's record, or the name of a child, cannot be read.
 fn unreadable(barrier: &Barrier, record: &Record, folder: &str) -> Error {
-    let is_newer =
-        |field, sealed: &[u8], known| record::is_newer(barrier, record.id, field, sealed, known);
-    let is_folder = record.id == record::id_of(barrier, Kind::Folder, folder);
-    let what = shown(folder);
-    match is_newer(Field::Name, &record.name, record::FORMAT)
-        || is_folder && is_newer(Field::Value, &record.value, CHILDREN_FORMAT)
-    {
-        true => Error::Newer { what },
-        false => Error::Damaged {
-            what,
-            detail: "a record in it does not open".into(),
-        },
+    let mut fields = vec![(Field::Name, &*record.name, record::FORMAT)];
+    if record.id == record::id_of(barrier, Kind::Folder, folder) {
+        fields.push((Field::Value, &*record.value, CHILDREN_FORMAT));
     }
+    let detail = "a record in it does not open";
+    record::unreadable(barrier, record.id, &fields, shown(folder), detail)
 }
 
 fn vanished(folder: &str) -> Error {

@@ -21,6 +21,8 @@ use strongroom_crypto::barrier::Barrier;
 use strongroom_crypto::barrier::Field;
 use zeroize::Zeroizing;
 
+use crate::error::Error;
+
 mod first;
 mod second;
 
@@ -203,15 +205,32 @@ impl Head {
 }
 
 /// Whether a field opens, but has a form that only a later program knows.
-pub(crate) fn is_newer(
-    barrier: &Barrier,
-    id: RecordId,
-    field: Field,
-    sealed: &[u8],
-    known: u8,
-) -> bool {
+fn is_newer(barrier: &Barrier, id: RecordId, field: Field, sealed: &[u8], known: u8) -> bool {
     let plain = barrier.open(id, field, sealed);
     plain.is_ok_and(|plain| plain.first().is_some_and(|format| *format > known))
+}
+
+/// Why a field that is there cannot be read.
+pub(crate) fn unreadable(
+    barrier: &Barrier,
+    id: RecordId,
+    fields: &[(Field, &[u8], u8)],
+    what: String,
+    detail: &str,
+) -> Error {
+    let is = |test: &dyn Fn(Field, &[u8], u8) -> bool| {
+        fields
+            .iter()
+            .any(|(field, sealed, known)| test(*field, sealed, *known))
+    };
+    if is(&|_, sealed, _| barrier.is_under_later_key(sealed)) {
+        Error::LaterKey { what }
+    } else if is(&|field, sealed, known| is_newer(barrier, id, field, sealed, known)) {
+        Error::Newer { what }
+    } else {
+        let detail = detail.to_owned();
+        Error::Damaged { what, detail }
+    }
 }
 
 pub(crate) fn seal_summary(barrier: &Barrier, id: RecordId, summary: &Summary) -> Vec<u8> {

@@ -57,6 +57,7 @@ pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
 const ATTEMPTS_MAX: usize = 64;
 /// Deepest folder a recursive listing goes into.
 const DEPTH_MAX: usize = 256;
+const DOES_NOT_OPEN: &str = "its record does not open";
 
 /// The secrets of one unsealed store.
 #[derive(Clone)]
@@ -425,15 +426,9 @@ impl Engine {
 
     pub(crate) fn open_head(&self, path: &SecretPath, stored: &Record) -> Result<Head, Error> {
         Head::open(&self.barrier, stored, path).ok_or_else(|| {
+            let value = (Field::Value, &*stored.value, record::HEAD_FORMAT);
             let what = path.to_string();
-            let known = record::HEAD_FORMAT;
-            match record::is_newer(&self.barrier, stored.id, Field::Value, &stored.value, known) {
-                true => Error::Newer { what },
-                false => Error::Damaged {
-                    what,
-                    detail: "its record does not open".into(),
-                },
-            }
+            record::unreadable(&self.barrier, stored.id, &[value], what, DOES_NOT_OPEN)
         })
     }
 
@@ -451,13 +446,9 @@ impl Engine {
         };
         let stored = stored.ok_or_else(|| damaged("its record has vanished"))?;
         let value = record::open_version(&self.barrier, &stored).ok_or_else(|| {
-            let known = record::FORMAT;
-            match record::is_newer(&self.barrier, id, Field::Value, &stored.value, known) {
-                true => Error::Newer {
-                    what: format!("version {number} of {}", head.path),
-                },
-                false => damaged("its record does not open"),
-            }
+            let value = (Field::Value, &*stored.value, record::FORMAT);
+            let what = format!("version {number} of {}", head.path);
+            record::unreadable(&self.barrier, id, &[value], what, DOES_NOT_OPEN)
         })?;
         // A secret of the same name that was removed had a version of this number too.
         let fingerprint = self.barrier.fingerprint(&value);

@@ -234,7 +234,10 @@ impl State {
     /// `Damaged` when it is not one.
     pub fn open<T: Stored>(&self, record: &Record) -> Result<Found<T>, Error> {
         let plain = self.barrier.open(record.id, Field::Value, &record.value);
-        let plain = plain.map_err(|_| damaged(T::KIND))?;
+        let plain = plain.map_err(|_| match self.barrier.is_under_later_key(&record.value) {
+            true => later_key(T::KIND),
+            false => damaged(T::KIND),
+        })?;
         let decoded = record::decode::<T>(&plain).map(|(value, _)| value);
         let value = decoded
             .or_else(|| T::earlier(&plain))
@@ -437,6 +440,12 @@ pub(crate) fn contended() -> Error {
 
 fn newer(kind: Kind) -> Error {
     Error::Newer {
+        what: format!("a record of the server's state ({kind:?})"),
+    }
+}
+
+fn later_key(kind: Kind) -> Error {
+    Error::LaterKey {
         what: format!("a record of the server's state ({kind:?})"),
     }
 }

@@ -106,6 +106,7 @@ impl From<EngineError> for CommandError {
             EngineError::AlreadyExists { .. }
             | EngineError::VersionMismatch { .. }
             | EngineError::Contended { .. }
+            | EngineError::LaterKey { .. }
             | EngineError::Storage(StorageError::Conflict { .. }) => Kind::Conflict,
             EngineError::Invalid { .. } | EngineError::LimitExceeded { .. } => Kind::Usage,
             EngineError::Storage(StorageError::Unavailable { .. }) => Kind::Unreachable,
@@ -125,6 +126,9 @@ impl From<EngineError> for CommandError {
             EngineError::Damaged { .. } | EngineError::Storage(StorageError::Damaged { .. }) => {
                 failed.hint("strongroom doctor says what is lost and names the daily backup")
             }
+            EngineError::LaterKey { .. } => failed
+                .hint("somebody has made a new data key meanwhile: run the command again")
+                .hint("strongroom doctor, if that says the same"),
             EngineError::Newer { .. } => failed.hint("use the newer program; nothing was changed"),
             EngineError::Storage(StorageError::Full) => {
                 failed.hint("nothing was changed; make room and run the command again")

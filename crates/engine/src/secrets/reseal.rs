@@ -169,9 +169,11 @@ impl Engine {
                 return Ok(Vec::new());
             }
             let plain = self.barrier.open(record.id, field, sealed);
-            let plain = plain.map_err(|_| Error::Damaged {
-                what: "the store".into(),
-                detail: "a record in it does not open".into(),
+            let plain = plain.map_err(|_| {
+                let what = "the store".into();
+                let field = (field, sealed, record::FORMAT);
+                let detail = "a record in it does not open";
+                record::unreadable(&self.barrier, record.id, &[field], what, detail)
             })?;
             Ok(self.barrier.seal(record.id, field, &plain))
         };

@@ -20,6 +20,7 @@ use strongroom_crypto::recovery::generate_recovery_key;
 use strongroom_crypto::slot::SlotKind;
 use strongroom_crypto::slot::WrapContext;
 use strongroom_engine::Engine;
+use strongroom_engine::error::ErrorKind;
 
 use crate::app::App;
 use crate::error::CommandError;
@@ -31,6 +32,9 @@ use crate::output::Existing;
 use crate::session;
 use crate::session::Session;
 use crate::session::day;
+
+/// So often everything is sealed again because somebody makes one data key after the other.
+const RESEALS_MAX: u32 = 16;
 
 /// Shortest passphrase, in characters.
 const PASSPHRASE_CHARS_MIN: usize = 8;
@@ -345,7 +349,7 @@ fn rotate(app: &App, is_lazy: bool) -> Result<(), CommandError> {
     let active = new_data_key(app, &mut session)?;
     let resealed = match is_lazy {
         true => 0,
-        false => crate::runtime::wait(session.engine.reseal(&session.context, active))?,
+        false => reseal(&mut session, active)?,
     };
     note(&session)?;
     session.note_write();
@@ -361,20 +365,46 @@ fn rotate(app: &App, is_lazy: bool) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Seals everything under the newest data key: that one, or one that somebody makes meanwhile.
+fn reseal(session: &mut Session, active: u32) -> Result<u64, CommandError> {
+    let (mut resealed, mut active) = (0, active);
+    for attempt in 1.. {
+        match crate::runtime::wait(session.engine.reseal(&session.context, active)) {
+            Ok(count) => {
+                resealed += count;
+                break;
+            }
+            Err(error) if error.kind() == ErrorKind::Contended && attempt < RESEALS_MAX => {
+                let header = session.storage.read_header()?;
+                let unsealed = newest(&header, &session.unsealed)?;
+                active = unsealed.keyring.active();
+                use_keys(session, &header, unsealed);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(resealed)
+}
+
+fn use_keys(session: &mut Session, header: &Header, unsealed: Unsealed) {
+    session.unsealed = unsealed;
+    session.barrier = Barrier::new(header.store_id(), &session.unsealed.keyring);
+    let storage = std::sync::Arc::clone(&session.storage);
+    session.engine = Engine::new(storage, session.barrier.clone());
+}
+
 /// Makes a data key, which the session seals under from now on; its number.
 pub(crate) fn new_data_key(app: &App, session: &mut Session) -> Result<u32, CommandError> {
     let read_at = session.storage.read_header()?;
-    session.unsealed = newest(&read_at, &session.unsealed)?;
-    let active = session.unsealed.keyring.rotate(&SystemRng, app.now());
+    let mut unsealed = newest(&read_at, &session.unsealed)?;
+    let active = unsealed.keyring.rotate(&SystemRng, app.now());
     let mut header = read_at.clone();
-    header.reseal(&session.unsealed, &SystemRng);
+    header.reseal(&unsealed, &SystemRng);
     session
         .storage
         .replace_header(read_at.generation(), &header)
         .map_err(header_error)?;
-    session.barrier = Barrier::new(header.store_id(), &session.unsealed.keyring);
-    let storage = std::sync::Arc::clone(&session.storage);
-    session.engine = Engine::new(storage, session.barrier.clone());
+    use_keys(session, &header, unsealed);
     Ok(active)
 }
 

@@ -1,8 +1,10 @@
 //! Key slots: any one opens the store, none is lost by accident.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
+use serde_json::Value;
 use strongroom_testkit::openbao::exchange;
 use strongroom_testkit::port::Port;
 
@@ -145,6 +147,49 @@ fn after_a_rotation_every_value_opens() {
     assert_eq!(case.get("more"), more.as_bytes());
     let keys = case.sr("key list --json").ok().json();
     assert_eq!(keys["data_keys"].as_array().unwrap().len(), 3);
+    case.sr("doctor").ok();
+}
+
+/// Whoever changes the keys keeps what somebody else has made since the store was opened.
+#[test]
+fn no_data_key_is_lost_by_rotations_at_once() {
+    let case = store_with("value-of-the-token");
+    let mut made = BTreeSet::from([1]);
+    for round in 0..4 {
+        let running: Vec<_> = (0..6)
+            .map(|at| {
+                let mut command = case.command(PROGRAM);
+                let slot = format!("../home/{round}-{at}.key");
+                match at % 3 {
+                    2 => command.args(["key", "add", "key-file", &slot, "--json"]),
+                    _ => command.args(["key", "rotate", "--json"]),
+                };
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                command.spawn().unwrap()
+            })
+            .collect();
+        for process in running {
+            let output = process.wait_with_output().unwrap();
+            if output.status.success() {
+                let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+                made.extend(answer["data_key"].as_u64());
+            } else {
+                // Of several at once some are told to come again, and nothing else.
+                let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+                assert_eq!(error["error"]["code"], "key.contended", "{error}");
+            }
+        }
+        case.set(&format!("value-{round}"), case.canary(""));
+    }
+    let listed = case.sr("key list --json").ok().json();
+    let listed = listed["data_keys"].as_array().unwrap();
+    let kept: BTreeSet<u64> = listed
+        .iter()
+        .filter_map(|key| key["key"].as_u64())
+        .collect();
+    assert!(made.len() > 4, "hardly any was made: {made:?}");
+    assert_eq!(kept, made);
+    assert_eq!(case.get("token"), b"value-of-the-token");
     case.sr("doctor").ok();
 }
 
