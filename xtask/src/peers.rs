@@ -594,6 +594,15 @@ const PEERS: &[Peer] = &[
         need: Need::Bench,
         why: "a rival in declarations",
     },
+    Peer {
+        name: "rusty_vault",
+        source: Source::Cargo {
+            version: "0.2.1",
+            features: "crypto_adaptor_openssl",
+        },
+        need: Need::Bench,
+        why: "a rival as a server",
+    },
 ];
 
 #[cfg(test)]

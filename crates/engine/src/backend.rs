@@ -99,7 +99,9 @@ fn backend_error(error: &Error) -> BackendError {
             BackendErrorKind::Damaged
         }
         Error::Newer { .. } => BackendErrorKind::Newer,
-        Error::Storage(_) | Error::Contended { .. } => BackendErrorKind::Unreachable,
+        Error::Storage(_) | Error::Contended { .. } | Error::LaterKey { .. } => {
+            BackendErrorKind::Unreachable
+        }
         Error::VersionMismatch { .. } | Error::AlreadyExists { .. } | Error::NotFound { .. } => {
             BackendErrorKind::Conflict
         }

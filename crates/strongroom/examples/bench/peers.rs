@@ -138,7 +138,7 @@ fn done(command: &mut Command) -> AnyResult<()> {
 }
 
 /// On `PATH`, or where `cargo xtask peers` installs.
-fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let installed = [".peers/cargo/bin", ".peers/venv/bin"].map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let candidates = installed.into_iter().chain(std::env::split_paths(&path));

@@ -25,6 +25,7 @@ use crate::rig::AnyResult;
 use crate::rig::Rig;
 
 pub(crate) mod more;
+mod rusty;
 
 /// Seconds of each measurement.
 pub(crate) const SECONDS: u32 = 5;
@@ -76,6 +77,9 @@ pub(crate) fn bench() -> AnyResult<()> {
             if is_loaded { "at least 0.50" } else { "" },
             if is_loaded { verdict(share >= 0.5) } else { "" },
         ]);
+        if is_loaded {
+            rusty::compare(&rig, &read)?;
+        }
         let write = ours.load(connections, Some(&scripts.write))?;
         let their_write = theirs.load(connections, Some(&scripts.write))?;
         compare(&format!("durable writes {at}"), &write, &their_write, goal);
@@ -126,6 +130,8 @@ pub(crate) struct Server {
     /// The port with TLS, where there is one.
     tls_port: u16,
     token: String,
+    /// What is read where no script says otherwise.
+    read: &'static str,
     ready: Duration,
 }
 
@@ -223,6 +229,7 @@ impl Server {
             port: receiver.recv()?,
             tls_port: 0,
             token: String::new(),
+            read: "secret/data/bench/read",
             ready: Duration::ZERO,
         })
     }
@@ -238,6 +245,7 @@ impl Server {
             port,
             tls_port: 0,
             token: String::new(),
+            read: "secret/data/bench/read",
             ready: Duration::ZERO,
         };
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -311,7 +319,7 @@ impl Server {
         if let Some(script) = script {
             command.arg("-s").arg(script);
         }
-        command.arg(format!("{at}/v1/secret/data/bench/read"));
+        command.arg(format!("{at}/v1/{}", self.read));
         let output = command.output().map_err(|error| {
             format!("wrk cannot be started (cargo xtask peers --bench): {error}")
         })?;

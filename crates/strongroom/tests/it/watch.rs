@@ -152,6 +152,23 @@ fn a_changed_value_restarts_the_command() {
 }
 
 #[test]
+fn a_data_key_that_is_made_meanwhile_is_followed() {
+    let case = shop();
+    let (old, new) = (case.canary("old"), case.canary("new"));
+    case.set("API_KEY", &old);
+    let mut run = Running::start(&case, "--watch --watch-interval 1s", SERVER);
+    run.until_seen(1);
+    case.sr("key rotate").ok();
+    case.set("API_KEY", &new);
+    run.until_said("changed: API_KEY; restarting the command");
+    run.until_seen(2);
+    assert_eq!(run.seen(), format!("{old}\n{new}\n"));
+    run.signal(Signal::TERM);
+    assert_eq!(run.code(), 0);
+    assert!(!run.err().contains("while watching"), "{}", run.err());
+}
+
+#[test]
 fn a_command_can_be_told_to_read_its_files_again() {
     let case = shop();
     let values = [

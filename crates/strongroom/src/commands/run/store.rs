@@ -4,6 +4,7 @@
 //! another revision than when it was read before, which is asked without reading it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
@@ -16,20 +17,34 @@ use strongroom_core::port::Clock;
 use strongroom_core::port::Fetched;
 use strongroom_core::port::Lookup;
 use strongroom_core::secret::SecretValue;
+use strongroom_crypto::barrier::Barrier;
+use strongroom_crypto::header::Unsealed;
 use strongroom_engine::Engine;
 use strongroom_engine::backend::StoreBackend;
 use strongroom_engine::backend::store_capabilities;
 use strongroom_engine::context::OpContext;
+use strongroom_store::embedded::EmbeddedStorage;
+
+use crate::session::Session;
 
 type Answer = Result<Option<Fetched>, BackendError>;
 
 /// The store, with what it last had.
 pub(super) struct WatchedStore {
-    pub(super) engine: Engine,
-    pub(super) context: OpContext,
-    pub(super) folder: String,
-    pub(super) clock: Box<dyn Clock>,
-    pub(super) known: Mutex<BTreeMap<String, Known>>,
+    storage: Arc<EmbeddedStorage>,
+    keys: Mutex<Keys>,
+    context: OpContext,
+    folder: String,
+    clock: Box<dyn Clock>,
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+/// What opens the store's records: a data key may be made while it is watched.
+struct Keys {
+    unsealed: Unsealed,
+    /// Of the header that they are from; 0 until it is looked at.
+    generation: u64,
+    engine: Engine,
 }
 
 /// A record's revision (`None`: there is none), and what was read at it.
@@ -39,9 +54,44 @@ pub(super) struct Known {
 }
 
 impl WatchedStore {
+    pub(super) fn new(session: &Session, folder: String, clock: Box<dyn Clock>) -> Self {
+        let keys = Keys {
+            unsealed: session.unsealed.copy(),
+            generation: 0,
+            engine: session.engine.clone(),
+        };
+        Self {
+            storage: Arc::clone(&session.storage),
+            keys: Mutex::new(keys),
+            context: session.context.clone(),
+            folder,
+            clock,
+            known: Mutex::default(),
+        }
+    }
+
+    /// With the keys that the store has now; with those it had, where they cannot be seen.
+    fn engine(&self) -> Engine {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(header) = self.storage.read_header()
+            && header.generation() != keys.generation
+            && let Ok(unsealed) = header.unseal_with_root(&keys.unsealed.root)
+        {
+            let barrier = Barrier::new(header.store_id(), &unsealed.keyring);
+            let storage = Arc::clone(&self.storage);
+            *keys = Keys {
+                unsealed,
+                generation: header.generation(),
+                engine: Engine::new(storage, barrier),
+            };
+        }
+        keys.engine.clone()
+    }
+
     async fn look(&self, lookups: &[Lookup]) -> Vec<Answer> {
         let places: Vec<_> = lookups.iter().map(|lookup| lookup.place.clone()).collect();
-        let revisions = match self.engine.revisions(&places).await {
+        let engine = self.engine();
+        let revisions = match engine.revisions(&places).await {
             Ok(revisions) => revisions,
             Err(error) => {
                 let kind = BackendErrorKind::Unreachable;
@@ -58,7 +108,7 @@ impl WatchedStore {
             }
             answers.push(known.map(Ok));
         }
-        let mut read = self.read(changed).await.into_iter();
+        let mut read = self.read(&engine, changed).await.into_iter();
         let unanswered = || Err(self.unsupported("answer that"));
         let answers = answers.into_iter();
         answers
@@ -72,7 +122,7 @@ impl WatchedStore {
         (known.revision == revision).then(|| known.fetched.clone())
     }
 
-    async fn read(&self, changed: Vec<(Lookup, Option<u64>)>) -> Vec<Answer> {
+    async fn read(&self, engine: &Engine, changed: Vec<(Lookup, Option<u64>)>) -> Vec<Answer> {
         if changed.is_empty() {
             return Vec::new();
         }
@@ -80,7 +130,7 @@ impl WatchedStore {
             now: self.clock.now(),
             ..self.context.clone()
         };
-        let backend = StoreBackend::new(self.engine.clone(), context, self.folder.clone());
+        let backend = StoreBackend::new(engine.clone(), context, self.folder.clone());
         let (lookups, revisions): (Vec<Lookup>, Vec<Option<u64>>) = changed.into_iter().unzip();
         let answers = backend.get_many(&lookups).await;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -240,13 +240,10 @@ fn links(watched: &Watched<'_>) -> Result<Vec<Link>, CommandError> {
     let entries = watched.project.chain.parsed()?;
     let links = entries.iter().map(|entry| {
         let backend: Box<dyn Backend> = match (entry.scheme(), watched.session) {
-            ("store", Some(session)) => Box::new(WatchedStore {
-                engine: session.engine.clone(),
-                context: session.context.clone(),
-                folder: opener.folder.clone(),
-                clock: Box::new(SystemClock),
-                known: Mutex::default(),
-            }),
+            ("store", Some(session)) => {
+                let folder = opener.folder.clone();
+                Box::new(WatchedStore::new(session, folder, Box::new(SystemClock)))
+            }
             _ if entry.is_local() => match Fresh::open(&entry.uri, opener.surroundings()) {
                 Some(opened) => Box::new(opened?),
                 None => opener.open(entry)?,
