@@ -94,6 +94,8 @@ pub enum Kind {
     Sight = 66,
     /// A secret whose value has to be replaced.
     Mark = 67,
+    /// What is known of resources, applications and how they are shipped.
+    Document = 68,
 }
 
 /// A type that is stored.

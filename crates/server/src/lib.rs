@@ -4,6 +4,7 @@
 //! has its header and records. [`run`] lets it listen until it is told to stop.
 
 mod access;
+mod api;
 mod audit;
 mod aws;
 mod bodies;
