@@ -19,6 +19,7 @@ mod cache;
 mod catalogue;
 mod check;
 mod clients;
+mod desktop_app;
 mod durability;
 mod export;
 mod first_use;
