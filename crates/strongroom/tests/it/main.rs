@@ -10,6 +10,7 @@ mod attacks;
 mod served;
 mod support;
 
+mod acceptance;
 mod administer;
 mod audit_files;
 mod aws_clients;
