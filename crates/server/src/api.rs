@@ -44,7 +44,7 @@ pub(crate) const PREFIX: &str = "api/";
 pub(crate) const ROUTES: &[Route] = &[
     route!(Open "api/health" { Read => health }),
     route!(Open "api/v1/health" { Read => health }),
-    route!(Policy "api/v1/ledger" { Read => ledger::list }),
+    route!(Policy "api/v1/ledger" { Read => ledger::list, Write => ledger::list }),
     route!(Policy "api/v1/ledger/deliveries/+" { Read => ledger::show }),
     route!(Policy "api/v1/ledger/secrets/*" { Read => ledger::of_secret }),
     route!(Policy "api/v1/ledger/people/+" { Read => ledger::of_person }),

@@ -161,10 +161,9 @@ pub(super) async fn show(call: &mut Call) -> Result<Answer, Fault> {
 }
 
 async fn delivery(call: &Call, text: &str) -> Result<([u8; 16], Delivery), Fault> {
-    let unknown = || Fault::NotFoundWith(vec!["there is no such delivery".into()]);
-    let id = parse_id(text).ok_or_else(unknown)?;
+    let id = parse_id(text).ok_or(Fault::NotFound)?;
     let found = brought_up_to_date(call).await?.delivery(id).await?;
-    Ok((id, found.ok_or_else(unknown)?))
+    Ok((id, found.ok_or(Fault::NotFound)?))
 }
 
 async fn rows(call: &Call, found: &[Found<Exposure>]) -> Result<Vec<Value>, Fault> {
@@ -233,8 +232,7 @@ pub(super) async fn revoke(call: &mut Call) -> Result<Answer, Fault> {
         _ => ledger.of_secret(&name).await?,
     };
     if found.is_empty() {
-        let text = "nothing of that is in the ledger";
-        return Err(Fault::NotFoundWith(vec![text.into()]));
+        return Err(Fault::NotFound);
     }
     let reason = field::text(call, "reason").unwrap_or_else(|| format!("{what} {name}"));
     let by = ledger::person_of(&call.caller()?.token);

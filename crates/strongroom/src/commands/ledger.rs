@@ -1,5 +1,7 @@
 //! `ledger`: who was given which secrets, where values are, and what has to be replaced.
 
+#[cfg(feature = "vault")]
+mod on_server;
 mod report;
 mod revoke;
 
@@ -38,7 +40,7 @@ const LIMIT_MAX: usize = 100_000;
 /// Show who was given which secrets, where values are, and what has to be replaced; never values
 ///
 /// Every delivery is a row: a command that was run, a value that was shown, an export, a
-/// synchronisation, a backup, a read from the server.
+/// synchronisation, a backup, a read from the server. With --server: the ledger of that server.
 #[derive(Args)]
 #[command(after_help = "Examples:
   strongroom ledger where DATABASE_URL
@@ -116,6 +118,10 @@ impl ChannelWord {
 }
 
 pub(crate) fn run(app: &App, args: &LedgerArgs) -> Result<(), CommandError> {
+    #[cfg(feature = "vault")]
+    if app.global.server.is_some() {
+        return on_server::run(app, &args.command);
+    }
     let book = Book::open(app)?;
     match &args.command {
         LedgerCommand::List {

@@ -20,28 +20,28 @@ use crate::runtime::wait;
 
 #[derive(Args)]
 #[group(id = "what", required = true, multiple = false)]
-struct What {
+pub(super) struct What {
     /// What one delivery gave: its id
     #[arg(long, value_name = "ID")]
-    delivery: Option<String>,
+    pub(super) delivery: Option<String>,
     /// What a person was given
     #[arg(long, value_name = "PERSON")]
-    who: Option<String>,
+    pub(super) who: Option<String>,
     /// One secret, whoever was given it
     #[arg(long, value_name = "NAME")]
-    secret: Option<String>,
+    pub(super) secret: Option<String>,
 }
 
 #[derive(Args)]
 pub(super) struct RevokeArgs {
     #[command(flatten)]
-    what: What,
+    pub(super) what: What,
     /// Why, for those who have to replace the rest
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
     /// Only show what would be done
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 /// A secret whose value may be in use, and what is done about it.
