@@ -16,6 +16,7 @@ pub mod need;
 pub mod plan;
 pub mod registry;
 pub mod resource;
+pub mod service;
 pub mod strategy;
 pub mod swap;
 pub mod template;

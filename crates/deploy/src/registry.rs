@@ -53,6 +53,24 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Need>, ReadError> {
         .collect()
 }
 
+/// One row of a registry.
+///
+/// # Errors
+/// As `read`.
+pub fn row(row: &Value) -> Result<Need, ReadError> {
+    need("$", row)
+}
+
+/// What somebody wrote for one tier, as rows have it.
+///
+/// # Errors
+/// When it names no strategy that there is.
+pub fn rule(rule: &Value) -> Result<Rule, ReadError> {
+    let mut carrier = Need::named("RULE");
+    add_rule(&mut carrier, "$", Tier::Desktop.name(), rule)?;
+    Ok(carrier.rules.remove(&Tier::Desktop).unwrap_or_default())
+}
+
 fn need(path: &str, row: &Value) -> Result<Need, ReadError> {
     let form = |key: &str, expected| ReadError::Form {
         path: format!("{path}.{key}"),

@@ -152,6 +152,8 @@ pub struct Resolved<'a> {
     pub is_required: bool,
     /// The value, if there is one.
     pub value: Option<SecretValue>,
+    /// The backend's name for its version.
+    pub version: Option<String>,
     expires_at: Option<Timestamp>,
 }
 
@@ -235,6 +237,7 @@ pub async fn resolve<'a>(request: &Request<'a>, chain: &[Link]) -> Resolution<'a
             origin: Origin::Nowhere,
             is_required: declaration.is_required(&request.profile.name),
             value: None,
+            version: None,
             expires_at: None,
         })
         .collect();
@@ -396,6 +399,7 @@ impl Search<'_, '_> {
         match answer {
             Ok(Some(fetched)) if !fetched.value.is_empty() => {
                 secret.value = Some(fetched.value);
+                secret.version = fetched.version;
                 secret.expires_at = fetched.expires_at;
                 secret.origin = origin;
             }

@@ -86,6 +86,16 @@ pub enum Kind {
     Duty = 27,
     /// How far the chain of an audit file goes.
     AuditChain = 28,
+    /// A delivery of secrets.
+    Delivery = 64,
+    /// A version of a secret that was delivered, to whom and where.
+    Exposure = 65,
+    /// From a person to what that person was given.
+    Sight = 66,
+    /// A secret whose value has to be replaced.
+    Mark = 67,
+    /// What is known of resources, applications and how they are shipped.
+    Document = 68,
 }
 
 /// A type that is stored.

@@ -66,6 +66,8 @@ pub(crate) struct Core {
     pub(crate) keys_seen: Cache<KnownKey>,
     /// When secrets were last read, for AWS clients.
     pub(crate) days: crate::aws::accessed::Days,
+    /// Reads that the ledger is told of.
+    pub(crate) reads: crate::ledger::Reads,
     /// What lists of AWS clients tell.
     pub(crate) catalogues: crate::aws::catalogue::Catalogues,
     era: Arc<AtomicU64>,
@@ -170,6 +172,7 @@ impl Core {
             tokens_seen: Cache::new(TOKENS_BYTES_MAX, Arc::clone(&era)),
             keys_seen: Cache::new(KEYS_BYTES_MAX, Arc::clone(&era)),
             days: crate::aws::accessed::Days::default(),
+            reads: crate::ledger::Reads::default(),
             catalogues: crate::aws::catalogue::Catalogues::default(),
             storage,
             state,

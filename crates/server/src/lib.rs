@@ -4,6 +4,7 @@
 //! has its header and records. [`run`] lets it listen until it is told to stop.
 
 mod access;
+mod api;
 mod audit;
 mod aws;
 mod bodies;
@@ -16,6 +17,7 @@ mod hashing;
 mod head;
 pub mod keeper;
 mod kv_config;
+mod ledger;
 mod listen;
 mod lockout;
 mod log;
@@ -95,6 +97,7 @@ async fn serve(
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(tasks::housekeeping(Arc::clone(&node), stopped.clone()));
     tasks.spawn(rotate::work(Arc::clone(&node), stopped.clone()));
+    tasks.spawn(ledger::work(Arc::clone(&node), stopped.clone()));
     if let Some(tls) = &tls {
         let watching =
             tasks::watch_certificates(Arc::clone(&node), Arc::clone(tls), stopped.clone());
@@ -114,6 +117,8 @@ async fn serve(
     while tasks.join_next().await.is_some() {}
     if let Some(core) = node.core() {
         let _ = audit::chains::note(&core, node.now()).await;
+        // What cannot be written now is in the audit log.
+        let _ = ledger::write(&core, node.now(), true).await;
     }
     node.seal();
     Ok(())

@@ -239,8 +239,10 @@ where
         return crate::aws::dispatch::serve(node, parts, body, remote).await;
     }
     let path = parts.uri.path();
-    let own = path.strip_prefix("/api/users/");
-    let own = own.map(|below| format!("sys/users/{below}"));
+    let users = path.strip_prefix("/api/users/");
+    let users = users.map(|below| format!("sys/users/{below}"));
+    let is_api = users.is_none() && path.starts_with("/api/");
+    let own = users.or_else(|| is_api.then(|| format!("sys{path}")));
     let Some(path) = own.as_deref().or_else(|| path.strip_prefix("/v1/")) else {
         return elsewhere(node, path);
     };
@@ -263,7 +265,10 @@ where
         is_body_left,
         remote,
     };
-    dispatch::handle(node, incoming).await
+    match is_api {
+        true => crate::api::handle(node, incoming).await,
+        false => dispatch::handle(node, incoming).await,
+    }
 }
 
 /// What is not below `/v1/`.

@@ -187,6 +187,7 @@ pub(crate) enum Command {
     Doctor(commands::doctor::DoctorArgs),
     Key(commands::key::KeyArgs),
     Audit(commands::audit::AuditArgs),
+    Ledger(commands::ledger::LedgerArgs),
     Cache(commands::cache::CacheArgs),
     Serve(commands::serve::ServeArgs),
     Operator(commands::operator::OperatorArgs),

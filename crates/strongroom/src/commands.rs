@@ -17,6 +17,7 @@ pub(crate) mod identify;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod key;
+pub(crate) mod ledger;
 pub(crate) mod list;
 #[cfg(feature = "vault")]
 pub(crate) mod login;

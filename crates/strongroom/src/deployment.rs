@@ -17,12 +17,16 @@ use strongroom_deploy::deployment::Profile;
 use strongroom_deploy::deployment::ScoreOverride;
 use strongroom_deploy::deployment::SourceFile;
 use strongroom_deploy::json::JSON_BYTES_MAX;
+use strongroom_deploy::json::ReadError;
 use strongroom_deploy::need;
 use strongroom_deploy::need::Need;
 use strongroom_deploy::plan;
 use strongroom_deploy::plan::Override;
 use strongroom_deploy::plan::Plan;
 use strongroom_deploy::registry;
+use strongroom_deploy::service;
+use strongroom_deploy::service::Dependencies;
+use strongroom_deploy::service::Report;
 use strongroom_deploy::strategy::Strategy;
 use strongroom_deploy::swap;
 use strongroom_deploy::tier::Tier;
@@ -44,6 +48,12 @@ pub(crate) struct SourceArgs {
     /// Registry that declares the secrets: secrets.yaml, or rows in JSON
     #[arg(long, value_name = "FILE")]
     registry: Option<PathBuf>,
+    /// The application's service.json: only secrets of the resources that it leans on
+    #[arg(long, value_name = "FILE")]
+    service: Option<PathBuf>,
+    /// An analyzer's deployment report, which names resources where service.json names none
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Only secrets of this resource; may be repeated
     #[arg(long = "resource", value_name = "NAME")]
     resources: Vec<String>,
@@ -67,6 +77,8 @@ pub(crate) struct Shipment {
     pub(crate) overrides: Vec<Override>,
     pub(crate) scores: Vec<ScoreOverride>,
     pub(crate) resources: Vec<String>,
+    /// What service.json and an analyzer's report say, where they were named.
+    pub(crate) dependencies: Option<Dependencies>,
     /// The bundle manifest, where that is what declares the secrets.
     pub(crate) bundle: Option<Bundle>,
     pub(crate) made_at: strongroom_core::time::Timestamp,
@@ -115,7 +127,7 @@ impl SourceArgs {
 
     /// Whether they say where secrets are declared.
     pub(crate) fn names_declarations(&self) -> bool {
-        self.bundle.is_some() || self.registry.is_some()
+        self.bundle.is_some() || self.registry.is_some() || self.service.is_some()
     }
 }
 
@@ -174,6 +186,16 @@ pub(crate) fn load(
         .or(own.scenario)
         .or(declared.name)
         .unwrap_or_else(|| "application".to_owned());
+    let dependencies = dependencies(args)?;
+    let mut resources = args.resources.clone();
+    let mut services = own.services;
+    if let Some(dependencies) = &dependencies {
+        let chosen = dependencies.chosen();
+        services.extend(chosen.iter().cloned());
+        if resources.is_empty() {
+            resources = chosen;
+        }
+    }
     let tier = tier
         .or(named_tier)
         .or_else(|| own.tiers.first().copied())
@@ -184,13 +206,32 @@ pub(crate) fn load(
         tier,
         needs: declared.needs,
         swaps,
-        services: own.services,
+        services,
         overrides: file.overrides,
         scores: file.scores,
-        resources: args.resources.clone(),
+        resources,
+        dependencies,
         bundle: declared.bundle,
         made_at: app.now(),
     })
+}
+
+/// What the files say that the application leans on.
+fn dependencies(args: &SourceArgs) -> Result<Option<Dependencies>, CommandError> {
+    let wrong =
+        |path: &Path, error: &ReadError| unreadable(path, "service.unreadable", &error.to_string());
+    let declared = match &args.service {
+        None => None,
+        Some(path) => {
+            let read = service::read(&read_bytes(path)?);
+            Some(read.map_err(|error| wrong(path, &error))?)
+        }
+    };
+    let Some(path) = &args.report else {
+        return Ok(declared);
+    };
+    let report = Report::read(&read_bytes(path)?).map_err(|error| wrong(path, &error))?;
+    Ok(Some(report.added_to(declared.unwrap_or_default())))
 }
 
 fn tier_named(name: &str, file: &Deployment) -> Result<Tier, CommandError> {

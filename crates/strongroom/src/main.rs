@@ -15,6 +15,7 @@ mod env;
 mod error;
 mod hardening;
 mod input;
+mod ledger;
 mod manifest_text;
 mod oskeyring;
 mod output;
@@ -135,6 +136,7 @@ fn dispatch(app: &App, command: &Command) -> Result<u8, CommandError> {
         Command::Doctor(args) => commands::doctor::run(app, args),
         Command::Key(args) => commands::key::run(app, args),
         Command::Audit(args) => commands::audit::run(app, args),
+        Command::Ledger(args) => commands::ledger::run(app, args),
         Command::Cache(args) => commands::cache::run(app, args),
         Command::Serve(args) => commands::serve::run(app, args),
         Command::Operator(args) => commands::operator::run(app, args),
@@ -195,6 +197,7 @@ impl Command {
             Self::Doctor(_) => "doctor",
             Self::Key(_) => "key",
             Self::Audit(_) => "audit",
+            Self::Ledger(_) => "ledger",
             Self::Cache(_) => "cache",
             Self::Serve(_) => "serve",
             Self::Operator(_) => "operator",

@@ -9,6 +9,7 @@ use strongroom_chain::keyfile;
 use strongroom_chain::passphrase;
 use strongroom_chain::unlock;
 use strongroom_core::path::SecretPath;
+use strongroom_core::port::Durability;
 use strongroom_core::port::Rng;
 use strongroom_core::port::Storage;
 use strongroom_core::secret::Payload;
@@ -22,7 +23,12 @@ use strongroom_crypto::slot::WrapContext;
 use strongroom_engine::Engine;
 use strongroom_engine::Error as EngineError;
 use strongroom_engine::context::OpContext;
+use strongroom_engine::ledger::Channel;
+use strongroom_engine::ledger::Delivery;
+use strongroom_engine::ledger::Given;
+use strongroom_engine::ledger::Ledger;
 use strongroom_engine::secrets::WriteOptions;
+use strongroom_engine::state::State;
 use strongroom_store::embedded::EmbeddedStorage;
 use strongroom_store::embedded::OpenStoreError;
 use strongroom_store::embedded::Rollback;
@@ -162,6 +168,39 @@ impl Keep {
             Err(EngineError::NotFound { .. }) => Ok(()),
             other => other,
         }
+    }
+
+    /// Writes down that a service is given values, before it is. Without it no service starts.
+    pub(crate) async fn note(
+        &self,
+        service: &str,
+        values: &[(&str, &SecretValue)],
+    ) -> Result<(), EngineError> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        let state = State::new(self.storage.clone() as _, self.engine.barrier().clone());
+        let ledger = Ledger::new(state);
+        let context = self.context();
+        let items = values.iter().map(|(id, value)| {
+            let given = Given {
+                secret: path_of(id)?.to_string(),
+                source: "store".to_owned(),
+                version: None,
+                fingerprint: ledger.fingerprint(value),
+            };
+            Ok((given, 1))
+        });
+        let delivery = Delivery {
+            at: context.now,
+            who: context.actor,
+            channel: Channel::Supervise,
+            to: format!("service {service}"),
+            request_id: context.request_id,
+            items: items.collect::<Result<_, EngineError>>()?,
+            is_repeat: false,
+        };
+        ledger.note(&delivery, Durability::Relaxed).await
     }
 
     /// What is due at the end: a short log, and the daily copy.

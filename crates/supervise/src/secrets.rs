@@ -179,6 +179,15 @@ impl Secrets {
         value.is_some_and(|value| fits(secret, value))
     }
 
+    /// Writes down that a service is given these secrets.
+    pub(crate) async fn note(&self, service: &str, ids: &[String]) -> Result<(), EngineError> {
+        let values = ids
+            .iter()
+            .filter_map(|id| Some((id.as_str(), self.value_of(id)?)));
+        let values: Vec<_> = values.collect();
+        self.keep.note(service, &values).await
+    }
+
     /// All values with their names, to be masked where they must not be seen.
     pub(crate) fn values(&self) -> Vec<(String, SecretValue)> {
         let values = self.kept.iter();

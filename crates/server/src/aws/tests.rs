@@ -3,6 +3,7 @@
 mod access;
 mod hostile;
 mod identity;
+mod ledger;
 mod rotation;
 
 use http::Request;

@@ -8,6 +8,7 @@ use strongroom_core::policy::Capability;
 use strongroom_core::policy::RequestPath;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Timestamp;
+use strongroom_core::version::VersionInfo;
 use strongroom_engine::context::OpContext;
 
 use super::body::Fields;
@@ -17,6 +18,7 @@ use super::spelling::Spelling;
 use crate::core::Core;
 use crate::core::Known;
 use crate::core::Live;
+use crate::ledger::Door;
 use crate::node::Node;
 
 /// What is wanted of a path.
@@ -108,6 +110,14 @@ impl Call {
             door: "vault".into(),
             request_id: self.request_id.clone(),
             now: self.now,
+        }
+    }
+
+    /// Tells the ledger that a version is in the answer.
+    pub(crate) fn note_read(&self, path: &SecretPath, info: &VersionInfo) {
+        if let Some(caller) = &self.caller {
+            let reads = &self.core.reads;
+            reads.note(Door::Vault, caller, &self.live, (path, info), self.now);
         }
     }
 

@@ -17,6 +17,7 @@ use strongroom_core::policy::ParamValue;
 use strongroom_core::policy::RequestPath;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Span;
+use strongroom_engine::mounts::Engines;
 use strongroom_engine::tokens::TOKEN_BYTES_MAX;
 use strongroom_engine::tokens::TokenKind;
 use zeroize::Zeroizing;
@@ -84,7 +85,11 @@ pub(crate) async fn handle(node: &Arc<Node>, incoming: Incoming) -> Outgoing {
     }
 }
 
-async fn answer(node: &Arc<Node>, incoming: Incoming, request_id: &str) -> Result<Answer, Fault> {
+pub(crate) async fn answer(
+    node: &Arc<Node>,
+    incoming: Incoming,
+    request_id: &str,
+) -> Result<Answer, Fault> {
     let path =
         RequestPath::decode(&incoming.path).map_err(|error| Fault::invalid(error.to_string()))?;
     let query = Query::parse(incoming.query.as_deref());
@@ -187,7 +192,12 @@ fn find_route(
     verb: Verb,
 ) -> Option<(&'static Route, Vec<String>)> {
     let below = &path.as_str()[live.path.len()..];
-    route::find(route::table(live.mount.engine), below, verb)
+    let is_api = live.mount.engine == Engines::System && below.starts_with(crate::api::PREFIX);
+    let table = match is_api {
+        true => crate::api::ROUTES,
+        false => route::table(live.mount.engine),
+    };
+    route::find(table, below, verb)
 }
 
 /// What holds for everybody, with and without a token.
@@ -617,7 +627,7 @@ pub(crate) fn mount_at<'a>(table: &'a crate::core::Table, path: &str) -> Option<
     }
 }
 
-fn render(answer: Answer, request_id: &str, is_head: bool) -> Outgoing {
+pub(crate) fn render(answer: Answer, request_id: &str, is_head: bool) -> Outgoing {
     let status = answer.status();
     let mut content_type = "application/json";
     let body = match answer {

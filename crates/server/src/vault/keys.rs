@@ -199,6 +199,8 @@ pub(crate) async fn seal(call: &mut Call) -> Result<Answer, Fault> {
         let log = &call.node.log;
         log.error(&format!("old unseal shares cannot be ended yet: {detail}"));
     }
+    // What cannot be written now is in the audit log.
+    let _ = crate::ledger::write(&call.core, call.now, true).await;
     call.node.seal();
     Ok(Answer::Empty)
 }

@@ -44,6 +44,7 @@ async fn read(call: &mut Call) -> Result<Answer, Fault> {
     let Some(payload) = value.await? else {
         return Err(Fault::NotFound);
     };
+    call.note_read(&path, newest);
     // EXPOSE: the value goes into the answer to a caller that may read it.
     let parsed = serde_json::from_slice(payload.value.expose_secret());
     let value: Value = parsed.map_err(|_| Fault::Internal("a stored object is no JSON".into()))?;

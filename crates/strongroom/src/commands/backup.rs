@@ -17,6 +17,7 @@ use strongroom_crypto::kdf::KdfCost;
 use strongroom_crypto::slot::SlotKind;
 use strongroom_crypto::slot::UnwrapError;
 use strongroom_crypto::slot::WrapContext;
+use strongroom_engine::ledger::Channel;
 use strongroom_engine::migrate;
 use strongroom_engine::migrate::Options;
 use strongroom_engine::migrate::Wish;
@@ -34,12 +35,14 @@ use crate::commands::migrate::Work;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::input::ValueSource;
+use crate::ledger;
 use crate::output;
 use crate::output::Existing;
 use crate::progress::Meter;
 use crate::project;
 use crate::runtime::wait;
 use crate::session;
+use crate::session::Session;
 use crate::session::day;
 use crate::side::Naming;
 use crate::side::Side;
@@ -143,6 +146,9 @@ pub(crate) fn run(app: &App, args: &BackupArgs) -> Result<(), CommandError> {
         true => Existing::Replace,
         false => Existing::Keep,
     };
+    if let Some(session) = &opened {
+        note(app, session, &source, &backup, &args.file);
+    }
     output::write(&args.file, &bytes, Mode::RUSR | Mode::WUSR, existing)?;
     let contents = &backup.contents;
     let left: Vec<&str> = left_behind(&backup);
@@ -173,6 +179,21 @@ pub(crate) fn run(app: &App, args: &BackupArgs) -> Result<(), CommandError> {
         args.file.display()
     ));
     Ok(())
+}
+
+/// Every version that is in the file, for the ledger.
+fn note(app: &App, session: &Session, source: &Side, backup: &Backup, file: &Path) {
+    let from = backup.contents.from.as_str();
+    let versions = backup.saved.iter().flat_map(|saved| {
+        let secret = format!("{}{}", source.prefix, saved.address);
+        let versions = saved.versions.iter();
+        versions.map(move |one| {
+            let (barrier, value) = (&session.barrier, &one.payload.value);
+            ledger::given(barrier, &secret, from, one.id.clone(), value)
+        })
+    });
+    let place = format!("file {}", file.display());
+    ledger::note(app, session, Channel::Backup, &place, versions.collect());
 }
 
 /// The secrets that have what no backup holds.

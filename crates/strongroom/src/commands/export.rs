@@ -16,6 +16,7 @@ use strongroom_core::port::Rng;
 use strongroom_core::registry::Delivery;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
+use strongroom_engine::ledger::Channel;
 use strongroom_engine::resolve;
 use strongroom_engine::resolve::Generate;
 use strongroom_engine::resolve::Request;
@@ -27,6 +28,7 @@ use crate::chain::Entry;
 use crate::commands::check;
 use crate::error::CommandError;
 use crate::error::Kind;
+use crate::ledger;
 use crate::output;
 use crate::output::Existing;
 use crate::project;
@@ -116,7 +118,14 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
             secret.value.clone().map(|value| (name, value))
         })
         .collect();
+    let note = |to: &str| {
+        let Some(session) = &session else { return };
+        let secrets = resolution.secrets.iter();
+        let given = secrets.filter_map(|one| ledger::given_of(session, &project, one));
+        ledger::note(app, session, Channel::Export, to, given.collect());
+    };
     if let Some(target) = &args.apply {
+        note(target);
         return apply(app, target, values);
     }
     let format = if app.ui.is_json {
@@ -131,6 +140,7 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
         } else {
             Existing::Keep
         };
+        note(&format!("file {}", path.display()));
         output::write(path, &text, Mode::RUSR | Mode::WUSR, existing)?;
         app.ui.say(&format!(
             "wrote {} to {} (mode 600)",
@@ -142,6 +152,10 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
     if std::io::stdout().is_terminal() && !args.reveal && app.settings.asks_before_showing {
         app.ui.confirm("Show all values on this terminal?")?;
     }
+    note(match std::io::stdout().is_terminal() {
+        true => "terminal",
+        false => "another program",
+    });
     app.ui.print_bytes(&text)
 }
 

@@ -10,6 +10,8 @@ use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
 use strongroom_engine::Error as EngineError;
+use strongroom_engine::ledger::Channel;
+use strongroom_engine::ledger::Given;
 use strongroom_engine::resolve;
 use strongroom_engine::resolve::Generate;
 use strongroom_engine::resolve::Request;
@@ -25,10 +27,12 @@ use crate::elsewhere::Elsewhere;
 use crate::elsewhere::version_json;
 use crate::error::CommandError;
 use crate::error::Kind;
+use crate::ledger;
 use crate::project;
 use crate::project::Place;
 use crate::project::Project;
 use crate::session;
+use crate::session::Session;
 
 /// Print a secret's value
 ///
@@ -57,6 +61,8 @@ pub(crate) struct GetArgs {
 struct Found {
     value: SecretValue,
     source: String,
+    /// For the ledger; nothing where there is no store to keep one.
+    given: Option<(Session, Given)>,
     version: Option<String>,
     /// When it is a kept answer: since when.
     cached: Value,
@@ -87,6 +93,20 @@ pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
         Some(field) => field_of(&found.value, field, &args.name)?,
         None => found.value.clone(),
     };
+    let is_terminal = std::io::stdout().is_terminal();
+    if !app.ui.is_json && is_terminal && !args.reveal && app.settings.asks_before_showing {
+        app.ui.confirm(&format!(
+            "Show the value of {} on this terminal?",
+            args.name
+        ))?;
+    }
+    if let Some((session, given)) = found.given {
+        let to = match is_terminal {
+            true => "terminal",
+            false => "another program",
+        };
+        ledger::note(app, &session, Channel::Reveal, to, vec![given]);
+    }
     if app.ui.is_json {
         // EXPOSE: `get` is the command that shows a value.
         let (text, encoding) = match value.expose_secret_text() {
@@ -104,13 +124,6 @@ pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
             "secret_version": version_json(found.version.as_deref()),
             "cached": found.cached,
         }));
-    }
-    let is_terminal = std::io::stdout().is_terminal();
-    if is_terminal && !args.reveal && app.settings.asks_before_showing {
-        app.ui.confirm(&format!(
-            "Show the value of {} on this terminal?",
-            args.name
-        ))?;
     }
     // EXPOSE: `get` is the command that shows a value.
     app.ui.print_bytes(value.expose_secret())?;
@@ -133,10 +146,18 @@ fn from_store(app: &App, args: &GetArgs, place: &Place<'_>) -> Result<Found, Com
             (error, false) => error,
         }
     })?;
+    let version = Some(secret.version.number.to_string());
+    let given = Given {
+        secret: place.path.to_string(),
+        source: "store".into(),
+        version: version.clone(),
+        fingerprint: secret.version.fingerprint,
+    };
     Ok(Found {
         value: secret.payload.value,
         source: "store".into(),
-        version: Some(secret.version.number.to_string()),
+        given: Some((session, given)),
+        version,
         cached: Value::Null,
     })
 }
@@ -167,6 +188,7 @@ fn by_address(args: &GetArgs, elsewhere: &Elsewhere) -> Result<Found, CommandErr
     Ok(Found {
         value: item.payload.value,
         source: backend.describe(),
+        given: None,
         version: item.version,
         cached: Value::Null,
     })
@@ -210,10 +232,12 @@ fn through_chain(
         return Err(failure.into());
     }
     lazy::move_read(app, project, session.as_ref(), &resolution);
+    let resolved = resolution.secrets.pop();
+    let given = session.as_ref().zip(resolved.as_ref());
+    let given = given.and_then(|(session, one)| ledger::given_of(session, project, one));
     if let Some(session) = &session {
         session.finish(app);
     }
-    let resolved = resolution.secrets.pop();
     let cached = match (&kept, &resolved) {
         (Some(kept), Some(resolved)) => kept.json_of(resolved),
         _ => Value::Null,
@@ -237,6 +261,7 @@ fn through_chain(
     Ok(Found {
         value,
         source: origin.word().unwrap_or_default(),
+        given: session.zip(given),
         version: None,
         cached,
     })

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::Subcommand;
+use strongroom_engine::ledger::Channel;
 use strongroom_engine::migrate;
 use strongroom_engine::migrate::Entry;
 use strongroom_engine::migrate::Header;
@@ -26,6 +27,7 @@ use crate::app::App;
 use crate::commands::check::plural;
 use crate::error::CommandError;
 use crate::error::Kind;
+use crate::ledger;
 use crate::progress::Meter;
 use crate::project;
 use crate::project::Project;
@@ -217,6 +219,7 @@ impl Work<'_> {
         app.ui.confirm(&self.question(writes, cleans))?;
         let session = self.session.ok_or_else(no_store)?;
         let mut journal = self.write_down(session, &planned, options, cleans)?;
+        self.note(session, &planned);
         if !app.ui.is_json {
             app.ui.say(&format!(
                 "migration {} (interrupted? {})",
@@ -234,6 +237,23 @@ impl Work<'_> {
             false => String::new(),
         };
         format!("Write {} to {target}{then}?", plural(writes, "secret"))
+    }
+
+    /// What is about to be written elsewhere, for the ledger.
+    fn note(&self, session: &Session, planned: &[Planned]) {
+        if self.target.scheme() == "store" {
+            return;
+        }
+        let from = self.source.backend.describe();
+        let written = planned.iter().filter_map(|one| {
+            let is_written = matches!(one.step, Step::Create | Step::Replace);
+            let item = one.item.as_ref().filter(|_| is_written)?;
+            let (secret, version) = (&one.wish.from, item.version.clone());
+            let (barrier, value) = (&session.barrier, &item.payload.value);
+            Some(ledger::given(barrier, secret, &from, version, value))
+        });
+        let to = self.target.backend.describe();
+        ledger::note(self.app, session, Channel::Migrate, &to, written.collect());
     }
 
     fn write_down(

@@ -42,7 +42,11 @@ pub(crate) fn run(app: &App, args: &PlanArgs) -> Result<(), CommandError> {
     let shipment = deployment::load(app, &args.source, profile, args.tier)?;
     let plan = shipment.plan(args.include_optional);
     if app.ui.is_json {
-        app.ui.print_json(&plan.to_json())?;
+        let mut answer = plan.to_json();
+        if let Some(dependencies) = &shipment.dependencies {
+            dependencies.mark(&mut answer);
+        }
+        app.ui.print_json(&answer)?;
     } else {
         app.ui.print(&text(app, &plan))?;
     }

@@ -11,6 +11,8 @@ use clap::Subcommand;
 
 use crate::app::App;
 use crate::error::CommandError;
+use crate::project::Project;
+use crate::session::Session;
 
 /// Give a secret a new value, step by step: the old one works until the new one does
 #[derive(Args)]
@@ -60,6 +62,21 @@ pub(crate) fn run(app: &App, args: &RotateArgs) -> Result<(), CommandError> {
         #[cfg(feature = "vault")]
         Some(RotateCommand::Rotators(_)) => crate::server::Server::open(app).map(drop),
     }
+}
+
+/// Whether a new value of a secret of the own store can be drawn here.
+pub(crate) fn can_rotate(session: &Session, project: Option<&Project>, name: &str) -> bool {
+    local::can_rotate(session, project, name)
+}
+
+/// Rotates a secret of the own store without a word; the caller tells.
+pub(crate) fn rotate_here(
+    app: &App,
+    session: &Session,
+    project: Option<&Project>,
+    name: &str,
+) -> Result<(), CommandError> {
+    local::rotate_in(app, session, project, name).map(drop)
 }
 
 /// The hint of a rotation that failed.

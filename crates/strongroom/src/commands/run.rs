@@ -17,6 +17,7 @@ use strongroom_core::registry::Declaration;
 use strongroom_core::registry::Delivery;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
+use strongroom_engine::ledger::Channel;
 use strongroom_engine::resolve::Generate;
 use strongroom_engine::resolve::Link;
 use strongroom_engine::resolve::Origin;
@@ -38,9 +39,11 @@ use crate::commands::userkeys;
 use crate::commands::userkeys::PlaceArgs;
 use crate::error::CommandError;
 use crate::error::Kind;
+use crate::ledger;
 use crate::project;
 use crate::project::Project;
 use crate::session;
+use crate::session::Session;
 
 /// Variables that a child inherits without being asked for. `*` stands for any rest.
 const INHERITED: [&str; 34] = [
@@ -192,6 +195,9 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     lazy::move_read(app, &project, session.as_ref(), &resolution);
     let values = values_of(&resolution);
     let delivery = deliver(app, args, &project, &values);
+    if let Some(session) = &session {
+        note_delivery(app, args, &project, session, &resolution);
+    }
     let generated = resolution
         .secrets
         .iter()
@@ -220,6 +226,28 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
         session.finish(app);
     }
     Ok(status.code())
+}
+
+/// One write, before the command has anything.
+fn note_delivery(
+    app: &App,
+    args: &RunArgs,
+    project: &Project,
+    session: &Session,
+    resolution: &Resolution<'_>,
+) {
+    let secrets = resolution.secrets.iter();
+    let delivered = secrets.filter(|secret| ledger::is_delivered(secret));
+    let given = delivered.filter_map(|secret| ledger::given_of(session, project, secret));
+    let given: Vec<_> = given.collect();
+    ledger::note(app, session, Channel::Run, &place_of(args), given);
+}
+
+/// The program by its name: its arguments may say more than is meant for others.
+fn place_of(args: &RunArgs) -> String {
+    let program = args.command.first().map(std::path::Path::new);
+    let name = program.and_then(std::path::Path::file_name);
+    name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn only_of(project: &Project, names: &[String]) -> Result<Option<BTreeSet<String>>, CommandError> {

@@ -38,7 +38,7 @@ pub(crate) struct SwapsArgs {
 enum SwapsCommand {
     List(ListArgs),
     Info(PairArgs),
-    Analyze(PairArgs),
+    Analyze(AnalyzeArgs),
     Cascade(CascadeArgs),
     Apply(ApplyArgs),
 }
@@ -168,10 +168,33 @@ fn info(app: &App, args: &PairArgs) -> Result<(), CommandError> {
     app.ui.print(&text)
 }
 
-fn analyze(app: &App, args: &PairArgs) -> Result<(), CommandError> {
-    let swap = args.find()?;
-    let analysis = swap.analysis();
+/// Say what a swap would mean, in general and for one application
+#[derive(Args)]
+struct AnalyzeArgs {
+    #[command(flatten)]
+    pair: PairArgs,
+    /// Profile of the deployment file: what it would do to that application
+    #[arg(long = "for", value_name = "PROFILE")]
+    deployment_profile: Option<String>,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+fn analyze(app: &App, args: &AnalyzeArgs) -> Result<(), CommandError> {
+    let swap = args.pair.find()?;
+    let mut analysis = swap.analysis();
+    let profile = args.deployment_profile.as_deref();
+    let effect = match profile.is_some() || args.source.names_declarations() {
+        false => None,
+        true => {
+            let shipment = || deployment::load(app, &args.source, profile, None);
+            Some(Effect::of(shipment()?, shipment()?, swap))
+        }
+    };
     if app.ui.is_json {
+        if let Some(effect) = &effect {
+            analysis["project"] = effect.to_json();
+        }
         return app.ui.print_json(&analysis);
     }
     let mut text = format!("{} -> {}, effort: {}\n", swap.from, swap.to, swap.effort);
@@ -188,7 +211,81 @@ fn analyze(app: &App, args: &PairArgs) -> Result<(), CommandError> {
     for need in swap.adds() {
         text.push_str(&format!("\nneeds a new secret: {}\n", need.key));
     }
+    if let Some(effect) = &effect {
+        text.push_str(&effect.text(app));
+    }
     app.ui.print(&text)
+}
+
+/// What a swap would do to one application.
+struct Effect {
+    scenario: String,
+    leans: bool,
+    removed: Vec<String>,
+    added: Vec<String>,
+    /// By tier: the score before and after.
+    scores: Vec<(Tier, f64, f64)>,
+}
+
+impl Effect {
+    fn of(mut before: Shipment, mut after: Shipment, swap: &Swap) -> Self {
+        before.swaps.remove(&swap.from);
+        let leans = before.leans_on(&swap.from);
+        if leans {
+            after.swaps.insert(swap.from.clone(), swap.to.clone());
+        }
+        let scores = Tier::ALL.into_iter().map(|tier| {
+            (before.tier, after.tier) = (tier, tier);
+            (tier, score(&before).overall, score(&after).overall)
+        });
+        let scores = scores.collect();
+        let needs = before.needs.iter();
+        let of_from = needs.filter(|need| leans && need.resource.as_deref() == Some(&swap.from));
+        let removed = of_from.map(|need| need.key.clone()).collect();
+        let is_new = |key: &String| before.needs.iter().all(|need| need.key != *key);
+        let adds = swap.adds().into_iter().map(|need| need.key);
+        Self {
+            scenario: before.scenario.clone(),
+            leans,
+            removed,
+            added: adds.filter(|key| leans && is_new(key)).collect(),
+            scores,
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let scores = self.scores.iter().map(|(tier, old, new)| {
+            let score = json!({ "previous": old, "overall": new, "delta": new - old });
+            (format!("tier_{}", tier.number()), score)
+        });
+        json!({
+            "scenario": self.scenario,
+            "leans_on_it": self.leans,
+            "secrets_removed": self.removed,
+            "secrets_added": self.added,
+            "fitness": Value::Object(scores.collect()),
+        })
+    }
+
+    fn text(&self, app: &App) -> String {
+        let title = app.ui.tint(Tone::Strong, &clean(&self.scenario));
+        if !self.leans {
+            return format!("\n{title}\n      does not lean on it: nothing would change\n");
+        }
+        let mut text = format!("\n{title}\n");
+        for (words, keys) in [
+            ("no longer needs", &self.removed),
+            ("newly needs", &self.added),
+        ] {
+            for key in keys {
+                text.push_str(&format!("      {words} {}\n", clean(key)));
+            }
+        }
+        for (tier, old, new) in &self.scores {
+            text.push_str(&format!("      {}: fitness {old} -> {new}\n", tier.name()));
+        }
+        text
+    }
 }
 
 /// Say which applications of the deployment file a swap would reach

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 use serde_json::json;
+use strongroom_engine::ledger::Channel;
 use strongroom_engine::migrate::Planned;
 use strongroom_engine::migrate::Step;
 use strongroom_engine::sync;
@@ -16,10 +17,12 @@ use crate::commands::migrate::losses_lines;
 use crate::error;
 use crate::error::CommandError;
 use crate::error::Kind;
+use crate::ledger;
 use crate::progress::Meter;
 use crate::project;
 use crate::runtime::wait;
 use crate::session;
+use crate::session::Session;
 use crate::side::Side;
 use crate::ui::clean;
 
@@ -114,6 +117,9 @@ pub(crate) fn run(app: &App, args: &SyncArgs) -> Result<(), CommandError> {
         };
     }
     app.ui.confirm(&format!("Apply {}?", counts.phrase()))?;
+    if let Some(session) = session {
+        note(app, session, &source, &target, &plan);
+    }
     let applied = {
         let meter = Meter::new(&app.ui, "applied");
         let progress = |done, total| meter.step(done, total);
@@ -124,6 +130,23 @@ pub(crate) fn run(app: &App, args: &SyncArgs) -> Result<(), CommandError> {
         session.finish(app);
     }
     finish(app, &source, &target, &applied, &counts)
+}
+
+/// What is about to be written elsewhere. The own store gives nothing away by taking something.
+fn note(app: &App, session: &Session, source: &Side, target: &Side, plan: &SyncPlan) {
+    if target.scheme() == "store" {
+        return;
+    }
+    let from = source.backend.describe();
+    let written = plan.items.iter().filter_map(|item| {
+        let is_written = matches!(item.step, Step::Create | Step::Replace);
+        let value = item.item.as_ref().filter(|_| is_written)?;
+        let (secret, version) = (&item.wish.from, value.version.clone());
+        let (barrier, value) = (&session.barrier, &value.payload.value);
+        Some(ledger::given(barrier, secret, &from, version, value))
+    });
+    let to = target.backend.describe();
+    ledger::note(app, session, Channel::Sync, &to, written.collect());
 }
 
 struct Counts {

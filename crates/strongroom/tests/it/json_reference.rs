@@ -15,7 +15,7 @@ use crate::support::Outcome;
 
 const DOCUMENT: &str = "../../docs/reference/json.md";
 /// Which commands the document shows, in this order, with what they read.
-const STEPS: [(&str, &str); 51] = [
+const STEPS: [(&str, &str); 55] = [
     ("init --yes --name shop --json", ""),
     ("import more.env --yes --json", ""),
     ("set JWT_SECRET --json", "Zt5nVb8qLw2xRk7mHs4dGc9f"),
@@ -42,6 +42,13 @@ const STEPS: [(&str, &str); 51] = [
     ("status --json", ""),
     ("doctor --json", ""),
     ("audit --limit 2 --json", ""),
+    ("ledger list -n 1 --json", ""),
+    ("ledger where JWT_SECRET --json", ""),
+    (
+        "ledger revoke --secret JWT_SECRET --reason leaked --dry-run --json",
+        "",
+    ),
+    ("ledger due --json", ""),
     ("key add key-file ../home/spare.key --json", ""),
     ("key add recovery --json", ""),
     ("key list --json", ""),

@@ -158,3 +158,54 @@ fn a_servers_backup_is_restored_to_it() {
     case.sr("rollback API_KEY").ok();
     assert_eq!(case.get("API_KEY"), old.as_bytes());
 }
+
+#[test]
+fn the_ledger_of_a_server_is_asked_and_revoked() {
+    let (case, _served) = case();
+    let value = case.canary("first");
+    case.sr("set API_KEY").stdin(&value).ok();
+    case.sr("run -- true").ok();
+    let found = case.sr("ledger where API_KEY --json").ok().json();
+    let row = &found["exposures"][0];
+    assert_eq!(
+        (&row["channel"], &row["who"]),
+        (&"server".into(), &"root".into()),
+        "{found}"
+    );
+    let (count, id) = (
+        row["count"].as_u64().unwrap(),
+        row["delivery"].as_str().unwrap(),
+    );
+    assert!(count >= 1, "{found}");
+    case.sr(&format!("ledger show {id}")).ok().prints("api/key");
+    case.sr("ledger who root").ok().prints("current");
+    let listed = case
+        .sr("ledger list --channel server -n 1 --json")
+        .ok()
+        .json();
+    assert_eq!(
+        (&listed["version"], &listed["count"]),
+        (&1.into(), &1.into())
+    );
+    case.sr("ledger show 00ff").code(3);
+    case.sr("ledger due --exit-code").ok();
+    let planned = case
+        .sr("ledger revoke --secret API_KEY --dry-run --json")
+        .ok()
+        .json();
+    assert_eq!(planned["secrets"][0]["action"], "mark");
+    case.sr("ledger revoke --secret API_KEY --reason leaked --yes")
+        .ok()
+        .prints("marked");
+    case.sr("ledger due --exit-code").code(10).prints("leaked");
+    let newer = case.canary("newer");
+    case.sr("set API_KEY").stdin(&newer).ok();
+    case.sr("ledger due --exit-code")
+        .ok()
+        .says("nothing that was revoked");
+    case.sr("ledger where API_KEY")
+        .ok()
+        .prints("revoked, replaced");
+    case.sr("ledger revoke --who nobody --yes").code(3);
+    case.sr("ledger done API_KEY").code(2);
+}

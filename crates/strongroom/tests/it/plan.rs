@@ -368,3 +368,82 @@ fn an_assembled_bundle_keeps_references_and_holds_nothing_of_the_server() {
         .says("the value of /shop/development/API_TOKEN stands in the manifest");
     assert!(!case.in_project("never.json").exists());
 }
+
+/// A22: resources are read where service.json has them, and who names one is told.
+#[test]
+fn what_an_application_leans_on_is_read_from_its_own_files() {
+    let case = Case::new();
+    case.write(
+        "registry.json",
+        r#"{"rows": [
+          {"resource_name": "postgres", "secret_key": "POSTGRES_PASSWORD",
+           "classification": "infrastructure"},
+          {"resource_name": "minio", "secret_key": "MINIO_ACCESS_KEY", "classification": "service"},
+          {"resource_name": "redis", "secret_key": "REDIS_PASSWORD"}]}"#,
+    );
+    case.write(
+        "service.json",
+        r#"{"service": {"name": "shop"}, "dependencies": {"resources": {
+          "postgres": {"required": true}, "minio": {"enabled": true},
+          "redis": {"enabled": false}}}}"#,
+    );
+    case.write(
+        "report.json",
+        r#"{"generated_at": "2026-01-01T00:00:00Z", "dependencies": [
+          {"name": "redis", "type": "resource"}, {"name": "postgres", "type": "resource"}]}"#,
+    );
+    let sources = |line: &str| -> Vec<String> {
+        let line = format!("--tier desktop --registry registry.json {line}");
+        let found = plan(&case, &line, false);
+        let details = found["summary"]["blocking_secret_details"]
+            .as_array()
+            .unwrap();
+        let row = |one: &Value| format!("{} {}", one["resource"], one["source"]).replace('"', "");
+        details.iter().map(row).collect()
+    };
+    let declared = ["postgres service.json", "minio service.json"];
+    assert_eq!(sources("--service service.json"), declared);
+    let both = ["postgres service.json+analyzer", "minio service.json"];
+    assert_eq!(sources("--service service.json --report report.json"), both);
+    let found = ["postgres analyzer", "redis analyzer"];
+    assert_eq!(sources("--report report.json"), found);
+    case.write(
+        "service.json",
+        r#"{"dependencies": {"resources": "postgres"}}"#,
+    );
+    case.sr("plan --tier desktop --registry registry.json --service service.json")
+        .code(5)
+        .says("$.dependencies.resources: expected an object or a list");
+}
+
+#[test]
+fn a_swap_is_analysed_for_one_application() {
+    let case = Case::with_manifest(SHOP);
+    case.write(
+        "strongroom.deploy.toml",
+        "[profiles.shop-desktop]\ntiers = [2]\n",
+    );
+    let found = case.sr("swaps analyze postgres sqlite --for shop-desktop --json");
+    let found = found.ok().json();
+    let project = &found["project"];
+    assert_eq!(
+        (&project["scenario"], &project["leans_on_it"]),
+        (&"shop".into(), &true.into())
+    );
+    assert_eq!(
+        project["secrets_removed"],
+        serde_json::json!(["POSTGRES_PASSWORD"])
+    );
+    let desktop = &project["fitness"]["tier_2"];
+    assert_eq!(
+        desktop["previous"], 0.0,
+        "an unswapped infrastructure secret"
+    );
+    assert!(desktop["delta"].as_f64().unwrap() > 0.0, "{desktop}");
+    // In general it says nothing of an application, of another one that nothing would change.
+    let general = case.sr("swaps analyze postgres sqlite --json").ok().json();
+    assert_eq!(general["project"], Value::Null);
+    case.sr("swaps analyze ollama openrouter --for shop-desktop")
+        .ok()
+        .prints("does not lean on it");
+}

@@ -72,6 +72,10 @@ async fn secrets(
 ) -> Result<Vec<(String, OsString)>, String> {
     let secrets = state.secrets.lock().await;
     let mut variables = Vec::new();
+    if files == Files::Write {
+        let noted = secrets.note(&service.id, &service.secrets).await;
+        noted.map_err(|error| format!("the ledger cannot be written: {error}"))?;
+    }
     for id in &service.secrets {
         let Some(secret) = state.manifest.secret(id) else {
             return Err(format!("there is no secret {id}"));

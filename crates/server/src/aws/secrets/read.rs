@@ -22,6 +22,7 @@ use crate::aws::call::time;
 use crate::aws::error::Fault;
 use crate::aws::input;
 use crate::core::Seen;
+use crate::ledger::Door;
 use crate::vault::body::Wiped;
 use crate::vault::body::compact;
 use crate::vault::reply::Rendered;
@@ -63,6 +64,9 @@ pub(super) async fn value_of(
         }
     };
     accessed::note(&call.request, &call.live, snapshot, info.number).await;
+    let (request, what) = (&call.request, (snapshot.path(), info));
+    let reads = &request.core.reads;
+    reads.note(Door::Aws, &request.key.known, &call.live, what, request.now);
     Ok(answer)
 }
 

@@ -56,6 +56,7 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     }
     let is_newest = seen.snapshot.newest() == Some(info);
     if let (true, Some(rendered)) = (is_newest, seen.rendered.get()) {
+        call.note_read(&path, info);
         return Ok(Answer::rendered(Arc::clone(rendered)));
     }
     let payload = call
@@ -66,6 +67,7 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
         return Err(Fault::NotFound);
     };
     let rendered = Arc::new(render(call, &payload, info, &seen)?);
+    call.note_read(&path, info);
     if is_newest {
         let _ = seen.rendered.set(Arc::clone(&rendered));
     }

@@ -59,7 +59,11 @@ pub(super) fn path_of(mount: &str, route: &Route, name: &str) -> String {
 pub(super) fn rows() -> Vec<(&'static str, &'static Route, Verb)> {
     let mut rows = Vec::new();
     for (mount, engine) in MOUNTS {
-        for route in route::table(engine) {
+        let below: &[Route] = match engine {
+            Engines::System => crate::api::ROUTES,
+            _ => &[],
+        };
+        for route in route::table(engine).iter().chain(below) {
             for (verb, _) in route.verbs {
                 rows.push((mount, route, *verb));
             }
@@ -69,10 +73,13 @@ pub(super) fn rows() -> Vec<(&'static str, &'static Route, Verb)> {
 }
 
 /// Routes that anybody may use, each with its reason. A new one has to be put here.
-const OPEN: [&str; 20] = [
+const OPEN: [&str; 22] = [
     // How one gets a token.
     "POST auth/userpass/login/+",
     "POST auth/approle/login",
+    // Whether it is there.
+    "GET sys/api/health",
+    "GET sys/api/v1/health",
     // For the holders of shares, who may have no token; nothing happens without the shares.
     "GET sys/generate-root/attempt",
     "POST sys/generate-root/attempt",

@@ -25,6 +25,7 @@ use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project;
 use crate::project::Place;
+use crate::project::Project;
 use crate::runtime::wait;
 use crate::session;
 use crate::session::Session;
@@ -44,8 +45,44 @@ pub(super) fn rotate(app: &App, name: &str) -> Result<(), CommandError> {
     let project = project::load_if_there(app)?;
     let place = project::place(project.as_ref(), name)?;
     let session = session::open(app)?;
-    let generator = generator(&session, &place, name)?;
-    let rotations = rotations(&session);
+    let rotated = rotate_in(app, &session, project.as_ref(), name);
+    session.finish(app);
+    let version = rotated?;
+    let path = &place.path;
+    if app.ui.is_json {
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "path": path.as_str(),
+            "rotated": true,
+            "secret_version": version,
+        }));
+    }
+    app.ui.say(&format!(
+        "rotated {path}: version {version} is current, the one before it is kept"
+    ));
+    Ok(())
+}
+
+/// Whether a new value of a secret can be drawn here.
+pub(super) fn can_rotate(session: &Session, project: Option<&Project>, name: &str) -> bool {
+    let Ok(place) = project::place(project, name) else {
+        return false;
+    };
+    let known = wait(rotations(session).find(&place.path)).ok().flatten();
+    let is_ours = known.is_none_or(|known| known.value.setup.rotator == ROTATOR);
+    is_ours && generator(session, &place, name).is_ok()
+}
+
+/// Rotates a secret; the number of the new version.
+pub(super) fn rotate_in(
+    app: &App,
+    session: &Session,
+    project: Option<&Project>,
+    name: &str,
+) -> Result<u64, CommandError> {
+    let place = project::place(project, name)?;
+    let generator = generator(session, &place, name)?;
+    let rotations = rotations(session);
     let path = &place.path;
     let known = wait(rotations.find(path))?.map(|found| found.value);
     if let Some(other) = known.map(|known| known.setup.rotator)
@@ -57,11 +94,10 @@ pub(super) fn rotate(app: &App, name: &str) -> Result<(), CommandError> {
                 .hint(format!("strongroom --server URL rotate {name}")),
         );
     }
-    begin(&session, &rotations, path, name)?;
+    begin(session, &rotations, path, name)?;
     session.note_write();
-    let after = drive(app, &session, &rotations, path, &generator)?;
+    let after = drive(app, session, &rotations, path, &generator)?;
     let found = wait(rotations.find(path))?.map(|found| found.value);
-    session.finish(app);
     match after {
         After::Finished => {}
         After::Again(_) => {
@@ -91,18 +127,7 @@ pub(super) fn rotate(app: &App, name: &str) -> Result<(), CommandError> {
         .versions
         .last()
         .map_or(0, |version| version.number);
-    if app.ui.is_json {
-        return app.ui.print_json(&json!({
-            "version": 1,
-            "path": path.as_str(),
-            "rotated": true,
-            "secret_version": version,
-        }));
-    }
-    app.ui.say(&format!(
-        "rotated {path}: version {version} is current, the one before it is kept"
-    ));
-    Ok(())
+    Ok(version)
 }
 
 /// How new values of a secret are drawn.

@@ -15,8 +15,11 @@ use rustix::termios::OutputModes;
 use strongroom_core::registry::Delivery;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Span;
+use strongroom_engine::ledger::Channel;
+use strongroom_engine::resolve;
 use strongroom_engine::resolve::Elsewhere;
 
+use self::poll::Change;
 use self::poll::Poller;
 use self::poll::Values;
 use super::Deliveries;
@@ -34,7 +37,9 @@ use crate::child::ChildError;
 use crate::child::ExitStatusCode;
 use crate::child::Step;
 use crate::error::CommandError;
+use crate::ledger;
 use crate::project::Project;
+use crate::runtime::wait;
 use crate::session::Session;
 
 /// Seconds between two looks, where nothing is asked over a network.
@@ -140,6 +145,7 @@ impl Watched<'_> {
                 continue;
             }
             let delivery = self.delivery(&change.values);
+            self.note(&change);
             masked.add(&delivery.masked);
             self.forget_kept();
             if self.args.watch.watch == Some(Action::Signal) {
@@ -189,6 +195,32 @@ impl Watched<'_> {
             })
             .collect();
         deliver(self.app, self.args, self.project, &values)
+    }
+
+    /// What changed, for the ledger: which backend had it is not known here, but for the store.
+    fn note(&self, change: &Change) {
+        let Some(session) = self.session else { return };
+        let manifest = &self.project.manifest;
+        let changed = change.names.iter().filter_map(|name| {
+            let declaration = manifest.declaration(name)?;
+            let value = change.values.get(name)?;
+            if !declaration.is_sensitive || declaration.delivery == Delivery::None {
+                return None;
+            }
+            let place = resolve::lookup(manifest, &self.project.profile.name, declaration).place;
+            let described = wait(session.engine.describe(&place)).ok();
+            let newest = described.and_then(|described| described.versions.into_iter().last());
+            let own =
+                newest.filter(|newest| newest.fingerprint == session.barrier.fingerprint(value));
+            let (source, version) = match own {
+                Some(own) => ("store".to_owned(), Some(own.number.to_string())),
+                None => (self.project.chain.line(), None),
+            };
+            let (barrier, secret) = (&session.barrier, place.to_string());
+            Some(ledger::given(barrier, &secret, &source, version, value))
+        });
+        let to = super::place_of(self.args);
+        ledger::note(self.app, session, Channel::Run, &to, changed.collect());
     }
 
     /// The present values are covered before the command can know them.

@@ -1,0 +1,253 @@
+//! Reads of secrets for the ledger: counted in memory, and written many at a time.
+//!
+//! No read pays a write. Who reads what for the first time is in the ledger within seconds, and a
+//! row of its log; that the same client reads it again is counted, and the counts are written now
+//! and then. A server that is killed takes what it had not written yet: its audit log has it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use strongroom_core::path::SecretPath;
+use strongroom_core::port::Durability;
+use strongroom_core::time::Timestamp;
+use strongroom_core::version::VersionInfo;
+use strongroom_engine::Error;
+use strongroom_engine::ledger::Channel;
+use strongroom_engine::ledger::Delivery;
+use strongroom_engine::ledger::Given;
+use strongroom_engine::ledger::Ledger;
+use strongroom_engine::tokens::Token;
+use tokio::sync::watch;
+
+use crate::core::Core;
+use crate::core::Known;
+use crate::core::Live;
+use crate::node::Node;
+use crate::users::user_of;
+
+/// So often what was read for the first time is written.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// So often the counts of what was read before are.
+const REPEATS_MICROS: i64 = 600 * 1_000_000;
+/// Clients and versions that are counted; of more, those that are quiet are forgotten first.
+const COUNTED_MAX: usize = 32 * 1024;
+/// The source of what lies in the mount whose paths are those of the store.
+pub(crate) const STORE: &str = "store";
+/// Names that say nothing of who a token is for.
+const NO_NAMES: [&str; 2] = ["", "token"];
+
+/// Through which door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Door {
+    Vault,
+    Aws,
+}
+
+impl Door {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Vault => "vault api",
+            Self::Aws => "aws api",
+        }
+    }
+}
+
+/// The reads that were not written yet.
+#[derive(Default)]
+pub(crate) struct Reads {
+    hasher: RandomState,
+    counted: Mutex<HashMap<u64, Counted>>,
+    /// Reads that there was no room for.
+    missed: AtomicU64,
+}
+
+/// A client's reads of one version.
+struct Counted {
+    who: String,
+    to: String,
+    given: Given,
+    last: Timestamp,
+    count: u64,
+    /// When it was written.
+    noted: Option<Timestamp>,
+}
+
+impl Reads {
+    /// Counts a read that is answered.
+    pub(crate) fn note(
+        &self,
+        door: Door,
+        known: &Known,
+        live: &Live,
+        (path, info): (&SecretPath, &VersionInfo),
+        now: Timestamp,
+    ) {
+        let what = (live.mount.uuid, path.as_str(), info.number);
+        let key = self
+            .hasher
+            .hash_one((known.id.0, what, info.fingerprint, door));
+        let mut counted = self.counted();
+        if let Some(found) = counted.get_mut(&key) {
+            found.count += 1;
+            found.last = now;
+            return;
+        }
+        if counted.len() >= COUNTED_MAX {
+            counted.retain(|_, one| one.count > 0);
+            if counted.len() >= COUNTED_MAX {
+                self.missed.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        }
+        let (secret, source) = name_of(live, path.as_str());
+        let handle = match known.token.accessor.as_str() {
+            "" => "batch token".to_owned(),
+            accessor => accessor.to_owned(),
+        };
+        let one = Counted {
+            who: person_of(&known.token),
+            to: format!("{} {handle}", door.word()),
+            given: Given {
+                secret,
+                source,
+                version: Some(info.number.to_string()),
+                fingerprint: info.fingerprint,
+            },
+            last: now,
+            count: 1,
+            noted: None,
+        };
+        counted.insert(key, one);
+    }
+
+    fn counted(&self) -> MutexGuard<'_, HashMap<u64, Counted>> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be written, one delivery for each client; with `all`, the counts too.
+    fn take(&self, now: Timestamp, all: bool) -> (Vec<Delivery>, Vec<(u64, u64)>) {
+        let mut deliveries: HashMap<(String, bool), Delivery> = HashMap::new();
+        let mut taken = Vec::new();
+        for (key, one) in self.counted().iter_mut() {
+            let since = one.noted.map(|noted| now.as_micros() - noted.as_micros());
+            let is_due = since.is_none_or(|since| all || since >= REPEATS_MICROS);
+            if one.count == 0 || !is_due {
+                continue;
+            }
+            let is_repeat = one.noted.is_some();
+            let place = (format!("{}\0{}", one.who, one.to), is_repeat);
+            let delivery = deliveries.entry(place).or_insert_with(|| Delivery {
+                at: one.last,
+                who: one.who.clone(),
+                channel: Channel::Server,
+                to: one.to.clone(),
+                request_id: String::new(),
+                items: Vec::new(),
+                is_repeat,
+            });
+            delivery.at = delivery.at.max(one.last);
+            delivery.items.push((one.given.clone(), one.count));
+            taken.push((*key, one.count));
+            one.count = 0;
+        }
+        (deliveries.into_values().collect(), taken)
+    }
+
+    /// What was taken is in the ledger.
+    fn written(&self, taken: &[(u64, u64)], now: Timestamp) {
+        let mut counted = self.counted();
+        for (key, _) in taken {
+            if let Some(one) = counted.get_mut(key) {
+                one.noted = Some(now);
+            }
+        }
+    }
+
+    /// What was taken could not be written: it is counted on.
+    fn give_back(&self, taken: &[(u64, u64)]) {
+        let mut counted = self.counted();
+        for (key, count) in taken {
+            if let Some(one) = counted.get_mut(key) {
+                one.count += count;
+            }
+        }
+    }
+}
+
+/// Who a token is for, as far as is known.
+pub(crate) fn person_of(token: &Token) -> String {
+    if let Some(user) = user_of(token) {
+        return user.to_owned();
+    }
+    let name = token.display_name.as_str();
+    match NO_NAMES.contains(&name) {
+        false => name.to_owned(),
+        true => format!("token {}", token.accessor),
+    }
+}
+
+/// What the ledger calls a secret, and where it is kept.
+pub(crate) fn name_of(live: &Live, path: &str) -> (String, String) {
+    match live.mount.space() {
+        None => (path.to_owned(), STORE.to_owned()),
+        Some(_) => (
+            format!("{}{path}", live.path),
+            format!("mount {}", live.path),
+        ),
+    }
+}
+
+/// The ledger of a server's store.
+pub(crate) fn of(core: &Core) -> Ledger {
+    Ledger::new(core.state.clone())
+}
+
+/// Writes what was read.
+pub(crate) async fn write(core: &Core, now: Timestamp, all: bool) -> Result<(), Error> {
+    let (deliveries, taken) = core.reads.take(now, all);
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    let ledger = of(core);
+    match ledger.note_all(&deliveries, Durability::Relaxed).await {
+        Ok(()) => core.reads.written(&taken, now),
+        Err(error) => {
+            core.reads.give_back(&taken);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Writes reads and enters them, until the server stops.
+pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
+    let mut last_failure = None;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(INTERVAL) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let Some(core) = node.core() else { continue };
+        let mut result = write(&core, node.now(), false).await;
+        if result.is_ok() {
+            result = of(&core).enter().await.map(drop);
+        }
+        let missed = core.reads.missed.swap(0, Ordering::Relaxed);
+        let failure = result.err().map(|error| error.to_string()).or_else(|| {
+            let text = format!("{missed} reads are in the audit log alone");
+            (missed > 0).then_some(text)
+        });
+        if let Some(text) = failure.as_ref().filter(|_| failure != last_failure) {
+            node.log.error(&format!("the ledger cannot follow: {text}"));
+        }
+        last_failure = failure;
+    }
+}
