@@ -228,6 +228,7 @@ const MAP: &[(&str, &[&str])] = &[
             "strongroom-engine",
             "strongroom-store",
             "strongroom-store-postgres",
+            "strongroom-postgres",
             "strongroom-userkeys",
             "strongroom-backends",
             "strongroom-deploy",

@@ -28,6 +28,7 @@ mod images;
 mod init_import;
 mod json_reference;
 mod keys;
+mod leases;
 mod migrate;
 mod on_server;
 mod peers;
