@@ -320,9 +320,9 @@ memory holds a small part; our writes share commits.",
         title: "Users of databases",
         about: "\
 Clients that have a user of a PostgreSQL made and removed again, one pair after the other, with
-audit and fsync on. OpenBao on its raft storage beside us, the database the same for all; bare statements
-over as many connections. Then a start over a store file with many leases: how long until the server
-listens, and what memory it has after the first list. Two designs were compared on paper (decision
+audit and fsync on. OpenBao on its raft storage beside us, the database the same for all; bare
+statements over as many connections. Then a start over a store file with many leases: how long until
+the server listens, and what memory it has after the first list. Two designs were weighed (decision
 33): what is due comes from the index that the storage has, or from records of time buckets.",
     },
     Section {

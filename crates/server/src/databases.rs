@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use strongroom_core::port::RecordId;
 use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
 use strongroom_engine::state::Found;
 use strongroom_engine::state::Kind;
@@ -38,6 +39,8 @@ pub(crate) use root::settled_static;
 pub(crate) const PLUGIN: &str = "postgresql-database-plugin";
 /// Connections to one database, unless it says otherwise.
 pub(crate) const CONNECTIONS: u32 = 4;
+/// Longest time that a change of a password may take, in seconds: some calls.
+const PENDING_SECONDS: i64 = 120;
 /// Longest time that one call to a database may take.
 const CALL_MAX: Duration = Duration::from_secs(25);
 
@@ -46,6 +49,21 @@ const CALL_MAX: Duration = Duration::from_secs(25);
 pub(crate) struct Password(
     #[serde(with = "strongroom_engine::access_keys::kept")] pub(crate) SecretValue,
 );
+
+/// A password that is being set: one of the two is right.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Pending {
+    pub(crate) password: Password,
+    /// Whoever sets it has so much time from here on; after it, it was cut off.
+    pub(crate) since: Timestamp,
+}
+
+impl Pending {
+    /// Whether somebody is setting it now.
+    pub(crate) fn is_under_way(&self, now: Timestamp) -> bool {
+        now < self.since.plus(Span::from_seconds(PENDING_SECONDS))
+    }
+}
 
 /// A database that users are made in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,7 +76,7 @@ pub(crate) struct Connection {
     pub(crate) username: String,
     pub(crate) password: Option<Password>,
     /// The password that is being set; which of the two is right is found out by trying.
-    pub(crate) next: Option<Password>,
+    pub(crate) next: Option<Pending>,
     pub(crate) connections: u32,
     /// What `{{password}}` stands for, where the operator said so.
     pub(crate) password_authentication: String,
@@ -103,7 +121,7 @@ pub(crate) struct StaticRole {
     pub(crate) period: i64,
     pub(crate) password: Option<Password>,
     /// The password that is being set; which of the two is right is found out by trying.
-    pub(crate) next: Option<Password>,
+    pub(crate) next: Option<Pending>,
     pub(crate) last: Option<Timestamp>,
 }
 
@@ -317,6 +335,17 @@ pub(crate) async fn users_of(
     owner: &str,
     name: &str,
 ) -> Result<Users, UserError> {
+    let (_, users) = opened(node, core, owner, name).await?;
+    Ok(users)
+}
+
+/// A database as it is now, and its users.
+pub(crate) async fn opened(
+    node: &Node,
+    core: &Core,
+    owner: &str,
+    name: &str,
+) -> Result<(Found<Connection>, Users), UserError> {
     let found = connection(&core.state, owner, name).await;
     let found = found.map_err(|error| UserError::Unreachable {
         detail: error.to_string(),
@@ -325,5 +354,6 @@ pub(crate) async fn users_of(
         detail: format!("failed to find entry for connection with name: \"{name}\""),
     })?;
     let found = root::settled(node, core, owner, name, found).await?;
-    node.databases.users(&found)
+    let users = node.databases.users(&found)?;
+    Ok((found, users))
 }

@@ -36,6 +36,8 @@ use crate::vault::reply::Answer;
 use crate::vault::reply::Data;
 use crate::vault::reply::Full;
 
+/// A lease that a change of its database disturbs is begun again so often.
+const ATTEMPTS_MAX: usize = 8;
 /// The database lets a user in for a little longer than the lease says.
 const GRACE_SECONDS: i64 = 5;
 /// What keeps a user for longer, where a role says nothing else.
@@ -127,24 +129,9 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
             own => own,
         },
     };
-    let owner = &call.live.owner;
-    let users = databases::users_of(&call.node, core, owner, &new.connection).await;
-    let users = users.map_err(fault_of)?;
-    let checks = [state::check(connection.id, connection.unchanged())];
-    let begun = core.state.begin_lease(new, &checks).await;
-    let mut found = begun.map_err(|error| match error {
-        strongroom_engine::Error::NotFound { .. } => Fault::NoToken,
-        other => Fault::Engine(other),
-    })?;
+    let (mut found, connection, users) = begin(call, &new).await?;
     let password = databases::new_password(&call.node);
-    let made = make(
-        &users,
-        &found.value,
-        &role.value,
-        &connection.value,
-        &password,
-    )
-    .await;
+    let made = make(&users, &found.value, &role.value, &connection, &password).await;
     match made {
         Ok(()) => {}
         Err(error @ (UserError::Refused { .. } | UserError::Busy { .. })) => {
@@ -175,6 +162,28 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     full.lease_seconds = times.duration().as_seconds();
     full.warnings = warnings;
     Ok(Answer::Full(Box::new(full)))
+}
+
+/// Notes a lease, while its database is what it was looked at as.
+async fn begin(call: &Call, new: &NewLease) -> Result<(Found<Leased>, Connection, Users), Fault> {
+    let (core, owner) = (&call.core, &call.live.owner);
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let opened = databases::opened(&call.node, core, owner, &new.connection).await;
+        let (connection, users) = opened.map_err(fault_of)?;
+        if connection.value.is_retired {
+            return Err(missing(&new.connection));
+        }
+        let checks = [state::check(connection.id, connection.unchanged())];
+        match core.state.begin_lease(new.clone(), &checks).await {
+            Ok(found) => return Ok((found, connection.value, users)),
+            Err(strongroom_engine::Error::NotFound { .. }) => return Err(Fault::NoToken),
+            // Its configuration was changed meanwhile, e.g. its password.
+            Err(strongroom_engine::Error::Contended { .. }) if attempts < ATTEMPTS_MAX => {}
+            Err(other) => return Err(other.into()),
+        }
+    }
 }
 
 async fn make(
