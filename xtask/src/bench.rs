@@ -18,9 +18,9 @@ Build the release binary, then run the benchmarks
 
 Usage: cargo xtask bench [NAME] [ARGS...]
 
-Names: run, set, check, redact, store, migrate, server, aws, postgres, userkeys, size. The results
-go to docs/benchmarks.md. Arguments go to the benchmark (`postgres 20000`: so many secrets). `cargo
-xtask peers --bench` installs what is compared with.";
+Names: run, set, check, redact, store, migrate, server, aws, postgres, leases, userkeys, size. The
+results go to docs/benchmarks.md. Arguments go to the benchmark (`postgres 20000`: so many secrets).
+`cargo xtask peers --bench` installs what is compared with.";
 
 /// Runs one benchmark or all, and writes down the figures.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
@@ -143,6 +143,7 @@ const BENCHES: &[Program] = &[
     Program::example("server", "strongroom", "bench", &["server"]),
     Program::example("aws", "strongroom", "bench", &["aws"]),
     Program::example("postgres", "strongroom", "bench", &["postgres"]),
+    Program::example("leases", "strongroom", "bench", &["leases"]),
     Program::example("userkeys", "strongroom-sdk", "userkeys_bench", &[]),
 ];
 
@@ -313,6 +314,16 @@ its log at every commit; every answer has its line in an audit file. Beside them
 tokio-postgres: selects of single rows over as many connections as a server reads with, and commits
 of single rows at 32 connections, one for each of them. Our reads are of secrets of which a server's
 memory holds a small part; our writes share commits.",
+    },
+    Section {
+        name: "leases",
+        title: "Users of databases",
+        about: "\
+Clients that have a user of a PostgreSQL made and removed again, one pair after the other, with
+audit and fsync on. OpenBao on its raft storage beside us, the database the same for all; bare
+statements over as many connections. Then a start over a store file with many leases: how long until
+the server listens, and what memory it has after the first list. Two designs were weighed (decision
+33): what is due comes from the index that the storage has, or from records of time buckets.",
     },
     Section {
         name: "userkeys",

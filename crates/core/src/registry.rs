@@ -113,6 +113,8 @@ pub struct Declaration {
     pub generator: Option<GeneratorSpec>,
     /// How often it changes.
     pub rotation: Option<Rotation>,
+    /// Credentials that a server makes for each run, and removes after it.
+    pub dynamic: Option<Dynamic>,
     /// Labels.
     pub tags: BTreeMap<String, String>,
     /// Who answers for it.
@@ -129,6 +131,26 @@ pub struct Declaration {
     pub tiers: BTreeMap<String, TierStrategy>,
     pub(crate) required: BTreeMap<String, bool>,
     pub(crate) default: BTreeMap<String, String>,
+}
+
+/// Credentials that a server makes for each run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dynamic {
+    /// Where they are read.
+    pub path: String,
+    /// What of them is the value.
+    pub form: DynamicForm,
+}
+
+/// What of some credentials is a declaration's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DynamicForm {
+    /// One field.
+    Field(String),
+    /// A text with `{{field}}` in it.
+    Template(String),
+    /// All fields, as JSON.
+    Whole,
 }
 
 /// Stands for every profile that is not named.

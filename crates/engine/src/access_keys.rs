@@ -326,13 +326,18 @@ fn draw_id(rng: &dyn Rng, prefix: &str) -> String {
 }
 
 /// A secret within a record that the barrier seals.
-pub(crate) mod kept {
+/// How secrets stand in records.
+pub mod kept {
     use serde::Deserialize;
     use serde::Deserializer;
     use serde::Serializer;
     use strongroom_core::secret::SecretValue;
 
-    pub(crate) fn serialize<S: Serializer>(
+    /// Into a record.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(
         secret: &SecretValue,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
@@ -340,7 +345,11 @@ pub(crate) mod kept {
         serializer.serialize_bytes(secret.expose_secret())
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    /// Out of a record.
+    ///
+    /// # Errors
+    /// The deserializer's.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<SecretValue, D::Error> {
         // Borrowed from the opened record, which is wiped: no copy is left behind.

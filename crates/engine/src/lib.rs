@@ -14,6 +14,7 @@ pub mod departures;
 pub mod duty;
 pub mod error;
 mod folder;
+pub mod leases;
 pub mod ledger;
 pub mod migrate;
 pub mod mounts;

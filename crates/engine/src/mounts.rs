@@ -42,6 +42,8 @@ pub enum Engines {
     Userpass,
     /// Roles of machines.
     AppRole,
+    /// Users of databases.
+    Database,
 }
 
 impl Engines {
@@ -55,6 +57,7 @@ impl Engines {
             Self::Token => "token",
             Self::Userpass => "userpass",
             Self::AppRole => "approle",
+            Self::Database => "database",
         }
     }
 }

@@ -96,6 +96,20 @@ pub enum Kind {
     Mark = 67,
     /// What is known of resources, applications and how they are shipped.
     Document = 68,
+    /// From a token to a lease of it.
+    TokenLease = 40,
+    /// How many leases a role has.
+    LeaseCount = 41,
+    /// Why a lease cannot be revoked.
+    LeaseTrouble = 42,
+    /// A token that is gone while leases of it are not yet.
+    LeaseOwner = 43,
+    /// A database that users are made in.
+    DatabaseConnection = 44,
+    /// What users of a database are like.
+    DatabaseRole = 45,
+    /// A user of a database whose password is changed from time to time.
+    DatabaseStaticRole = 46,
 }
 
 /// A type that is stored.

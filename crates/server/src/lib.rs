@@ -12,11 +12,13 @@ mod cache;
 mod cidr;
 pub mod config;
 mod core;
+mod databases;
 mod devices;
 mod hashing;
 mod head;
 pub mod keeper;
 mod kv_config;
+mod leases;
 mod ledger;
 mod listen;
 mod lockout;
@@ -98,6 +100,7 @@ async fn serve(
     tasks.spawn(tasks::housekeeping(Arc::clone(&node), stopped.clone()));
     tasks.spawn(rotate::work(Arc::clone(&node), stopped.clone()));
     tasks.spawn(ledger::work(Arc::clone(&node), stopped.clone()));
+    tasks.spawn(leases::work(Arc::clone(&node), stopped.clone()));
     if let Some(tls) = &tls {
         let watching =
             tasks::watch_certificates(Arc::clone(&node), Arc::clone(tls), stopped.clone());

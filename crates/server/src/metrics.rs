@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     pub(crate) tokens_expired: AtomicU64,
     pub(crate) rotations: AtomicU64,
     pub(crate) rotation_failures: AtomicU64,
+    pub(crate) leases: crate::leases::Counters,
 }
 
 impl Metrics {
@@ -131,7 +132,10 @@ pub(crate) fn render(node: &Node) -> String {
             "1 while the server is sealed.",
             u64::from(node.is_sealed()),
         ),
-    ] {
+    ]
+    .into_iter()
+    .chain(metrics.leases.rows())
+    {
         let _ = writeln!(
             text,
             "# HELP strongroom_{name} {help}\n# TYPE strongroom_{name} {kind}\n\

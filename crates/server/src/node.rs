@@ -83,6 +83,8 @@ pub struct Node {
     pub(crate) bodies: crate::bodies::Bodies,
     pub(crate) wake: tokio::sync::Notify,
     pub(crate) rotate: crate::rotate::Driver,
+    pub(crate) leases: crate::leases::Driver,
+    pub(crate) databases: crate::databases::Databases,
     /// Whether this server does the background work, of those on one store.
     pub(crate) upkeep: tokio::sync::Mutex<Post>,
     begun: Instant,
@@ -144,6 +146,7 @@ impl Node {
     ) -> Self {
         let rotate = crate::rotate::Driver::new(&*rng);
         let upkeep = Post::new("upkeep", rotate.holder());
+        let leases = crate::leases::Driver::new(rotate.holder());
         Self {
             keeper,
             clock,
@@ -157,6 +160,8 @@ impl Node {
             bodies: crate::bodies::Bodies::default(),
             wake: tokio::sync::Notify::new(),
             rotate,
+            leases,
+            databases: crate::databases::Databases::default(),
             upkeep: tokio::sync::Mutex::new(upkeep),
             begun: Instant::now(),
             users: crate::users::Users::default(),

@@ -4,6 +4,7 @@ pub(crate) mod approle;
 pub(crate) mod body;
 pub(crate) mod call;
 pub(crate) mod cubbyhole;
+pub(crate) mod database;
 pub(crate) mod dispatch;
 pub(crate) mod error;
 pub(crate) mod field;

@@ -201,6 +201,8 @@ pub(crate) enum Command {
     Token(commands::token::TokenArgs),
     #[cfg(feature = "vault")]
     Policy(commands::policy::PolicyArgs),
+    #[cfg(feature = "vault")]
+    Lease(commands::lease::LeaseArgs),
     Schema(commands::meta::SchemaArgs),
     Completions(commands::meta::CompletionsArgs),
     Man(commands::meta::ManArgs),

@@ -17,6 +17,8 @@ pub(crate) mod identify;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod key;
+#[cfg(feature = "vault")]
+pub(crate) mod lease;
 pub(crate) mod ledger;
 pub(crate) mod list;
 #[cfg(feature = "vault")]

@@ -148,6 +148,8 @@ fn dispatch(app: &App, command: &Command) -> Result<u8, CommandError> {
         #[cfg(feature = "vault")]
         Command::Token(args) => commands::token::run(app, args),
         #[cfg(feature = "vault")]
+        Command::Lease(args) => commands::lease::run(app, args),
+        #[cfg(feature = "vault")]
         Command::Policy(args) => commands::policy::run(app, args),
         Command::Schema(args) => commands::meta::schema(app, args),
         Command::Completions(args) => commands::meta::completions(app, args),
@@ -208,6 +210,8 @@ impl Command {
             Self::Auth(_) => "auth aws-key",
             #[cfg(feature = "vault")]
             Self::Token(_) => "token",
+            #[cfg(feature = "vault")]
+            Self::Lease(_) => "lease",
             #[cfg(feature = "vault")]
             Self::Policy(_) => "policy",
             Self::Schema(_) => "schema",

@@ -79,6 +79,8 @@ pub(super) struct RawDeclaration {
     pub(super) generator: Option<GeneratorSpec>,
     /// How often it changes.
     pub(super) rotation: Option<Rotation>,
+    /// Credentials that a server makes for each run, e.g. `database/creds/readonly#password`.
+    pub(super) dynamic: Option<RawDynamic>,
     /// Labels.
     pub(super) tags: Option<BTreeMap<String, String>>,
     /// Who answers for it.
@@ -97,6 +99,26 @@ pub(super) struct RawDeclaration {
     pub(super) target: Option<Target>,
     /// What happens to it when the application is shipped.
     pub(super) tiers: Option<BTreeMap<String, TierStrategy>>,
+}
+
+/// Credentials that a server makes for each run.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum RawDynamic {
+    /// Where they are read; behind a `#` the field that is meant, else all of them as JSON.
+    Path(String),
+    /// Put together from their fields.
+    Formed(FormedDynamic),
+}
+
+/// Credentials that a value is put together from.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FormedDynamic {
+    /// Where they are read.
+    pub(super) path: String,
+    /// The value, with `{{username}}`, `{{password}}` and the like for their fields.
+    pub(super) template: String,
 }
 
 /// One value for all profiles, or one for each; `*` for the others.

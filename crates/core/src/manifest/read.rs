@@ -301,6 +301,7 @@ fn overlay_declaration(base: &mut RawDeclaration, over: RawDeclaration) {
     base.min_entropy = over.min_entropy.or(base.min_entropy);
     base.generator = over.generator.or(base.generator.take());
     base.rotation = over.rotation.or(base.rotation.take());
+    base.dynamic = over.dynamic.or(base.dynamic.take());
     base.tags = over.tags.or(base.tags.take());
     base.owner = over.owner.or(base.owner.take());
     base.prompt = over.prompt.or(base.prompt.take());

@@ -14,6 +14,7 @@ use super::Profile;
 use super::did_you_mean;
 use super::raw::ByProfile;
 use super::raw::RawDeclaration;
+use super::raw::RawDynamic;
 use super::raw::RawManifest;
 use super::raw::RawProfile;
 use super::raw::Rotation;
@@ -25,6 +26,8 @@ use crate::path::SecretPath;
 use crate::registry::Class;
 use crate::registry::Declaration;
 use crate::registry::Delivery;
+use crate::registry::Dynamic;
+use crate::registry::DynamicForm;
 use crate::registry::EVERY_OTHER;
 use crate::registry::Target;
 use crate::time::Span;
@@ -274,6 +277,7 @@ impl Check {
             .collect();
         let delivery = self.delivery(key, &name, raw.target.as_ref());
         self.rotation(key, raw.rotation.as_ref());
+        let dynamic = raw.dynamic.as_ref().and_then(|raw| self.dynamic(key, raw));
         let declaration = Declaration {
             path: path?,
             name,
@@ -287,6 +291,7 @@ impl Check {
             min_entropy: raw.min_entropy,
             generator: raw.generator,
             rotation: raw.rotation,
+            dynamic,
             tags: raw.tags.unwrap_or_default(),
             owner: raw.owner,
             prompt: raw.prompt,
@@ -459,8 +464,43 @@ impl Check {
         if !declaration.is_sensitive && has_generator {
             self.add(key, code, "a plain setting has a generator", None);
         }
+        let has_other = has_generator
+            || declaration.rotation.is_some()
+            || !declaration.fallback.is_empty()
+            || !declaration.default.is_empty();
+        if declaration.dynamic.is_some() && (has_other || !declaration.is_sensitive) {
+            let message = "dynamic values are made by a server for each run: they have no \
+                           generator, rotation, fallback or default, and are no plain settings";
+            self.add(key, code, message, None);
+        }
         self.generator(key, declaration);
         self.defaults(key, declaration);
+    }
+
+    fn dynamic(&mut self, key: &str, raw: &RawDynamic) -> Option<Dynamic> {
+        let key = format!("{key}.dynamic");
+        let (path, form) = match raw {
+            RawDynamic::Formed(formed) => {
+                let form = DynamicForm::Template(formed.template.clone());
+                (formed.path.as_str(), form)
+            }
+            RawDynamic::Path(text) => match text.split_once('#') {
+                Some((path, field)) => (path, DynamicForm::Field(field.to_owned())),
+                None => (text.as_str(), DynamicForm::Whole),
+            },
+        };
+        let path = path.trim_matches('/');
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || "/_+=.@-".contains(c);
+        let is_plain = |part: &str| !matches!(part, "" | "." | "..");
+        if !path.chars().all(is_letter) || !path.split('/').all(is_plain) {
+            let message = "it is no path such as database/creds/readonly";
+            self.add(&key, "manifest.bad_path", message, None);
+            return None;
+        }
+        Some(Dynamic {
+            path: path.to_owned(),
+            form,
+        })
     }
 
     /// A generator is proved to satisfy what its own declaration asks for.

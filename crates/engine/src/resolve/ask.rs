@@ -27,13 +27,13 @@ impl Search<'_, '_> {
             if link.is_remote {
                 continue;
             }
-            let wanted = self.wanted(&board, at);
+            let wanted = self.wanted(secrets, &board, at);
             let answers = self.ask(link, secrets, &wanted).await;
             board.note(at, wanted, answers);
         }
         let remote = links.iter().enumerate().filter(|(_, link)| link.is_remote);
         let asked = remote.map(|(at, link)| {
-            let wanted = self.wanted(&board, at);
+            let wanted = self.wanted(secrets, &board, at);
             let (search, secrets) = (&*self, &*secrets);
             async move {
                 let answers = search.ask(link, secrets, &wanted).await;
@@ -46,16 +46,21 @@ impl Search<'_, '_> {
         self.settle(secrets, board);
     }
 
-    /// The secrets that no earlier local link has settled.
-    fn wanted(&self, board: &Board, at: usize) -> Vec<usize> {
+    /// The secrets that no earlier local link has settled. What a server makes for each run is
+    /// asked of no other link.
+    fn wanted(&self, secrets: &[Resolved<'_>], board: &Board, at: usize) -> Vec<usize> {
+        let is_dynamic_link = self.chain.get(at).is_some_and(super::is_dynamic);
+        let is_for =
+            |secret: &Resolved<'_>| secret.declaration.dynamic.is_some() == is_dynamic_link;
         let earlier = self.chain.get(..at).unwrap_or_default();
         let is_open = |row: &[Option<Answer>]| {
             let mut local = earlier.iter().zip(row).filter(|(link, _)| !link.is_remote);
             !local.any(|(link, answer)| self.settles(link, answer.as_ref()))
         };
         let rows = board.0.iter().enumerate();
-        rows.filter(|(_, row)| is_open(row))
-            .map(|(secret, _)| secret)
+        rows.zip(secrets)
+            .filter(|((_, row), secret)| is_open(row) && is_for(secret))
+            .map(|((at, _), _)| at)
             .collect()
     }
 

@@ -49,7 +49,19 @@ impl State {
                 batch.extend(step);
             }
             self.write(batch).await?;
+            for (member, _) in &family {
+                self.bereave_late(*member).await?;
+            }
             gone.extend(family.into_iter().map(|(member, _)| member));
+        }
+    }
+
+    /// A lease may have been begun after a token's removal was put together, and before it was
+    /// done: none can be begun from then on.
+    async fn bereave_late(&self, id: RecordId) -> Result<(), Error> {
+        match self.bereave(id).await? {
+            Some(bereft) => self.write(vec![bereft]).await,
+            None => Ok(()),
         }
     }
 
@@ -77,7 +89,8 @@ impl State {
             }
         }
         let removal = self.removal(id, &found.value).await?;
-        self.write(removal).await
+        self.write(removal).await?;
+        self.bereave_late(id).await
     }
 
     /// Tokens whose time is over, oldest first.
@@ -157,6 +170,7 @@ impl State {
         for kept in self.ids::<Kept>(Shelf::Of(&owner_of(id))).await? {
             batch.push(state::delete(kept, Precondition::Any));
         }
+        batch.extend(self.bereave(id).await?);
         Ok(batch)
     }
 

@@ -270,7 +270,8 @@ async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, F
         (true, false) => Some(call.core.audit.hashed_fields(call.fields.map())),
         _ => None,
     };
-    let is_noted_first = call.verb.is_change() && call.core.audit.is_on();
+    let is_change = call.verb.is_change() || super::database::makes_something(call);
+    let is_noted_first = is_change && call.core.audit.is_on();
     let mut was_noted = false;
     let result = match authorize(call, route).await {
         Err(fault) => Err(fault),

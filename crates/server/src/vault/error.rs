@@ -51,6 +51,8 @@ pub(crate) enum Fault {
     Audit,
     /// The audit log could not be written after something was done.
     AuditAfterwards,
+    /// What credentials are made in refused or failed; the text goes to the client.
+    Backend(String),
     /// The engine refused or failed.
     Engine(Error),
     /// A bug, or something that must not happen; the text goes to the log.
@@ -167,6 +169,7 @@ impl Fault {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 one("the audit log cannot be written: look whether the change was made"),
             ),
+            Self::Backend(text) => (StatusCode::INTERNAL_SERVER_ERROR, nested(text)),
             Self::Engine(error) => of_engine(error),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, one(INTERNAL)),
         }
@@ -175,7 +178,7 @@ impl Fault {
     /// What the operators' log says, where there is more to say than the client is told.
     pub(crate) fn detail(&self) -> Option<String> {
         match self {
-            Self::Internal(text) => Some(text.clone()),
+            Self::Internal(text) | Self::Backend(text) => Some(text.clone()),
             Self::Engine(error @ (Error::Damaged { .. } | Error::Storage(_))) => {
                 Some(error.to_string())
             }

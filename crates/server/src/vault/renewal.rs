@@ -44,9 +44,12 @@ pub(crate) async fn check(core: &Core, token: &Token) -> Result<(), Fault> {
                 false => Err(refused(&format!("role \"{name}\" does not exist"))),
             }
         }
-        Engines::Kv1 | Engines::Kv2 | Engines::Cubbyhole | Engines::System | Engines::Token => {
-            Ok(())
-        }
+        Engines::Kv1
+        | Engines::Kv2
+        | Engines::Cubbyhole
+        | Engines::System
+        | Engines::Token
+        | Engines::Database => Ok(()),
     }
 }
 

@@ -87,6 +87,7 @@ pub(crate) fn table(engine: Engines) -> &'static [Route] {
         Engines::Token => super::token::ROUTES,
         Engines::Userpass => super::userpass::ROUTES,
         Engines::AppRole => super::approle::ROUTES,
+        Engines::Database => super::database::ROUTES,
     }
 }
 
@@ -101,11 +102,19 @@ pub(crate) fn find<'a>(
         Verb::List | Verb::Scan => path.strip_suffix('/'),
         Verb::Read | Verb::Write | Verb::Patch | Verb::Delete => None,
     };
-    routes.iter().find_map(|route| {
+    let first = routes.iter().find_map(|route| {
         let captures = fit(route.pattern, path);
         let captures = captures.or_else(|| fit(route.pattern, folder?))?;
         Some((route, captures))
-    })
+    })?;
+    let lists = |route: &Route| route.verbs.iter().any(|(known, _)| *known == verb);
+    if folder.is_none() || lists(first.0) || fit(first.0.pattern, path).is_some() {
+        return Some(first);
+    }
+    // `leases/lookup` cannot be listed, and `leases/lookup/` is what lies below it.
+    let mut others = routes.iter().filter(|route| lists(route));
+    let below = others.find_map(|route| Some((route, fit(route.pattern, path)?)));
+    below.or(Some(first))
 }
 
 fn fit(pattern: &str, path: &str) -> Option<Vec<String>> {

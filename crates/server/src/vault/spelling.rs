@@ -27,7 +27,11 @@ impl Spelling {
             Engines::System => begins(&["policy/", "policies/acl/"]).then_some(Self::Case),
             Engines::Userpass => begins(&["users/"]).then_some(Self::Case),
             Engines::AppRole => begins(&["role/"]).then_some(Self::Case),
-            Engines::Kv1 | Engines::Kv2 | Engines::Cubbyhole | Engines::Token => None,
+            Engines::Kv1
+            | Engines::Kv2
+            | Engines::Cubbyhole
+            | Engines::Token
+            | Engines::Database => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod access;
 mod attacks;
 mod ceremonies;
+mod database;
 mod hostile;
 mod kv;
 mod leaks;
@@ -189,6 +190,11 @@ impl Reply {
     pub(crate) fn data(&self) -> &Value {
         &self.body["data"]
     }
+}
+
+/// What time it is in a world.
+pub(crate) fn now(world: &World) -> Timestamp {
+    world.clock.now()
 }
 
 pub(crate) const DENIED: &str = "1 error occurred:\n\t* permission denied\n\n";

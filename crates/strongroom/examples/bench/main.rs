@@ -4,6 +4,7 @@ mod aws;
 mod check;
 #[path = "../support/draw.rs"]
 mod draw;
+mod leases;
 mod migrate;
 mod peers;
 mod postgres;
@@ -29,6 +30,7 @@ fn main() -> AnyResult<()> {
         "server" => server::bench(),
         "aws" => aws::bench(),
         "postgres" => postgres::bench(),
-        _ => Err("say which: run, set, check, migrate, server, aws or postgres".into()),
+        "leases" => leases::bench(),
+        _ => Err("say which: run, set, check, migrate, server, aws, postgres or leases".into()),
     }
 }

@@ -162,7 +162,7 @@ impl Server {
         Ok(server)
     }
 
-    fn openbao(rig: &Rig) -> AnyResult<Self> {
+    pub(crate) fn openbao(rig: &Rig) -> AnyResult<Self> {
         let (port, cluster, tls_port) = (free_port()?, free_port()?, free_port()?);
         let (certificate, key) = more::certificate(rig)?;
         let (certificate, key) = (certificate.display(), key.display());
@@ -256,6 +256,16 @@ impl Server {
         }
         server.ready = begun.elapsed();
         Ok(server)
+    }
+
+    /// Memory that it takes now, in MB, and how long it took to listen.
+    pub(crate) fn start_up(&self) -> AnyResult<(f64, Duration)> {
+        let id = self.child.as_ref().map_or(0, Child::id);
+        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        let kib: f64 = kib.ok_or("no memory is told")?.parse()?;
+        Ok((kib / 1024.0, self.ready))
     }
 
     /// Requests have this token from now on.

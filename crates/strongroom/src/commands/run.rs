@@ -1,3 +1,5 @@
+#[cfg_attr(not(feature = "vault"), path = "run/no_dynamic.rs")]
+mod dynamic;
 mod store;
 mod watch;
 
@@ -157,6 +159,9 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
     let kept = cache::open(app, &project, &args.cache, session.as_ref())?;
     let mut links = project.links(app, session.as_ref(), kept.as_ref())?;
     links.splice(0..0, args.user_link(app, false)?);
+    let leases = dynamic::Leases::of(app, &project, only.as_ref())?;
+    let leases = Lent { app, leases };
+    links.splice(0..0, leases.link());
     let barrier = session.as_ref().map(|session| session.barrier.clone());
     let fingerprint = |value: &SecretValue| {
         let barrier = barrier.as_ref();
@@ -204,13 +209,14 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
         .any(|secret| matches!(secret.origin, Origin::Generated(_)));
     app.ui
         .say(&summary(&project, &resolution, &delivery, args.no_redact));
-    let status = if args.watch.is_on() {
+    let status = if args.watch.is_on() || leases.is_any() {
         let watched = watch::Watched {
             app,
             args,
             project: &project,
             session: session.as_ref(),
             elsewhere: elsewhere.as_ref(),
+            leases: leases.leases.clone(),
             is_caching: kept.is_some(),
         };
         watched.run(values, delivery)?
@@ -248,6 +254,30 @@ fn place_of(args: &RunArgs) -> String {
     let program = args.command.first().map(std::path::Path::new);
     let name = program.and_then(std::path::Path::file_name);
     name.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Credentials made for this run, which are removed when it ends, however it does.
+struct Lent<'a> {
+    app: &'a App,
+    leases: Option<Arc<dynamic::Leases>>,
+}
+
+impl Lent<'_> {
+    fn is_any(&self) -> bool {
+        self.leases.is_some()
+    }
+
+    fn link(&self) -> Option<Link> {
+        self.leases.as_ref().map(dynamic::Leases::link)
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        for left in self.leases.iter().flat_map(|leases| leases.revoke()) {
+            self.app.ui.warn(&format!("warning: {left}"));
+        }
+    }
 }
 
 fn only_of(project: &Project, names: &[String]) -> Result<Option<BTreeSet<String>>, CommandError> {

@@ -4,10 +4,16 @@
 use std::path::Path;
 use std::process::Command;
 
+use strongroom_testkit::postgres::Postgres;
+
 use crate::served::Served;
 use crate::served::peers;
 
 fn run(served: &Served, script: &str, names: &[&str]) {
+    run_with(served, script, names, &[]);
+}
+
+fn run_with(served: &Served, script: &str, names: &[&str], variables: &[(&str, &str)]) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let python = peers().join("venv/bin/python");
     let bao = Command::new(&python)
@@ -35,6 +41,7 @@ fn run(served: &Served, script: &str, names: &[&str]) {
         .env("TOKEN", "root")
         .env("BAO", bao.trim())
         .env("AUDIT_FOLDER", served.folder())
+        .envs(variables.iter().copied())
         .current_dir(served.folder())
         .output()
         .unwrap();
@@ -65,6 +72,24 @@ fn bao_reads_and_writes() {
 #[test]
 fn bao_manages_access() {
     run(&Served::dev(), "bao_client.py", &["Access", "System"]);
+}
+
+#[test]
+fn users_of_databases_are_made_and_removed() {
+    let postgres = Postgres::start();
+    let _ = postgres.sql(
+        "postgres",
+        "CREATE ROLE app; CREATE ROLE admin SUPERUSER LOGIN PASSWORD 'first-one' IN ROLE app; \
+         CREATE ROLE fixed LOGIN IN ROLE app",
+    );
+    let database = format!("127.0.0.1:{}", postgres.port());
+    let variables = [
+        ("DATABASE", database.as_str()),
+        ("DATABASE_PASSWORD", "first-one"),
+    ];
+    run_with(&Served::dev(), "database_client.py", &[], &variables);
+    let left = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'v-%'";
+    assert_eq!(postgres.sql("postgres", left), "0");
 }
 
 #[test]

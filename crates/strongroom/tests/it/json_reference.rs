@@ -93,7 +93,7 @@ const STEPS: [(&str, &str); 55] = [
 ];
 
 /// The same on a server that is new; `[SHARE]` and `[ROOT]` are what its first step gave.
-const STEPS_ON_SERVER: [(&str, &str); 15] = [
+const STEPS_ON_SERVER: [(&str, &str); 18] = [
     ("operator init --shares 1 --threshold 1 --json", ""),
     ("operator unseal --json", "[SHARE]"),
     ("operator status --json", ""),
@@ -108,6 +108,12 @@ const STEPS_ON_SERVER: [(&str, &str); 15] = [
     ("policy list --json", ""),
     ("policy read reader --json", ""),
     ("policy delete reader --yes --json", ""),
+    ("lease list --json", ""),
+    (
+        "lease revoke --prefix database/creds/readonly --yes --json",
+        "",
+    ),
+    ("lease doctor --json", ""),
     ("operator seal --yes --json", ""),
 ];
 

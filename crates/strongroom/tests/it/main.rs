@@ -30,6 +30,7 @@ mod images;
 mod init_import;
 mod json_reference;
 mod keys;
+mod leases;
 mod ledger;
 mod migrate;
 mod on_server;

@@ -91,13 +91,13 @@ impl<'c> Running<'c> {
         String::from_utf8(seen.unwrap_or_default()).unwrap()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         rustix::process::kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
 
     /// Its exit code. What it printed is searched for values with the case.
     #[track_caller]
-    fn code(&mut self) -> i32 {
+    pub(crate) fn code(&mut self) -> i32 {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {

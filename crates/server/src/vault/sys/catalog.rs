@@ -11,7 +11,7 @@ use crate::vault::reply::Answer;
 /// By type, each sorted.
 const CATALOG: [(&str, &[&str]); 3] = [
     ("auth", &["approle", "userpass"]),
-    ("database", &[]),
+    ("database", &["postgresql-database-plugin"]),
     ("secret", &["kv"]),
 ];
 

@@ -1,5 +1,7 @@
-//! Leases. What this server gives under a lease are tokens: the lease of a token is named after
-//! the path it was made by and a hash, never after the token.
+//! Leases: of tokens and of users of databases. The lease of a token is named after the path it was
+//! made by and a hash, never after the token.
+
+mod dynamic;
 
 use serde_json::json;
 use strongroom_core::port::RecordId;
@@ -14,6 +16,11 @@ use crate::vault::field;
 use crate::vault::reply::Answer;
 use crate::vault::reply::Data;
 use crate::vault::reply::Full;
+
+pub(super) use dynamic::close_mount;
+pub(super) use dynamic::compare;
+pub(super) use dynamic::reconcile;
+pub(super) use dynamic::revoke_mount;
 
 fn invalid() -> Fault {
     Fault::invalid("invalid lease")
@@ -64,6 +71,9 @@ fn named(call: &Call) -> Result<String, Fault> {
 
 pub(super) async fn lookup(call: &mut Call) -> Result<Answer, Fault> {
     let lease = named(call)?;
+    if let Some((_, found)) = dynamic::find(call, &lease).await? {
+        return dynamic::describe(call, &found.value).ok_or_else(invalid);
+    }
     let (_, token) = find(call, &lease).await?.ok_or_else(invalid)?;
     Ok(Answer::data(json!({
         "expire_time": token.expires.map(|end| end.to_string()),
@@ -80,6 +90,9 @@ pub(super) async fn lookup(call: &mut Call) -> Result<Answer, Fault> {
 async fn below(call: &Call, prefix: &str) -> Result<Vec<(RecordId, String)>, Fault> {
     let state = &call.core.state;
     let mut found = Vec::new();
+    if !may_have_tokens(prefix) {
+        return Ok(found);
+    }
     for accessor in state.accessors().await? {
         let Some(token) = state.token_of_accessor(&accessor).await? else {
             continue;
@@ -90,6 +103,12 @@ async fn below(call: &Call, prefix: &str) -> Result<Vec<(RecordId, String)>, Fau
         }
     }
     Ok(found)
+}
+
+/// Tokens come from methods, and their makers' paths begin so; `sys/` makes those that wrap.
+fn may_have_tokens(prefix: &str) -> bool {
+    let begins = |head: &str| prefix.starts_with(head) || head.starts_with(prefix);
+    begins("auth/") || begins("sys/")
 }
 
 pub(super) async fn list(call: &mut Call) -> Result<Answer, Fault> {
@@ -105,6 +124,7 @@ pub(super) async fn list(call: &mut Call) -> Result<Answer, Fault> {
             }
         })
         .collect();
+    names.extend(dynamic::names(call, &prefix).await?);
     names.sort_unstable();
     names.dedup();
     Answer::keys(&names)
@@ -113,6 +133,9 @@ pub(super) async fn list(call: &mut Call) -> Result<Answer, Fault> {
 pub(super) async fn renew(call: &mut Call) -> Result<Answer, Fault> {
     let lease = named(call)?;
     let increment = field::seconds(&call.fields, "increment")?.unwrap_or(0);
+    if let Some((live, found)) = dynamic::find(call, &lease).await? {
+        return dynamic::renew(call, &live, found, increment).await;
+    }
     let found = find(call, &lease).await?;
     let (id, token) = found.ok_or_else(|| Fault::invalid("lease not found"))?;
     crate::vault::renewal::check(&call.core, &token).await?;
@@ -132,26 +155,42 @@ pub(super) async fn renew(call: &mut Call) -> Result<Answer, Fault> {
 
 pub(super) async fn revoke(call: &mut Call) -> Result<Answer, Fault> {
     let lease = named(call)?;
+    if let Some((_, found)) = dynamic::find(call, &lease).await? {
+        return dynamic::revoke(call, found).await;
+    }
     // A lease that is gone is revoked.
     if let Some((id, _)) = find(call, &lease).await? {
         call.core.state.revoke(id).await?;
+        call.node.leases.wake();
     }
     Ok(Answer::Empty)
 }
 
 pub(super) async fn revoke_prefix(call: &mut Call) -> Result<Answer, Fault> {
+    revoke_below(call, false).await
+}
+
+/// What cannot be removed is forgotten.
+pub(super) async fn revoke_force(call: &mut Call) -> Result<Answer, Fault> {
+    revoke_below(call, true).await
+}
+
+async fn revoke_below(call: &Call, force: bool) -> Result<Answer, Fault> {
     let prefix = call.capture(0).trim_end_matches('/').to_owned();
     if prefix.is_empty() {
         return Err(Fault::invalid("the prefix must be specified"));
     }
-    for (id, _) in below(call, &format!("{prefix}/")).await? {
+    let prefix = format!("{prefix}/");
+    for (id, _) in below(call, &prefix).await? {
         call.core.state.revoke(id).await?;
     }
+    dynamic::revoke_below(call, &prefix, force).await?;
     Ok(Answer::Empty)
 }
 
 pub(super) async fn tidy(call: &mut Call) -> Result<Answer, Fault> {
     call.core.state.tidy_tokens().await?;
+    dynamic::tidy(call).await?;
     let mut full = Full::of(Data::None);
     full.status = http::StatusCode::ACCEPTED;
     full.warnings.push("Tidy operation finished.".into());
@@ -164,17 +203,16 @@ fn asks_for_irrevocable(call: &Call) -> Result<bool, Fault> {
     Ok(kind.as_deref() == Some("irrevocable"))
 }
 
-/// Every lease here can be revoked: what it is for is a record of the store itself.
 pub(super) async fn count(call: &mut Call) -> Result<Answer, Fault> {
     match asks_for_irrevocable(call)? {
-        true => Ok(Answer::data(json!({ "counts": {}, "lease_count": 0 }))),
+        true => dynamic::count_irrevocable(call).await,
         false => Err(Fault::NotFound),
     }
 }
 
 pub(super) async fn irrevocable(call: &mut Call) -> Result<Answer, Fault> {
     match asks_for_irrevocable(call)? {
-        true => Ok(Answer::data(json!({ "lease_count": 0, "leases": [] }))),
+        true => dynamic::irrevocable(call).await,
         false => Err(Fault::NotFound),
     }
 }

@@ -63,7 +63,7 @@ fn describe(mount: &Mount) -> Value {
     });
     let is_builtin = matches!(
         mount.engine,
-        Engines::System | Engines::Cubbyhole | Engines::Token
+        Engines::System | Engines::Cubbyhole | Engines::Token | Engines::Database
     );
     if let (true, Some(map)) = (is_builtin, json.as_object_mut()) {
         map.shift_remove("deprecation_status");
@@ -74,7 +74,9 @@ fn describe(mount: &Mount) -> Value {
 fn is_method(engine: Engines) -> bool {
     match engine {
         Engines::Token | Engines::Userpass | Engines::AppRole => true,
-        Engines::Kv1 | Engines::Kv2 | Engines::Cubbyhole | Engines::System => false,
+        Engines::Kv1 | Engines::Kv2 | Engines::Cubbyhole | Engines::System | Engines::Database => {
+            false
+        }
     }
 }
 
@@ -297,6 +299,7 @@ fn new_mount(call: &Call, methods: bool) -> Result<Mount, Fault> {
         ("kv-v2", false) => Engines::Kv2,
         ("userpass", true) => Engines::Userpass,
         ("approle", true) => Engines::AppRole,
+        ("database", false) => Engines::Database,
         (kind, _) => {
             return Err(Fault::Invalid(format!(
                 "plugin not found in the catalog: {kind}"
@@ -458,6 +461,11 @@ pub(super) async fn remove_method(call: &mut Call) -> Result<Answer, Fault> {
 async fn remove(call: &Call, path: &str) -> Result<Answer, Fault> {
     let may_drop = call.node.settings.may_drop_own_space;
     let state = &call.core.state;
+    let users = call.core.mounts().get(path).map(std::sync::Arc::clone);
+    let users = users.filter(|live| live.mount.engine == Engines::Database);
+    if let Some(live) = &users {
+        super::leases::close_mount(call, live).await?;
+    }
     let removed = state.edit_mounts(|mounts, batch| {
         let Some(mount) = mounts.by_path.get(path) else {
             return Ok(None);
@@ -483,6 +491,9 @@ async fn remove(call: &Call, path: &str) -> Result<Answer, Fault> {
             call.core.state.revoke(id).await?;
         }
         forget_method(call, &mount).await?;
+    }
+    if let Some(live) = users {
+        crate::vault::database::forget(state, &live.owner).await?;
     }
     call.node.wake_tasks();
     Ok(Answer::Empty)
@@ -530,6 +541,10 @@ pub(super) async fn remount(call: &mut Call) -> Result<Answer, Fault> {
     let is_method = from.starts_with(METHODS);
     check_path(&from, is_method)?;
     check_path(&to, is_method)?;
+    if let Some(live) = call.core.mounts().get(&from) {
+        // Leases are named after where they were read.
+        super::leases::revoke_mount(call, live).await?;
+    }
     call.core
         .state
         .edit_mounts(|mounts, _| {

@@ -11,7 +11,7 @@ use crate::vault::route;
 use crate::vault::route::Access;
 use crate::vault::route::Route;
 
-const MOUNTS: [(&str, Engines); 7] = [
+const MOUNTS: [(&str, Engines); 8] = [
     ("secret/", Engines::Kv2),
     ("old/", Engines::Kv1),
     ("cubbyhole/", Engines::Cubbyhole),
@@ -19,6 +19,7 @@ const MOUNTS: [(&str, Engines); 7] = [
     ("auth/token/", Engines::Token),
     ("auth/userpass/", Engines::Userpass),
     ("auth/approle/", Engines::AppRole),
+    ("database/", Engines::Database),
 ];
 
 pub(super) async fn world() -> World {
@@ -29,6 +30,9 @@ pub(super) async fn world() -> World {
         .await;
     world
         .root("POST sys/auth/approle", r#"{"type":"approle"}"#)
+        .await;
+    world
+        .root("POST sys/mounts/database", r#"{"type":"database"}"#)
         .await;
     world
         .policy(

@@ -18,9 +18,9 @@ use crate::keeper::MemoryKeeper;
 
 /// Memory that has a bug when the test says so.
 #[derive(Default)]
-struct Buggy {
+pub(super) struct Buggy {
     memory: MemoryKeeper,
-    storage: Arc<Mutex<Option<Arc<FaultyStorage>>>>,
+    pub(super) storage: Arc<Mutex<Option<Arc<FaultyStorage>>>>,
 }
 
 impl Keeper for Buggy {
@@ -54,7 +54,7 @@ impl Keeper for Buggy {
 }
 
 /// Something of everything: what `there` names is there.
-const MADE: [(&str, &str); 9] = [
+const MADE: [(&str, &str); 12] = [
     (
         "POST auth/token/create",
         r#"{"id":"spare","policies":["root"],"no_parent":true}"#,
@@ -69,6 +69,17 @@ const MADE: [(&str, &str); 9] = [
     (
         "PUT sys/policies/acl/there",
         r#"{"policy":"path \"x\" { policy = \"read\" }"}"#,
+    ),
+    ("POST sys/mounts/database", r#"{"type":"database"}"#),
+    (
+        "POST database/config/there",
+        r#"{"plugin_name":"postgresql-database-plugin","verify_connection":false,"username":"u",
+        "password":"p","connection_url":"postgresql://{{username}}:{{password}}@127.0.0.1:1/x",
+        "allowed_roles":"*"}"#,
+    ),
+    (
+        "POST database/roles/there",
+        r#"{"db_name":"there","creation_statements":"CREATE ROLE x"}"#,
     ),
 ];
 

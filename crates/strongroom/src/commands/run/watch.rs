@@ -6,6 +6,7 @@ mod poll;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use super::RunArgs;
 use super::Value;
 use super::child_error;
 use super::deliver;
+use super::dynamic::Leases;
 use super::masks_of;
 use crate::app::App;
 use crate::cache;
@@ -107,6 +109,8 @@ pub(super) struct Watched<'w> {
     pub(super) project: &'w Project,
     pub(super) session: Option<&'w Session>,
     pub(super) elsewhere: Option<&'w Elsewhere<'w>>,
+    /// Credentials that are made for this run.
+    pub(super) leases: Option<Arc<Leases>>,
     /// Answers are kept: those before a change are then wrong.
     pub(super) is_caching: bool,
 }
@@ -181,7 +185,12 @@ impl Watched<'_> {
             true => INTERVAL_REMOTE,
             false => INTERVAL_LOCAL,
         };
-        Ok(duration(self.args.watch.watch_interval, default))
+        let interval = duration(self.args.watch.watch_interval, default);
+        Ok(match (&self.leases, self.args.watch.is_on()) {
+            (None, _) => interval,
+            (Some(leases), true) => interval.min(leases.interval()),
+            (Some(leases), false) => leases.interval(),
+        })
     }
 
     fn delivery(&self, values: &Values) -> Deliveries {
@@ -308,6 +317,6 @@ fn tell_with(ui: crate::ui::Ui, line: &str) {
 }
 
 /// A lock whose holder panicked is a lock all the same: what is behind it is replaced whole.
-fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

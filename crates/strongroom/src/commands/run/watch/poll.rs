@@ -39,6 +39,7 @@ use super::tell_with;
 use crate::app::SystemClock;
 use crate::chain;
 use crate::chain::Entry;
+use crate::commands::run::dynamic::Leases;
 use crate::commands::run::only_of;
 use crate::commands::run::store::WatchedStore;
 use crate::error::CommandError;
@@ -133,7 +134,11 @@ impl Poller {
         let poller = Self {
             manifest: project.manifest.clone(),
             profile: project.profile.clone(),
-            only: only_of(project, &args.only)?,
+            only: match (&watched.leases, args.watch.is_on()) {
+                // Nothing else is looked after.
+                (Some(leases), false) => Some(leases.names()),
+                _ => only_of(project, &args.only)?,
+            },
             allow_placeholders: args.allow_placeholder.clone(),
             fallback: args.fallback.into(),
             elsewhere: watched
@@ -257,7 +262,9 @@ fn links(watched: &Watched<'_>) -> Result<Vec<Link>, CommandError> {
         })
     });
     let own = watched.args.user_link(watched.app, true)?;
-    own.into_iter().map(Ok).chain(links).collect()
+    let leases = watched.leases.as_ref().map(Leases::link);
+    let first = leases.into_iter().chain(own);
+    first.map(Ok).chain(links).collect()
 }
 
 /// A backend over a network that is opened when it is first asked, and again when that failed.

@@ -1,0 +1,373 @@
+//! Changing passwords of users that stay: a database's own user, and static roles.
+//!
+//! The new password is stored beside the old one before the database is told. Whatever is cut off,
+//! one of the two opens the database, and which one is found out by trying.
+
+use strongroom_core::port::Precondition;
+use strongroom_core::port::RecordId;
+use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Span;
+use strongroom_engine::state::Found;
+use strongroom_engine::state::Put;
+use strongroom_engine::state::Shelf;
+use strongroom_postgres::ConnectError;
+use strongroom_postgres::role;
+use strongroom_postgres::users::Passwords;
+use strongroom_postgres::users::UserError;
+use strongroom_postgres::users::Users;
+use strongroom_postgres::users::Values;
+use strongroom_postgres::users::render;
+
+use super::Connection;
+use super::PENDING_SECONDS;
+use super::Password;
+use super::Pending;
+use super::StaticRole;
+use super::in_time;
+use super::new_password;
+use super::of_mount;
+use crate::core::Core;
+use crate::node::Node;
+use crate::vault::error::Fault;
+
+/// What changes a password, where nothing else is said.
+const SET_PASSWORD: &str = "ALTER ROLE \"{{name}}\" WITH PASSWORD '{{password}}'";
+/// A change that others disturb is written again so often.
+const ATTEMPTS_MAX: usize = 16;
+/// A change that failed is tried again after so long.
+const RETRY_SECONDS: i64 = 10;
+
+/// Characters that a name in a statement must not have: the statement is the operator's, and where
+/// it puts the name is not known.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    let is_bad = |c: char| c.is_control() || matches!(c, '"' | '\'' | '\\' | ';' | '$' | '`');
+    (1..=role::ROLE_BYTES_MAX).contains(&name.len()) && !name.contains(is_bad)
+}
+
+fn contended() -> Fault {
+    Fault::Engine(strongroom_engine::Error::Contended {
+        path: "the database's configuration".into(),
+    })
+}
+
+/// Writes a connection over what was read.
+async fn put_connection(
+    core: &Core,
+    owner: &str,
+    name: &str,
+    found: &mut Found<Connection>,
+) -> Result<bool, Fault> {
+    let key = of_mount(owner, name);
+    let put = Put {
+        shown: name,
+        ..Put::named(&key, Shelf::Of(owner)).when(found.unchanged())
+    };
+    let item = core.state.put(&put, &found.value);
+    let is_done = core.state.commit(vec![item]).await?;
+    let read = core.state.load_by_id::<Connection>(found.id).await?;
+    *found = read.ok_or_else(contended)?;
+    Ok(is_done)
+}
+
+/// Ends a change of a connection's password, whatever else was changed meanwhile: `password` is
+/// known to be the one that works, or there is none to put in the old one's place.
+async fn end_change(
+    core: &Core,
+    owner: &str,
+    name: &str,
+    found: &mut Found<Connection>,
+    password: Option<&Password>,
+) -> Result<(), Fault> {
+    for _ in 0..ATTEMPTS_MAX {
+        if let Some(password) = password {
+            found.value.password = Some(password.clone());
+        }
+        found.value.next = None;
+        if put_connection(core, owner, name, found).await? {
+            return Ok(());
+        }
+    }
+    Err(contended())
+}
+
+/// The connection with the password that works, where a change of it was cut off.
+pub(super) async fn settled(
+    node: &Node,
+    core: &Core,
+    owner: &str,
+    name: &str,
+    mut found: Found<Connection>,
+) -> Result<Found<Connection>, UserError> {
+    let Some(next) = found.value.next.clone() else {
+        return Ok(found);
+    };
+    if next.is_under_way(node.now()) {
+        return Ok(found);
+    }
+    let lost = |fault: Fault| UserError::Unreachable {
+        detail: fault
+            .detail()
+            .unwrap_or_else(|| "others keep changing it".into()),
+    };
+    let users = super::connect(&found.value, Some(&next.password.0))?;
+    let works = match in_time(users.connect()).await {
+        Ok(()) => Some(&next.password),
+        Err(UserError::Refused { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    node.databases.close(found.id);
+    end_change(core, owner, name, &mut found, works)
+        .await
+        .map_err(lost)?;
+    Ok(found)
+}
+
+async fn set(
+    users: &Users,
+    statements: &[String],
+    name: &str,
+    password: &SecretValue,
+    passwords: Passwords,
+) -> Result<(), UserError> {
+    let usual = [SET_PASSWORD.to_owned()];
+    let statements = match statements {
+        [] => &usual[..],
+        own => own,
+    };
+    let values = Values {
+        name,
+        password: Some(password),
+        expiration: "",
+    };
+    let sql = render(statements, values, passwords);
+    in_time(users.run(&sql, &[password])).await
+}
+
+/// Whether a password works. Where the database lets nobody in from here, it cannot be told.
+async fn works(
+    connection: &Connection,
+    username: &str,
+    password: &SecretValue,
+) -> Result<bool, UserError> {
+    let unusable = |detail: String| UserError::Refused { detail };
+    let address = connection.address(None).map_err(unusable)?;
+    match role::check_login(&address, username, password).await {
+        Ok(()) => Ok(true),
+        // 28P01: the password is wrong. All else says nothing of it.
+        Err(ConnectError::Refused { detail, .. }) => Ok(!detail.contains("28P01")),
+        Err(ConnectError::Unreachable { detail, .. }) => Err(UserError::Unreachable { detail }),
+        Err(error) => Err(unusable(error.to_string())),
+    }
+}
+
+/// Gives the database's own user a new password, which nobody but this server knows.
+pub(crate) async fn rotate_root(
+    node: &Node,
+    core: &Core,
+    owner: &str,
+    name: &str,
+    found: Found<Connection>,
+) -> Result<(), Fault> {
+    let failed = |error: UserError| Fault::Backend(error.to_string());
+    let mut found = settled(node, core, owner, name, found)
+        .await
+        .map_err(failed)?;
+    if found.value.next.is_some() {
+        return Err(Fault::Busy);
+    }
+    if found.value.password.is_none() || !is_plain_name(&found.value.username) {
+        let why =
+            "unable to rotate root credentials: the configuration has no username and password";
+        return Err(Fault::Backend(why.into()));
+    }
+    let users = node.databases.users(&found).map_err(failed)?;
+    let password = Password(new_password(node));
+    found.value.next = Some(Pending {
+        password: password.clone(),
+        since: node.now(),
+    });
+    if !put_connection(core, owner, name, &mut found).await? {
+        return Err(contended());
+    }
+    let connection = found.value.clone();
+    let passwords = connection.passwords();
+    let (statements, username) = (&connection.root_rotation, &connection.username);
+    let mut done = set(&users, statements, username, &password.0, passwords).await;
+    if done.is_ok() {
+        done = match works(&connection, username, &password.0).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(UserError::Refused {
+                detail: "the new password does not work: the old one was set again".into(),
+            }),
+            Err(error) => Err(error),
+        };
+        if let (Err(UserError::Refused { .. }), Some(old)) = (&done, &connection.password) {
+            set(&users, statements, username, &old.0, passwords)
+                .await
+                .map_err(failed)?;
+        }
+    }
+    let works = match &done {
+        Ok(()) => Some(&password),
+        Err(UserError::Refused { .. }) => None,
+        // It may have been done or not: a later use finds out.
+        Err(_) => return done.map_err(failed),
+    };
+    end_change(core, owner, name, &mut found, works).await?;
+    node.databases.close(found.id);
+    done.map_err(failed)
+}
+
+/// Writes a static role over what was read.
+pub(crate) async fn put_static(
+    core: &Core,
+    owner: &str,
+    name: &str,
+    role: &StaticRole,
+    precondition: Precondition,
+    retry: bool,
+    now: strongroom_core::time::Timestamp,
+) -> Result<(), Fault> {
+    let key = of_mount(owner, name);
+    let due = match (&role.next, retry, role.last) {
+        // Then it was cut off.
+        (Some(next), ..) => next.since.plus(Span::from_seconds(PENDING_SECONDS)),
+        (None, false, Some(last)) => last.plus(Span::from_seconds(role.period)),
+        (None, ..) => now.plus(Span::from_seconds(RETRY_SECONDS)),
+    };
+    let put = Put {
+        shown: name,
+        due_at: Some(due),
+        ..Put::named(&key, Shelf::Of(owner)).when(precondition)
+    };
+    match core.state.commit(vec![core.state.put(&put, role)]).await? {
+        true => Ok(()),
+        false => Err(contended()),
+    }
+}
+
+/// A static role with the password that works, where a change of it was cut off.
+pub(crate) async fn settled_static(
+    core: &Core,
+    owner: &str,
+    name: &str,
+    mut found: Found<StaticRole>,
+    now: strongroom_core::time::Timestamp,
+) -> Result<Found<StaticRole>, Fault> {
+    let Some(next) = found.value.next.clone() else {
+        return Ok(found);
+    };
+    if next.is_under_way(now) {
+        return Ok(found);
+    }
+    let failed = |error: UserError| Fault::Backend(error.to_string());
+    let connection = super::connection(&core.state, owner, &found.value.connection).await?;
+    let connection = connection.ok_or_else(|| missing(&found.value.connection))?;
+    let username = found.value.username.clone();
+    if works(&connection.value, &username, &next.password.0)
+        .await
+        .map_err(failed)?
+    {
+        found.value.password = Some(next.password);
+        found.value.last = Some(now);
+    }
+    found.value.next = None;
+    let retry = found.value.last.is_none();
+    put_static(
+        core,
+        owner,
+        name,
+        &found.value,
+        found.unchanged(),
+        retry,
+        now,
+    )
+    .await?;
+    let read = core.state.load_by_id::<StaticRole>(found.id).await?;
+    read.ok_or_else(contended)
+}
+
+pub(crate) fn missing(connection: &str) -> Fault {
+    Fault::Backend(format!(
+        "failed to find entry for connection with name: \"{connection}\""
+    ))
+}
+
+/// Gives a static role's user a new password.
+pub(crate) async fn rotate_static(
+    node: &Node,
+    core: &Core,
+    owner: &str,
+    name: &str,
+    found: Found<StaticRole>,
+) -> Result<(), Fault> {
+    let failed = |error: UserError| Fault::Backend(format!("error setting credentials: {error}"));
+    let mut found = settled_static(core, owner, name, found, node.now()).await?;
+    if found.value.next.is_some() {
+        return Err(Fault::Busy);
+    }
+    let connection = super::connection(&core.state, owner, &found.value.connection).await?;
+    let connection = connection.ok_or_else(|| missing(&found.value.connection))?;
+    let connection = settled(node, core, owner, &found.value.connection, connection).await;
+    let connection = connection.map_err(failed)?;
+    let users = node.databases.users(&connection).map_err(failed)?;
+    let password = Password(new_password(node));
+    found.value.next = Some(Pending {
+        password: password.clone(),
+        since: node.now(),
+    });
+    let (unchanged, now) = (found.unchanged(), node.now());
+    put_static(core, owner, name, &found.value, unchanged, true, now).await?;
+    let role = found.value.clone();
+    let passwords = connection.value.passwords();
+    let (statements, username) = (&role.statements, &role.username);
+    let mut done = set(&users, statements, username, &password.0, passwords).await;
+    if done.is_ok() {
+        let works = works(&connection.value, username, &password.0).await;
+        if !works.map_err(failed)? {
+            if let Some(old) = &role.password {
+                let again = set(&users, statements, username, &old.0, passwords).await;
+                again.map_err(failed)?;
+            }
+            done = Err(UserError::Refused {
+                detail: "the new password does not work".into(),
+            });
+        }
+    }
+    let works = match &done {
+        Ok(()) => Some(&password),
+        Err(UserError::Refused { .. }) => None,
+        // It may have been done or not: a later use finds out.
+        Err(_) => return done.map_err(failed),
+    };
+    end_static(node, core, owner, name, found.id, works).await?;
+    done.map_err(failed)
+}
+
+/// Ends a change of a static role's password, whatever else was changed meanwhile.
+async fn end_static(
+    node: &Node,
+    core: &Core,
+    owner: &str,
+    name: &str,
+    id: RecordId,
+    works: Option<&Password>,
+) -> Result<(), Fault> {
+    for _ in 0..ATTEMPTS_MAX {
+        let read = core.state.load_by_id::<StaticRole>(id).await?;
+        let mut found = read.ok_or_else(contended)?;
+        found.value.next = None;
+        if let Some(password) = works {
+            found.value.password = Some(password.clone());
+            found.value.last = Some(node.now());
+        }
+        let (unchanged, now) = (found.unchanged(), node.now());
+        let retry = works.is_none();
+        let put = put_static(core, owner, name, &found.value, unchanged, retry, now);
+        match put.await {
+            Err(Fault::Engine(strongroom_engine::Error::Contended { .. })) => {}
+            done => return done,
+        }
+    }
+    Err(contended())
+}
