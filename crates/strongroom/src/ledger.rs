@@ -65,7 +65,9 @@ pub(crate) fn given_of(
             (place().place.to_string(), backend.clone())
         }
         Origin::Fallback(path) => (path.clone(), "store".to_owned()),
-        Origin::Default | Origin::ToBeGenerated | Origin::Nowhere => return None,
+        Origin::Default | Origin::ToBeGenerated | Origin::MadeForRun | Origin::Nowhere => {
+            return None;
+        }
     };
     let version = resolved.version.clone();
     let barrier = &session.barrier;
