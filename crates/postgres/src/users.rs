@@ -43,9 +43,15 @@ pub enum UserError {
         /// How many there are.
         detail: String,
     },
-    /// Nobody answers, or the connection was lost.
+    /// Nobody answers: nothing was done.
     #[error("the database cannot be reached: {detail}")]
     Unreachable {
+        /// What the system said.
+        detail: String,
+    },
+    /// The connection was lost meanwhile: it may have been done or not.
+    #[error("the connection to the database was lost: {detail}")]
+    Lost {
         /// What the system said.
         detail: String,
     },
@@ -242,7 +248,7 @@ fn is_refusal(error: &Error) -> bool {
 fn refused(error: &Error, hidden: &[&SecretValue]) -> UserError {
     let detail = statement::hide(&words(error), hidden);
     match course(error) {
-        Course::Reconnect => UserError::Unreachable { detail },
+        Course::Reconnect => UserError::Lost { detail },
         Course::Again | Course::Give => UserError::Refused { detail },
     }
 }

@@ -263,7 +263,7 @@ pub(crate) async fn in_time<T>(
 ) -> Result<T, UserError> {
     match tokio::time::timeout(CALL_MAX, call).await {
         Ok(done) => done,
-        Err(_) => Err(UserError::Unreachable {
+        Err(_) => Err(UserError::Lost {
             detail: "it did not answer in time".into(),
         }),
     }

@@ -285,7 +285,11 @@ async fn remove_noted(node: &Node, core: &Core, found: &Found<Leased>) -> Result
         Err(RemoveError::Engine(error)) => Err(error),
         Err(RemoveError::User(error)) => {
             failed(node, core, found, &error).await?;
-            Ok(!matches!(error, UserError::Unreachable { .. }))
+            let is_away = matches!(
+                error,
+                UserError::Unreachable { .. } | UserError::Lost { .. }
+            );
+            Ok(!is_away)
         }
     }
 }

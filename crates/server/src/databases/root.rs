@@ -155,7 +155,7 @@ async fn works(
         Ok(()) => Ok(true),
         // 28P01: the password is wrong. All else says nothing of it.
         Err(ConnectError::Refused { detail, .. }) => Ok(!detail.contains("28P01")),
-        Err(ConnectError::Unreachable { detail, .. }) => Err(UserError::Unreachable { detail }),
+        Err(ConnectError::Unreachable { detail, .. }) => Err(UserError::Lost { detail }),
         Err(error) => Err(unusable(error.to_string())),
     }
 }
@@ -209,9 +209,9 @@ pub(crate) async fn rotate_root(
     }
     let works = match &done {
         Ok(()) => Some(&password),
-        Err(UserError::Refused { .. }) => None,
         // It may have been done or not: a later use finds out.
-        Err(_) => return done.map_err(failed),
+        Err(UserError::Lost { .. }) => return done.map_err(failed),
+        Err(_) => None,
     };
     end_change(core, owner, name, &mut found, works).await?;
     node.databases.close(found.id);
@@ -336,9 +336,9 @@ pub(crate) async fn rotate_static(
     }
     let works = match &done {
         Ok(()) => Some(&password),
-        Err(UserError::Refused { .. }) => None,
         // It may have been done or not: a later use finds out.
-        Err(_) => return done.map_err(failed),
+        Err(UserError::Lost { .. }) => return done.map_err(failed),
+        Err(_) => None,
     };
     end_static(node, core, owner, name, found.id, works).await?;
     done.map_err(failed)

@@ -134,7 +134,7 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     let made = make(&users, &found.value, &role.value, &connection, &password).await;
     match made {
         Ok(()) => {}
-        Err(error @ (UserError::Refused { .. } | UserError::Busy { .. })) => {
+        Err(error) if !matches!(error, UserError::Lost { .. }) => {
             // Nothing was made: statements are done as a whole or not at all.
             core.state.end_lease(&found).await?;
             return Err(fault_of(error));
