@@ -4,9 +4,11 @@
 //! - [`connector`] and [`pool`] connect: rustls, checked in full for what leaves the machine.
 //! - [`course`] and [`words`] say what an error means and what to do about it; [`ConnectError`]
 //!   why nobody answers.
+//! - [`role`] changes the passwords of roles, and tries them.
 
 mod address;
 mod error;
+pub mod role;
 mod session;
 
 pub use address::DatabaseUrl;

@@ -27,10 +27,10 @@ const USER: &str = "postgres";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// A moment between two questions.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Everybody is trusted, but who comes as `app` needs a password.
+/// Everybody is trusted, but who comes as `app`, or as a member of it, needs a password.
 const ACCESS: &str = "\
 local all all trust
-host all app 127.0.0.1/32 scram-sha-256
+host all +app 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 host replication all 127.0.0.1/32 trust
 ";

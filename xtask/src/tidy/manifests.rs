@@ -169,6 +169,7 @@ const KNOWS_TOKIO: &[&str] = &[
     "strongroom-backend-gcp",
     "strongroom-backend-kubernetes",
     "strongroom-backend-vault",
+    "strongroom-postgres",
     "strongroom-store-postgres",
     "strongroom-supervise",
     "strongroom-userkeys",
