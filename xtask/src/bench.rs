@@ -18,8 +18,8 @@ Build the release binary, then run the benchmarks
 
 Usage: cargo xtask bench [NAME] [ARGS...]
 
-Names: run, set, check, redact, store, migrate, server, aws, postgres, userkeys, size. The results
-go to docs/benchmarks.md. Arguments go to the benchmark (`postgres 20000`: so many secrets). `cargo
+Names: run, set, check, redact, store, migrate, server, aws, postgres, rotation, userkeys, size. The
+results go to docs/benchmarks.md. Arguments go to the benchmark (`postgres 20000`: so many secrets). `cargo
 xtask peers --bench` installs what is compared with.";
 
 /// Runs one benchmark or all, and writes down the figures.
@@ -143,6 +143,7 @@ const BENCHES: &[Program] = &[
     Program::example("server", "strongroom", "bench", &["server"]),
     Program::example("aws", "strongroom", "bench", &["aws"]),
     Program::example("postgres", "strongroom", "bench", &["postgres"]),
+    Program::example("rotation", "strongroom", "bench", &["rotation"]),
     Program::example("userkeys", "strongroom-sdk", "userkeys_bench", &[]),
 ];
 
@@ -313,6 +314,13 @@ its log at every commit; every answer has its line in an audit file. Beside them
 tokio-postgres: selects of single rows over as many connections as a server reads with, and commits
 of single rows at 32 connections, one for each of them. Our reads are of secrets of which a server's
 memory holds a small part; our writes share commits.",
+    },
+    Section {
+        name: "rotation",
+        title: "Rotation",
+        about: "\
+A server on its store file with its audit log. Each rotation has four steps, each noted before and
+after in its record and in the audit log, all of it on the disk; eight are under way at once.",
     },
     Section {
         name: "userkeys",

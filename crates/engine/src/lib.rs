@@ -16,6 +16,7 @@ pub mod error;
 mod folder;
 pub mod migrate;
 pub mod mounts;
+pub mod object;
 pub mod policies;
 mod record;
 pub mod resolve;

@@ -239,8 +239,11 @@ where
         return crate::aws::dispatch::serve(node, parts, body, remote).await;
     }
     let path = parts.uri.path();
-    let own = path.strip_prefix("/api/users/");
-    let own = own.map(|below| format!("sys/users/{below}"));
+    let own = [("/api/users/", "sys/users/"), ("/api/jwks/", "sys/jwks/")];
+    let own = own.iter().find_map(|(from, to)| {
+        let below = path.strip_prefix(from)?;
+        Some(format!("{to}{below}"))
+    });
     let Some(path) = own.as_deref().or_else(|| path.strip_prefix("/v1/")) else {
         return elsewhere(node, path);
     };

@@ -10,7 +10,10 @@ use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -48,6 +51,8 @@ const FAILED: u16 = 502;
 /// What the driver shares with the doors.
 pub(crate) struct Driver {
     holder: String,
+    /// Where programs lie that may rotate.
+    commands: OnceLock<PathBuf>,
     wake: tokio::sync::Notify,
 }
 
@@ -55,6 +60,7 @@ impl Driver {
     pub(crate) fn new(rng: &dyn Rng) -> Self {
         Self {
             holder: crate::node::new_nonce(rng),
+            commands: OnceLock::new(),
             wake: tokio::sync::Notify::new(),
         }
     }
@@ -64,9 +70,35 @@ impl Driver {
         &self.holder
     }
 
+    /// Whether a program may be run: it lies in the folder for that, also when links are
+    /// followed.
+    pub(crate) fn may_run(&self, program: &str) -> Result<(), String> {
+        let Some(folder) = self.commands.get() else {
+            return Err(
+                "this server runs no programs: its setting `rotation.commands` names a \
+                        folder of those that it may"
+                    .into(),
+            );
+        };
+        let real = |path: &Path| path.canonicalize().ok();
+        let lies_in = real(Path::new(program)).and_then(|path| path.parent().map(Path::to_owned));
+        match (lies_in, real(folder)) {
+            (Some(lies_in), Some(folder)) if lies_in == folder => Ok(()),
+            _ => Err(format!("{program} is no program in {}", folder.display())),
+        }
+    }
+
     /// Has it look at once.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
+    }
+}
+
+impl Node {
+    /// Lets rotators run the programs in a folder, from now on.
+    pub fn allow_rotation_commands(&self, folder: PathBuf) {
+        // The first one stays.
+        let _ = self.rotate.commands.set(folder);
     }
 }
 
@@ -198,7 +230,7 @@ async fn drive(node: &Node, core: &Core, found: &Found<Rotation>) -> Result<(), 
                     .fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
-            After::Lost => return Ok(()),
+            After::GivenUp | After::Lost => return Ok(()),
         }
     }
 }
@@ -236,7 +268,7 @@ async fn step(
         .await
         .map_err(noted)?;
     core.audit.sync().await.map_err(noted)?;
-    let result = match rotators::of(node, core, claim.rotator()).await {
+    let result = match rotators::of(node, core, live, claim.rotator()).await {
         Ok(rotator) => {
             let context = context(node);
             let doing = rotations.perform(&context, work, &*rotator);

@@ -1,6 +1,7 @@
 //! The door from end to end, without a network.
 
 mod access;
+mod declared;
 mod hostile;
 mod identity;
 mod rotation;

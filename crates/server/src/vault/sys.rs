@@ -4,6 +4,7 @@ mod access_keys;
 mod audit;
 mod capabilities;
 mod catalog;
+mod jwks;
 mod leases;
 mod mounts;
 mod options;
@@ -66,6 +67,7 @@ pub(crate) const ROUTES: &[Route] = &[
         Write => rotators::write,
         Delete => rotators::delete,
     }),
+    route!(Open "jwks/*" { Read => jwks::read }),
     route!(Policy "aws/rotations" { List => rotations::list }),
     route!(Policy "aws/rotations/*" {
         Read => rotations::read,

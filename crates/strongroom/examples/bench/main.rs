@@ -11,6 +11,7 @@ mod postgres;
 mod report;
 #[path = "../support/rig.rs"]
 mod rig;
+mod rotation;
 mod run;
 mod server;
 mod set;
@@ -29,6 +30,7 @@ fn main() -> AnyResult<()> {
         "server" => server::bench(),
         "aws" => aws::bench(),
         "postgres" => postgres::bench(),
-        _ => Err("say which: run, set, check, migrate, server, aws or postgres".into()),
+        "rotation" => rotation::bench(),
+        _ => Err("say which: run, set, check, migrate, server, aws, postgres or rotation".into()),
     }
 }

@@ -15,7 +15,7 @@ use crate::support::Outcome;
 
 const DOCUMENT: &str = "../../docs/reference/json.md";
 /// Which commands the document shows, in this order, with what they read.
-const STEPS: [(&str, &str); 51] = [
+const STEPS: [(&str, &str); 54] = [
     ("init --yes --name shop --json", ""),
     ("import more.env --yes --json", ""),
     ("set JWT_SECRET --json", "Zt5nVb8qLw2xRk7mHs4dGc9f"),
@@ -64,8 +64,11 @@ const STEPS: [(&str, &str); 51] = [
     ),
     ("backup ../home/all.backup --from store:/shop --json", ""),
     ("restore ../home/all.backup --verify --json", ""),
+    ("rotate JWT_SECRET --dry-run --json", ""),
     ("rotate JWT_SECRET --json", ""),
     ("rotate status --json", ""),
+    ("rotate history JWT_SECRET --json", ""),
+    ("rotate calendar --json", ""),
     (
         "operator migrate-storage --from ../data/strongroom/store.db --to ../home/moved/store.db \
          --json",

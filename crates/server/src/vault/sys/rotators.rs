@@ -4,6 +4,7 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 use strongroom_core::generate::GeneratorSpec;
+use strongroom_core::rotator::RotatorSpec;
 use strongroom_core::secret::SecretValue;
 use strongroom_engine::rotation::Registered;
 use strongroom_engine::rotation::RegisteredKind;
@@ -64,6 +65,10 @@ fn describe(call: &Call, name: &str, kind: &RegisteredKind) -> Value {
             "timeout": timeout_seconds,
             "has_ca": ca.is_some(),
         }),
+        RegisteredKind::Declared { spec } => {
+            let spec = serde_json::from_str::<Value>(spec).unwrap_or_default();
+            json!({ "type": spec["type"], "arn": arn, "rotator": spec })
+        }
     }
 }
 
@@ -97,12 +102,15 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
     let url = field::text(fields, "url")?;
     let known = call.core.state.rotator(name).await?;
     let known = known.map(|found| found.value.kind);
-    let (kind, shown) = match (url, fields.get("generator")) {
-        (Some(url), None) => endpoint(call, &url, known)?,
-        (None, Some(spec)) => (generator(call, spec)?, None),
-        (Some(_), Some(_)) | (None, None) => {
+    let said = (url, fields.get("generator"), fields.get("rotator"));
+    let (kind, shown) = match said {
+        (Some(url), None, None) => endpoint(call, &url, known)?,
+        (None, Some(spec), None) => (generator(call, spec)?, None),
+        (None, None, Some(spec)) => (declared(call, spec)?, None),
+        _ => {
             return Err(Fault::invalid(
-                "a rotator has a `url` (an endpoint), or a `generator` (how values are drawn)",
+                "a rotator has a `url` (an endpoint), a `generator` (how values are drawn), or a \
+                 `rotator` (as in a manifest)",
             ));
         }
     };
@@ -171,6 +179,20 @@ fn generator(call: &Call, spec: &Value) -> Result<RegisteredKind, Fault> {
     Ok(RegisteredKind::Generate {
         spec: spec.to_string(),
         field: field::text(&call.fields, "field")?,
+    })
+}
+
+fn declared(call: &Call, spec: &Value) -> Result<RegisteredKind, Fault> {
+    let read = serde_json::from_value::<RotatorSpec>(spec.clone());
+    // It is about the words of a declaration, which hold no secret.
+    let read = read.map_err(|error| Fault::Invalid(format!("`rotator` is none: {error}")))?;
+    strongroom_rotators::check(&read).map_err(Fault::Invalid)?;
+    if let RotatorSpec::Command(program) = &read {
+        let path = program.command.first().map_or("", String::as_str);
+        call.node.rotate.may_run(path).map_err(Fault::Invalid)?;
+    }
+    Ok(RegisteredKind::Declared {
+        spec: spec.to_string(),
     })
 }
 
