@@ -187,7 +187,6 @@ fn encoded(bytes: &[u8], encoding: &data_encoding::Encoding) -> SecretValue {
     SecretValue::new(text)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
 fn of_signing(error: SigningError) -> RotatorError {
     RotatorError::new("rotation.no_key", error.to_string())
 }

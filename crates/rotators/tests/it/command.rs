@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use strongroom_core::rotator::Program;
 use strongroom_core::rotator::RotatorSpec;
@@ -129,17 +130,25 @@ async fn a_program_that_hangs_is_killed_with_its_children() {
     let rig =
         Rig::new("#!/bin/sh\nsleep 1000 &\necho $! > \"$(dirname \"$0\")/child\"\nsleep 1000\n")
             .await;
-    let rotator = build(&rig.spec(Some("1s")), None);
+    let rotator = build(&rig.spec(Some("5s")), None);
     rig.world.ask(Purpose::Rotate).await;
     let after = rig.world.drive(&*rotator).await;
     assert!(matches!(after, After::Again(_)), "{after:?}");
     let failure = rig.world.failure().await;
-    assert!(failure.message.contains("did not end in 1 s"), "{failure}");
+    assert!(failure.message.contains("did not end in 5 s"), "{failure}");
     let child = rig.read("child");
-    let status = fs::read_to_string(format!("/proc/{}/stat", child.trim()));
     // Gone, or dead and not yet noticed by whoever inherits it.
-    let is_dead = status.is_err() || status.unwrap().contains(") Z ");
-    assert!(is_dead, "{child}");
+    let is_dead = || {
+        let status = fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+        status.is_err() || status.unwrap().contains(") Z ")
+    };
+    let dying = async {
+        while !is_dead() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let died = tokio::time::timeout(Duration::from_secs(60), dying).await;
+    assert!(died.is_ok(), "{child}");
 }
 
 #[tokio::test]
