@@ -19,8 +19,8 @@ Build the release binary, then run the benchmarks
 Usage: cargo xtask bench [NAME] [ARGS...]
 
 Names: run, set, check, redact, store, migrate, server, aws, postgres, rotation, userkeys, size. The
-results go to docs/benchmarks.md. Arguments go to the benchmark (`postgres 20000`: so many secrets). `cargo
-xtask peers --bench` installs what is compared with.";
+results go to docs/benchmarks.md. Arguments go to the benchmark (`postgres 20000`: so many
+secrets). `cargo xtask peers --bench` installs what is compared with.";
 
 /// Runs one benchmark or all, and writes down the figures.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {

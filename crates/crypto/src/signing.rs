@@ -1,8 +1,8 @@
 //! Keys that an application signs tokens with (JWT), and the public halves that others check them
 //! by (JWK, RFC 7517).
 //!
-//! A key's id is the thumbprint of its public half (RFC 7638), so that it is the same wherever it is
-//! computed. Keys of HMAC have no public half, and a random id.
+//! A key's id is the thumbprint of its public half (RFC 7638), so that it is the same wherever it
+//! is computed. Keys of HMAC have no public half, and a random id.
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::encoding::Pkcs8V1Der;

@@ -86,6 +86,12 @@ pub enum Kind {
     Duty = 27,
     /// How far the chain of an audit file goes.
     AuditChain = 28,
+    /// Which secrets are rotated by what and when.
+    RotationPolicy = 40,
+    /// What somebody is to be told.
+    Notice = 41,
+    /// Where notices are sent.
+    Webhook = 42,
 }
 
 /// A type that is stored.

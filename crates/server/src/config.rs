@@ -77,6 +77,8 @@ pub struct Config {
     pub aws_account: Setting<String>,
     /// The folder of programs that may rotate secrets; `None` runs none.
     pub rotation_commands: Setting<Option<PathBuf>>,
+    /// The file that notices of rotations are written to.
+    pub rotation_notices: Setting<Option<PathBuf>>,
 }
 
 /// The file as it is written.
@@ -93,6 +95,7 @@ struct FileConfig {
 #[serde(deny_unknown_fields)]
 struct FileRotation {
     commands: Option<PathBuf>,
+    notices: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -184,6 +187,7 @@ impl Config {
             aws_region: Setting::default_of(None),
             aws_account: Setting::default_of(crate::aws::Names::default().account),
             rotation_commands: Setting::default_of(None),
+            rotation_notices: Setting::default_of(None),
         }
     }
 
@@ -205,7 +209,7 @@ impl Config {
                 line: before.matches('\n').count() + 1,
                 detail: "this is no setting of a server, or not its type; the settings are \
                          listener.address, .tls_cert, .tls_key, .allow_plain_http, audit.folder, \
-                         audit.syslog_socket, aws.region, aws.account, rotation.commands",
+                         audit.syslog_socket, aws.region, aws.account, rotation.commands, .notices",
             }
         })?;
         let origin = Origin::File(path.into());
@@ -230,6 +234,8 @@ impl Config {
         if let Some(rotation) = parsed.rotation {
             let commands = rotation.commands.map(Some);
             set(&mut self.rotation_commands, commands, &origin);
+            let notices = rotation.notices.map(Some);
+            set(&mut self.rotation_notices, notices, &origin);
         }
         Ok(())
     }
@@ -303,7 +309,10 @@ impl fmt::Display for Config {
         writeln!(f, "\n[rotation]")?;
         let commands = &self.rotation_commands;
         let shown = path(&commands.value);
-        writeln!(f, "commands = {shown}  # {}", commands.origin)
+        writeln!(f, "commands = {shown}  # {}", commands.origin)?;
+        let notices = &self.rotation_notices;
+        let shown = path(&notices.value);
+        writeln!(f, "notices = {shown}  # {}", notices.origin)
     }
 }
 

@@ -95,6 +95,7 @@ async fn serve(
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(tasks::housekeeping(Arc::clone(&node), stopped.clone()));
     tasks.spawn(rotate::work(Arc::clone(&node), stopped.clone()));
+    tasks.spawn(rotate::notices::work(Arc::clone(&node), stopped.clone()));
     if let Some(tls) = &tls {
         let watching =
             tasks::watch_certificates(Arc::clone(&node), Arc::clone(tls), stopped.clone());

@@ -4,6 +4,8 @@
 //! lease is over. Each step leaves two lines in the audit log; what cannot be noted is not done.
 
 mod endpoint;
+pub(crate) mod notices;
+pub(crate) mod policies;
 pub(crate) mod rotators;
 
 use std::collections::HashSet;
@@ -43,6 +45,8 @@ use crate::node::Node;
 const AT_ONCE_MAX: usize = 8;
 /// So often it is looked what is due.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// It is looked for secrets that policies are for once in so many rounds.
+const LOOKS_PER_SCAN: u64 = 600;
 /// So often the lease is renewed while a step is done.
 const RENEWAL: Duration = Duration::from_secs(5);
 /// The status of a failed step in the audit log: what was asked of the rotator was not done.
@@ -53,6 +57,8 @@ pub(crate) struct Driver {
     holder: String,
     /// Where programs lie that may rotate.
     commands: OnceLock<PathBuf>,
+    /// The file of notices.
+    notices: OnceLock<PathBuf>,
     wake: tokio::sync::Notify,
 }
 
@@ -61,6 +67,7 @@ impl Driver {
         Self {
             holder: crate::node::new_nonce(rng),
             commands: OnceLock::new(),
+            notices: OnceLock::new(),
             wake: tokio::sync::Notify::new(),
         }
     }
@@ -102,6 +109,14 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Writes notices of rotations to a file, from now on.
+    pub fn write_rotation_notices(&self, file: PathBuf) {
+        // The first one stays.
+        let _ = self.rotate.notices.set(file);
+    }
+}
+
 /// The rotations of a mount's secrets.
 pub(crate) fn rotations(node: &Node, core: &Core, live: &Live) -> Rotations {
     Rotations::new(
@@ -114,6 +129,7 @@ pub(crate) fn rotations(node: &Node, core: &Core, live: &Live) -> Rotations {
 /// Rotates what is due, until the server stops.
 pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     let mut round = Round::default();
+    let mut looks = 0_u64;
     loop {
         let is_full = round.busy.len() >= AT_ONCE_MAX;
         tokio::select! {
@@ -123,11 +139,26 @@ pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
             // What is under way goes on at the next start.
             _ = stop.wait_for(|stop| *stop) => break,
         }
-        if let Some(core) = node.core() {
-            round.fill(&node, &core).await;
+        let Some(core) = node.core() else { continue };
+        round.fill(&node, &core).await;
+        if looks.is_multiple_of(LOOKS_PER_SCAN) {
+            scan(&node, &core).await;
         }
+        looks += 1;
     }
     round.running.shutdown().await;
+}
+
+/// Sets up what policies are for and nobody has set up yet.
+async fn scan(node: &Node, core: &Core) {
+    let live = core.mounts().get(policies::MOUNT).map(Arc::clone);
+    if let Some(live) = live
+        && let Err(error) = policies::apply(node, core, &live).await
+    {
+        node.log.error(&format!(
+            "policies of rotation cannot be applied, and are tried again: {error}"
+        ));
+    }
 }
 
 /// What is under way, and what waits for its turn.
@@ -217,6 +248,11 @@ async fn drive(node: &Node, core: &Core, found: &Found<Rotation>) -> Result<(), 
                 "{} of the rotation of {path} failed ({}): {}",
                 run.step, error.code, error.message
             ));
+            let (step, why) = (
+                run.step.word(),
+                (error.code.as_str(), error.message.as_str()),
+            );
+            notices::tell_failure(node, core, path.as_str(), step, why).await?;
         }
         match rotations.complete(&context(node), work, result).await? {
             After::More(next) => claim = next,

@@ -34,6 +34,8 @@ pub(crate) fn check(file: &File) -> Vec<Problem> {
                 | "supervise"
                 | "chain"
                 | "sdk"
+                | "postgres"
+                | "rotators"
                 | "store-postgres"
                 | "userkeys"
                 | "fakes"

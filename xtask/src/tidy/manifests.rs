@@ -157,6 +157,7 @@ const FOR_TESTS: &[&str] = &[TESTKIT, FAKES];
 const TEST_EDGES: &[(&str, &str)] = &[
     ("strongroom", "strongroom-sdk"),
     ("strongroom-engine", "strongroom-store"),
+    ("strongroom-rotators", "strongroom-store"),
     ("strongroom-store", "strongroom-engine"),
 ];
 const KNOWS_TOKIO: &[&str] = &[

@@ -9,6 +9,7 @@ use strongroom_core::time::Timestamp;
 use strongroom_crypto::barrier::Barrier;
 
 use super::Cause;
+use super::Failure;
 use super::LEASE;
 use super::Lease;
 use super::Planned;
@@ -154,6 +155,18 @@ impl Rotations {
             // Taken back, it is brought in line when it is rotated next.
             rotation.is_settled = true;
             self.store(&rotation, unchanged).await?;
+            return Ok(None);
+        }
+        let newest = snapshot.newest().map(|newest| newest.created);
+        if let Some(run) = rotation.run.take_if(|run| run.was_waited_for(newest)) {
+            // Somebody has set the value that was waited for.
+            rotation.last = newest;
+            rotation.plan(now, now, self.spread_of(path));
+            rotation.end(run, None, now);
+            rotation.is_settled = false;
+            if self.store(&rotation, unchanged).await? {
+                self.settle(context, path).await.map_err(engine)?;
+            }
             return Ok(None);
         }
         let is_time = |planned: &Planned| planned.begins <= now;
@@ -337,6 +350,17 @@ impl Rotations {
         let is_same = |other: &Run| of(other) == of(run);
         lease.is_some_and(|lease| lease.holder == self.holder)
             && rotation.run.as_ref().is_some_and(is_same)
+    }
+}
+
+impl Run {
+    /// Whether it waits for a person, and the value was set after it began.
+    fn was_waited_for(&self, newest: Option<Timestamp>) -> bool {
+        let waits = |failure: &Failure| failure.error.code == super::steps::WAITS;
+        self.purpose == Purpose::Rotate
+            && self.step == Step::Create
+            && self.failure.as_ref().is_some_and(waits)
+            && newest.is_some_and(|newest| self.started < newest)
     }
 }
 

@@ -4,6 +4,7 @@ mod access;
 mod declared;
 mod hostile;
 mod identity;
+mod policies;
 mod rotation;
 
 use http::Request;

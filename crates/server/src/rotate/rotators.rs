@@ -6,6 +6,7 @@ use reqwest::Url;
 use strongroom_core::generate::GeneratorSpec;
 use strongroom_core::port::Rotator;
 use strongroom_core::port::RotatorError;
+use strongroom_core::rotator::Checklist;
 use strongroom_core::rotator::RotatorSpec;
 use strongroom_core::secret::Payload;
 use strongroom_engine::Error;
@@ -20,6 +21,8 @@ use crate::node::Node;
 
 /// The rotator that is always there: draws a value.
 pub(crate) const GENERATE: &str = "strongroom-generate";
+/// Another one: waits until somebody sets or brings a new value.
+pub(crate) const MANUAL: &str = "strongroom-manual";
 /// Longest name of a rotator.
 pub(crate) const NAME_CHARS_MAX: usize = 64;
 /// Longest URL.
@@ -60,7 +63,7 @@ pub(crate) fn is_name(text: &str) -> bool {
 pub(crate) async fn is_known(node: &Node, core: &Core, arn: &str) -> Result<bool, Error> {
     match name_in(arn, &node.settings.aws.account) {
         None => Ok(false),
-        Some(GENERATE) => Ok(true),
+        Some(GENERATE | MANUAL) => Ok(true),
         Some(name) => Ok(core.state.rotator(name).await?.is_some()),
     }
 }
@@ -99,6 +102,12 @@ pub(crate) async fn of(
     if name == GENERATE {
         let generator = Generator::new(GeneratorSpec::default(), None, rng);
         return Ok(Box::new(generator));
+    }
+    if name == MANUAL {
+        let spec = RotatorSpec::Manual(Checklist {
+            checklist: vec!["make a new value where it is checked".into()],
+        });
+        return strongroom_rotators::build(&spec, Needs { rng, admin: None });
     }
     let found = core.state.rotator(name).await;
     let found = found.map_err(of_engine)?;

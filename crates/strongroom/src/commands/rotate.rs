@@ -4,6 +4,8 @@ mod local;
 #[cfg(feature = "vault")]
 mod on_server;
 #[cfg(feature = "vault")]
+mod policies;
+#[cfg(feature = "vault")]
 mod rotators;
 mod views;
 
@@ -24,8 +26,23 @@ pub(crate) struct RotateArgs {
     #[command(subcommand)]
     command: Option<RotateCommand>,
     /// Declared name, or path; on a server the name that AWS clients know
-    #[arg(required = true)]
+    #[arg(required_unless_present = "due")]
     name: Option<String>,
+    /// Rotate every declared secret whose `rotation.every` is over, one after the other
+    #[arg(long, conflicts_with_all = ["name", "dry_run"])]
+    due: bool,
+    /// On a server: what rotates it from now on
+    #[arg(long, value_name = "NAME")]
+    rotator: Option<String>,
+    /// On a server: how often from now on, in days, e.g. 30d
+    #[arg(long, value_name = "TIME", conflicts_with = "schedule")]
+    every: Option<String>,
+    /// On a server: when exactly from now on, rate(…) or cron(…)
+    #[arg(long, value_name = "RULE")]
+    schedule: Option<String>,
+    /// On a server: only set it up, and rotate at its time
+    #[arg(long)]
+    later: bool,
     /// Only say what would happen, who reads the secret and what would break
     #[arg(long)]
     dry_run: bool,
@@ -74,6 +91,12 @@ enum RotateCommand {
     /// Manage what makes new values for the secrets of a server
     #[cfg(feature = "vault")]
     Rotators(rotators::RotatorsArgs),
+    /// Manage which secrets of a server are rotated by what and when
+    #[cfg(feature = "vault")]
+    Policies(policies::PoliciesArgs),
+    /// Manage who is told what of a server's rotations failed, waits and comes
+    #[cfg(feature = "vault")]
+    Webhooks(policies::WebhooksArgs),
 }
 
 pub(crate) fn run(app: &App, args: &RotateArgs) -> Result<(), CommandError> {
@@ -86,12 +109,13 @@ pub(crate) fn run(app: &App, args: &RotateArgs) -> Result<(), CommandError> {
             }
             Some(RotateCommand::History { name }) => on_server::history(app, &server, name),
             Some(RotateCommand::Calendar) => on_server::calendar(app, &server),
-            None => on_server::act(
-                app,
-                &server,
-                args.name.as_deref().unwrap_or_default(),
-                "rotate",
-            ),
+            None if args.due => Err(CommandError::usage(
+                "a server rotates what is due by itself: leave --due out",
+            )),
+            None => {
+                let name = args.name.as_deref().unwrap_or_default();
+                on_server::rotate(app, &server, name, args)
+            }
             Some(RotateCommand::Status { name }) => {
                 on_server::status(app, &server, name.as_deref())
             }
@@ -107,9 +131,16 @@ pub(crate) fn run(app: &App, args: &RotateArgs) -> Result<(), CommandError> {
                 on_server::act(app, &server, name, "rollback")
             }
             Some(RotateCommand::Rotators(args)) => rotators::run(app, &server, args),
+            Some(RotateCommand::Policies(args)) => policies::policies(app, &server, args),
+            Some(RotateCommand::Webhooks(args)) => policies::webhooks(app, &server, args),
         };
     }
     match &args.command {
+        None if args.is_for_a_server() => Err(CommandError::usage(
+            "a manifest says what rotates the secrets of your own store, and how often",
+        )
+        .hint("--server URL sets up the rotation of a server's secret")),
+        None if args.due => local::due(app),
         None if args.dry_run => local::plan(app, args.name.as_deref().unwrap_or_default()),
         Some(RotateCommand::History { name }) => local::history(app, name),
         Some(RotateCommand::Calendar) => local::calendar(app),
@@ -130,7 +161,18 @@ pub(crate) fn run(app: &App, args: &RotateArgs) -> Result<(), CommandError> {
         }
         Some(RotateCommand::Rollback { name }) => local::rotate(app, name, Purpose::Return),
         #[cfg(feature = "vault")]
-        Some(RotateCommand::Rotators(_)) => crate::server::Server::open(app).map(drop),
+        Some(
+            RotateCommand::Rotators(_) | RotateCommand::Policies(_) | RotateCommand::Webhooks(_),
+        ) => crate::server::Server::open(app).map(drop),
+    }
+}
+
+impl RotateArgs {
+    fn is_for_a_server(&self) -> bool {
+        self.later
+            || [&self.rotator, &self.every, &self.schedule]
+                .iter()
+                .any(|it| it.is_some())
     }
 }
 

@@ -174,6 +174,7 @@ fn run_all() -> BTreeMap<String, String> {
     let kit = Regex::new("SRK1-[A-Z0-9-]+").unwrap();
     let seconds = Regex::new("\"seconds\": [0-9.]+").unwrap();
     let seals = Regex::new("\"seals\": \\d+").unwrap();
+    let version = Regex::new("\"version_id\": \"[A-Za-z0-9]+\"").unwrap();
     let mut shown = BTreeMap::new();
     for (line, stdin) in STEPS {
         if line.starts_with("export") {
@@ -185,6 +186,7 @@ fn run_all() -> BTreeMap<String, String> {
         let text = kit.replace_all(&text, "[KIT]");
         let text = seals.replace_all(&text, "\"seals\": 60");
         let text = seconds.replace_all(&text, "\"seconds\": 0.1");
+        let text = version.replace_all(&text, "\"version_id\": \"[VERSION]\"");
         shown.insert(line.to_owned(), text.into_owned());
     }
     shown

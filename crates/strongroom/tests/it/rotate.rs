@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::peers::Moto;
 use crate::support::Case;
 
 const MANIFEST: &str = r#"
@@ -19,7 +20,9 @@ class = "infrastructure"
 rotation = { every = "30d", rotator = { type = "signing-key", algorithm = "EdDSA" } }
 [secrets.DATABASE_URL]
 class = "infrastructure"
-rotation = { every = "90d", rotator = { type = "postgres", address = "postgres://127.0.0.1:1/db" } }
+[secrets.DATABASE_URL.rotation]
+every = "90d"
+rotator = { type = "postgres", address = "postgres://app@127.0.0.1:1/db" }
 "#;
 
 fn report(case: &Case, line: &str) -> Value {
@@ -125,4 +128,57 @@ fn a_dry_run_says_what_would_happen_and_changes_nothing() {
         .says("127.0.0.1:1/db cannot be reached");
     assert_eq!(case.get("DATABASE_URL"), url.as_bytes());
     case.sr("rotate abort DATABASE_URL --abandon").ok();
+}
+
+#[test]
+fn what_aws_rotates_is_rotated_there() {
+    let moto = Moto::start();
+    let case = Case::with_manifest(
+        "[profiles.development]\nchain = [\"aws:us-east-1/shop\"]\n\
+         [secrets.API_KEY]\npath = \"api/key\"\n",
+    );
+    moto.lead(&case);
+    case.sr("set API_KEY").stdin(case.canary("first")).ok();
+    // One that AWS does not rotate is told from one that it does.
+    case.sr("rotate API_KEY")
+        .code(2)
+        .says("no rotation function in AWS");
+    let rules = r#"{"SecretId":"shop/api/key","RotationRules":{"AutomaticallyAfterDays":30}}"#;
+    moto.call("RotateSecret", rules);
+    let done = report(&case, "rotate API_KEY --json");
+    assert!(done["secret_version"].is_string(), "{done}");
+    assert_eq!(done["name"], "API_KEY");
+}
+
+#[test]
+fn what_the_manifest_wants_rotated_is_rotated_when_its_time_is_over() {
+    let manifest = |every: &str| {
+        format!(
+            "[secrets.TOKEN]\nclass = \"per_install_generated\"\n\
+             rotation = {{ every = \"{every}\" }}\n\
+             [secrets.BY_HAND]\nclass = \"user_prompt\"\n\
+             rotation = {{ every = \"{every}\", \
+             rotator = {{ type = \"manual\", checklist = [\"make a key\"] }} }}\n\
+             [secrets.MISSING]\nclass = \"per_install_generated\"\n\
+             rotation = {{ every = \"{every}\" }}\n"
+        )
+    };
+    let case = Case::with_manifest(&manifest("30d"));
+    let (token, by_hand) = (case.canary("token"), case.canary("hand"));
+    case.set("TOKEN", &token);
+    case.set("BY_HAND", &by_hand);
+    case.sr("rotate --due").ok().says("nothing is due");
+    let calendar = report(&case, "rotate calendar --json");
+    let rows = calendar["calendar"].as_array().unwrap();
+    let named: Vec<&str> = rows
+        .iter()
+        .map(|row| row["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(named, ["TOKEN", "BY_HAND"], "{calendar}");
+    case.manifest(&manifest("0s"));
+    case.sr("rotate --due").code(1).says("not rotated: BY_HAND");
+    assert_ne!(case.get("TOKEN"), token.as_bytes());
+    assert_eq!(case.get("BY_HAND"), by_hand.as_bytes());
+    case.sr("rotate TOKEN --every 30d").code(2).says("--server");
+    case.sr("rotate").code(2);
 }

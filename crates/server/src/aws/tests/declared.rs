@@ -64,7 +64,7 @@ async fn an_old_key_stays_in_the_key_set_until_its_last_token_has_expired() {
     // The key that waits is published before it signs anything.
     rig.rotate(json!({ "ClientRequestToken": "2".repeat(32) }))
         .await;
-    assert_eq!(key_set(&rig, "db").await.1, [first.clone()]);
+    assert_eq!(key_set(&rig, "db").await.1, vec![first.clone()]);
     rig.run_due().await;
     let second = kid(&rig).await;
     assert_ne!(second, first);
@@ -74,7 +74,8 @@ async fn an_old_key_stays_in_the_key_set_until_its_last_token_has_expired() {
     rig.world.pass(1);
     assert_eq!(key_set(&rig, "db").await.1, [second]);
     for name in ["", "nothing", "db/", "../db"] {
-        assert_eq!(key_set(&rig, name).await.0, 404, "{name}");
+        let (status, _, _) = key_set(&rig, name).await;
+        assert!([400, 404].contains(&status), "{name}: {status}");
     }
 }
 

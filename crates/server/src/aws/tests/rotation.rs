@@ -45,7 +45,7 @@ impl Rig {
             .await
     }
 
-    async fn good(&self, operation: &str, body: Value) -> Value {
+    pub(super) async fn good(&self, operation: &str, body: Value) -> Value {
         let reply = self.ask(operation, body).await;
         assert_eq!(reply.status, 200, "{operation}: {reply:?}");
         reply.body
@@ -83,14 +83,14 @@ impl Rig {
 
 /// What an endpoint saw, and what it answers.
 #[derive(Default)]
-struct Function {
-    events: Mutex<Vec<(http::HeaderMap, Vec<u8>)>>,
-    status: Mutex<u16>,
+pub(super) struct Function {
+    pub(super) events: Mutex<Vec<(http::HeaderMap, Vec<u8>)>>,
+    pub(super) status: Mutex<u16>,
     location: Mutex<Option<String>>,
 }
 
 /// An endpoint on this machine; its URL.
-async fn listen(function: &Arc<Function>) -> String {
+pub(super) async fn listen(function: &Arc<Function>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/invoke", listener.local_addr().unwrap());
     let function = Arc::clone(function);

@@ -69,7 +69,7 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
 pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
     let action = field::text(&call.fields, "action")?;
     let purpose = match action.as_deref().unwrap_or("rotate") {
-        "rotate" => Purpose::Rotate,
+        "rotate" | "configure" => Purpose::Rotate,
         "rollback" => Purpose::Return,
         "try" => Purpose::Try,
         "plan" => return plan(call).await,
@@ -78,14 +78,15 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
         "abandon" => return give_up(call, Abort::AtOnce).await,
         _ => {
             return Err(Fault::invalid(
-                "`action` is one of rotate, rollback, try, plan, resume, supply and \
+                "`action` is one of rotate, configure, rollback, try, plan, resume, supply and \
                  abandon",
             ));
         }
     };
     let (live, path) = (live(call)?, path(call)?);
     let rotations = rotations(call)?;
-    if purpose == Purpose::Rotate && rotations.resume(&path, call.now).await? {
+    let is_plain = action.as_deref().is_none_or(|action| action == "rotate");
+    if is_plain && rotations.resume(&path, call.now).await? {
         call.node.rotate.wake();
         return status(&rotations, &path).await;
     }
@@ -93,7 +94,10 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
     let aws = &call.node.settings.aws;
     let region = aws.region.as_deref().unwrap_or("us-east-1");
     let known = rotations.find(&path).await?.map(|found| found.value);
+    let is_said = ["rotator", "every", "schedule", "duration"];
+    let is_said = is_said.iter().any(|name| call.fields.has(name));
     let setup = match &known {
+        _ if is_said => super::rotation_policies::setup_of(call, &call.fields).await?,
         Some(rotation) => rotation.setup.clone(),
         // What nobody has set up is drawn anew, once.
         None => Setup {
@@ -114,6 +118,12 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
             live.secrets.name_suffix(&snapshot)
         ),
     };
+    if action.as_deref() == Some("configure") {
+        let context = call.context();
+        let configured = rotations.configure(&context, &path, &secret, &setup);
+        configured.await.map_err(of_graph)?;
+        return status(&rotations, &path).await;
+    }
     let mut id = [0; 16];
     call.node.rng.fill(&mut id);
     let request = Request {

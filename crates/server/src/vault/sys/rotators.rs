@@ -10,6 +10,7 @@ use strongroom_engine::rotation::Registered;
 use strongroom_engine::rotation::RegisteredKind;
 
 use crate::rotate::rotators;
+use crate::vault::body::Fields;
 use crate::vault::call::Call;
 use crate::vault::error::Fault;
 use crate::vault::field;
@@ -95,7 +96,7 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
 
 pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
     let name = name(call)?;
-    if name == rotators::GENERATE {
+    if [rotators::GENERATE, rotators::MANUAL].contains(&name) {
         return Err(Fault::invalid("this rotator is always there, as it is"));
     }
     let fields = &call.fields;
@@ -138,15 +139,7 @@ fn endpoint(
         1..=TIMEOUT_SECONDS_MAX => u32::try_from(timeout).unwrap_or(1),
         _ => return Err(Fault::invalid("a step takes 1 to 900 seconds")),
     };
-    let ca = field::text(fields, "ca")?.filter(|pem| !pem.is_empty());
-    if let Some(pem) = &ca {
-        let found = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
-        if found.is_empty() || pem.len() > CA_BYTES_MAX {
-            return Err(Fault::invalid(
-                "`ca` has to be PEM certificates, of 64 KiB at most",
-            ));
-        }
-    }
+    let ca = certificates(fields)?;
     let is_new_key = field::flag(fields, "new_key")?.unwrap_or(false);
     let kept = match known {
         Some(RegisteredKind::Endpoint { key, .. }) if !is_new_key => Some(key),
@@ -165,6 +158,20 @@ fn endpoint(
         ca,
     };
     Ok((kind, shown))
+}
+
+/// The certificates in a field `ca`.
+pub(super) fn certificates(fields: &Fields) -> Result<Option<String>, Fault> {
+    let ca = field::text(fields, "ca")?.filter(|pem| !pem.is_empty());
+    if let Some(pem) = &ca {
+        let found = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
+        if found.is_empty() || pem.len() > CA_BYTES_MAX {
+            return Err(Fault::invalid(
+                "`ca` has to be PEM certificates, of 64 KiB at most",
+            ));
+        }
+    }
+    Ok(ca)
 }
 
 fn generator(call: &Call, spec: &Value) -> Result<RegisteredKind, Fault> {

@@ -15,7 +15,9 @@ use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::secret::Shape;
 use strongroom_core::time::Span;
+use strongroom_core::time::Timestamp;
 use strongroom_crypto::SystemRng;
+use strongroom_engine::Error;
 use strongroom_engine::rotation::Abort;
 use strongroom_engine::rotation::Aborted;
 use strongroom_engine::rotation::After;
@@ -33,6 +35,8 @@ use strongroom_rotators::Needs;
 use super::hint_of;
 use super::views;
 use crate::app::App;
+use crate::elsewhere;
+use crate::elsewhere::Elsewhere;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project;
@@ -67,6 +71,13 @@ struct Chosen {
 pub(super) fn rotate(app: &App, name: &str, purpose: Purpose) -> Result<(), CommandError> {
     let project = project::load_if_there(app)?;
     let place = project::place(project.as_ref(), name)?;
+    let has_no_store = |project: &Project| !project.uses_store();
+    if purpose == Purpose::Rotate
+        && project.as_ref().is_none_or(has_no_store)
+        && let Some(there) = elsewhere::find(app, project.as_ref(), &place, name, |can| can.rotate)?
+    {
+        return rotate_elsewhere(app, &there);
+    }
     let session = session::open(app)?;
     let chosen = chosen(&session, project.as_ref(), &place, name, purpose)?;
     let rotations = rotations(&session);
@@ -104,6 +115,24 @@ pub(super) fn rotate(app: &App, name: &str, purpose: Purpose) -> Result<(), Comm
     app.ui.say(&format!(
         "{done} {path}: version {version} is current, the one before it is kept"
     ));
+    Ok(())
+}
+
+/// Has a manager that rotates secrets itself (AWS) rotate one.
+fn rotate_elsewhere(app: &App, there: &Elsewhere) -> Result<(), CommandError> {
+    there.require()?;
+    let version = wait(there.backend.rotate(&there.address))?;
+    let backend = there.backend.describe();
+    if app.ui.is_json {
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "name": there.name,
+            "rotated_by": backend,
+            "secret_version": version,
+        }));
+    }
+    app.ui
+        .say(&format!("{backend} rotates {} from now on", there.name));
     Ok(())
 }
 
@@ -352,8 +381,84 @@ fn row_json((path, report): &(String, Value)) -> Value {
     })
 }
 
+/// A declared secret that is there, and when the interval of its rotation is over.
+struct Coming {
+    name: String,
+    rotator: &'static str,
+    at: Timestamp,
+}
+
+/// What the manifest wants rotated.
+fn coming(app: &App) -> Result<Vec<Coming>, CommandError> {
+    let Some(project) = project::load_if_there(app)? else {
+        return Ok(Vec::new());
+    };
+    let session = session::open(app)?;
+    let mut coming = Vec::new();
+    for declared in project.manifest.declarations() {
+        let Some(rotation) = &declared.rotation else {
+            continue;
+        };
+        let place = project.place(&declared.name)?;
+        let described = match wait(session.engine.describe(&place.path)) {
+            Ok(described) => described,
+            // There is nothing to rotate yet.
+            Err(Error::NotFound { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        // The manifest was checked when it was read.
+        let every = rotation.every.parse::<Span>().ok();
+        let newest = described.versions.last();
+        if let (Some(every), Some(newest)) = (every, newest) {
+            let rotator = rotation.rotator.as_ref();
+            coming.push(Coming {
+                name: declared.name.clone(),
+                rotator: rotator.map_or("generate", RotatorSpec::word),
+                at: newest.created.plus(every),
+            });
+        }
+    }
+    session.finish(app);
+    Ok(coming)
+}
+
 pub(super) fn calendar(app: &App) -> Result<(), CommandError> {
-    views::calendar(app, &reports(app, None)?)
+    let coming = coming(app)?.into_iter().map(|one| {
+        let report = json!({
+            "next": one.at.to_string(),
+            "next_closes": null,
+            "rotator": format!("{PREFIX}{}", one.rotator),
+        });
+        (one.name, report)
+    });
+    views::calendar(app, &coming.collect::<Vec<_>>())
+}
+
+/// Rotates what the manifest wants rotated by now; the others go on when one fails.
+pub(super) fn due(app: &App) -> Result<(), CommandError> {
+    let now = app.now();
+    let due: Vec<Coming> = coming(app)?
+        .into_iter()
+        .filter(|one| one.at <= now)
+        .collect();
+    let mut failed = Vec::new();
+    for one in &due {
+        if let Err(error) = rotate(app, &one.name, Purpose::Rotate) {
+            app.ui.warn(&format!("error: {}", error.message));
+            failed.push(one.name.as_str());
+        }
+    }
+    if due.is_empty() {
+        app.ui.say("nothing is due");
+    }
+    match failed.is_empty() {
+        true => Ok(()),
+        false => {
+            let message = format!("not rotated: {}", failed.join(", "));
+            Err(CommandError::new(Kind::Failed, "rotation.failed", message)
+                .hint("strongroom rotate status shows why, and --due tries them again"))
+        }
+    }
 }
 
 pub(super) fn history(app: &App, name: &str) -> Result<(), CommandError> {

@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::json;
 use strongroom_core::secret::SecretValue;
 
+use super::RotateArgs;
 use super::hint_of;
 use super::views;
 use crate::app::App;
@@ -46,6 +47,40 @@ pub(super) fn act(
     action: &str,
 ) -> Result<(), CommandError> {
     act_with(app, server, name, json!({ "action": action }))
+}
+
+/// Has a rotation begin, set up as the flags say; or only sets it up.
+pub(super) fn rotate(
+    app: &App,
+    server: &Server,
+    name: &str,
+    args: &RotateArgs,
+) -> Result<(), CommandError> {
+    let mut body = json!({ "action": if args.later { "configure" } else { "rotate" } });
+    let said = [
+        ("rotator", &args.rotator),
+        ("every", &args.every),
+        ("schedule", &args.schedule),
+    ];
+    for (field, value) in said {
+        if let Some(value) = value {
+            body[field] = json!(value);
+        }
+    }
+    if !args.later {
+        return act_with(app, server, name, body);
+    }
+    let answer = server.ask(Call::Write, &path_of(name)?, Some(body), As::Configured)?;
+    let answer = answer.ok_or_else(|| not_found(server, name))?;
+    let next = answer.json()["data"]["next"].clone();
+    if app.ui.is_json {
+        return app
+            .ui
+            .print_json(&json!({ "version": 1, "name": name, "rotated": false, "next": next }));
+    }
+    let next = next.as_str().unwrap_or("when somebody says");
+    app.ui.say(&format!("{name} is rotated next: {next}"));
+    Ok(())
 }
 
 /// Brings the new value that a rotation waits for.

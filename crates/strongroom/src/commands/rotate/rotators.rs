@@ -47,7 +47,7 @@ struct AddArgs {
     #[arg(long, value_name = "JSON", conflicts_with = "endpoint")]
     generator: Option<String>,
     /// What rotates, as `rotation.rotator` in a manifest, e.g.
-    /// '{"type":"postgres","address":"postgres://db/app"}'
+    /// '{"type":"postgres","address":"postgres://app@db/app"}'
     #[arg(long, value_name = "JSON", conflicts_with_all = ["endpoint", "generator"])]
     declare: Option<String>,
     /// The field of a JSON object that is drawn anew [default: password]
@@ -121,7 +121,7 @@ fn add(app: &App, server: &Server, args: &AddArgs) -> Result<(), CommandError> {
     }
 }
 
-fn certificates(file: &std::path::Path) -> Result<String, CommandError> {
+pub(super) fn certificates(file: &std::path::Path) -> Result<String, CommandError> {
     use std::io::Read;
     let mut text = String::new();
     let read = std::fs::File::open(file)
