@@ -17,6 +17,7 @@ pub mod policy;
 pub mod port;
 pub mod redact;
 pub mod registry;
+pub mod rotator;
 pub mod secret;
 pub mod time;
 pub mod uri;

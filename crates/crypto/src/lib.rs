@@ -13,6 +13,7 @@ pub mod password;
 pub mod recovery;
 pub mod request;
 pub mod shamir;
+pub mod signing;
 pub mod slot;
 
 pub use hazmat::SystemRng;

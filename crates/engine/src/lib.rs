@@ -18,6 +18,7 @@ pub mod leases;
 pub mod ledger;
 pub mod migrate;
 pub mod mounts;
+pub mod object;
 pub mod policies;
 mod record;
 pub mod resolve;

@@ -12,7 +12,11 @@
 //! [`Rotations::complete`] for each step.
 
 mod claim;
+mod follow;
 mod generate;
+mod notice;
+mod policy;
+mod report;
 mod request;
 mod rotators;
 mod schedule;
@@ -30,6 +34,13 @@ pub use claim::After;
 pub use claim::Claim;
 pub use claim::Work;
 pub use generate::Generator;
+pub use notice::Notice;
+pub use notice::Turn;
+pub use notice::Webhook;
+pub use policy::Policy;
+pub use policy::policy_of;
+pub use request::Abort;
+pub use request::Aborted;
 pub use request::Asked;
 pub use request::Refused;
 pub use request::Request;
@@ -38,6 +49,8 @@ pub use rotators::RegisteredKind;
 pub use schedule::Schedule;
 pub use schedule::ScheduleError;
 pub use schedule::Window;
+pub use steps::NOT_TAKEN_BACK;
+pub use steps::WAITS;
 
 use crate::secrets::Engine;
 use crate::state::Kind;
@@ -135,6 +148,10 @@ pub enum Purpose {
     Rotate,
     /// Only whether the rotator works: a copy of the current value is tested, and put away.
     Try,
+    /// Nothing new any more: whoever checks the value takes the current one again.
+    TakeBack,
+    /// The value before the current one, as a new version.
+    Return,
 }
 
 /// Who wanted a run.
@@ -306,11 +323,25 @@ impl Run {
     /// The step after the present one.
     fn following(&self) -> Option<Step> {
         match (self.purpose, self.step) {
-            (Purpose::Rotate, Step::Create) => Some(Step::Set),
-            (Purpose::Rotate, Step::Set) | (Purpose::Try, Step::Create) => Some(Step::Test),
+            (Purpose::TakeBack, _) | (_, Step::Finish) => None,
+            (Purpose::Try, Step::Create) | (_, Step::Set) => Some(Step::Test),
+            (_, Step::Create) => Some(Step::Set),
             (_, Step::Test) => Some(Step::Finish),
-            (Purpose::Try, Step::Set) => Some(Step::Test),
-            (_, Step::Finish) => None,
+        }
+    }
+
+    /// Whether whoever checks the value may know the new one.
+    fn is_told(&self) -> bool {
+        let has_tried = self.is_begun || self.attempts > 0;
+        match (self.purpose, self.step) {
+            (Purpose::Try, _) => false,
+            // After a test that failed it begins anew.
+            (_, Step::Create) => self
+                .failure
+                .as_ref()
+                .is_some_and(|last| last.step != Step::Create),
+            (_, Step::Set) => has_tried,
+            (_, Step::Test | Step::Finish) => true,
         }
     }
 

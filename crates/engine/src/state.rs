@@ -110,6 +110,12 @@ pub enum Kind {
     DatabaseRole = 45,
     /// A user of a database whose password is changed from time to time.
     DatabaseStaticRole = 46,
+    /// Which secrets are rotated by what and when.
+    RotationPolicy = 47,
+    /// What somebody is to be told.
+    Notice = 48,
+    /// Where notices are sent.
+    Webhook = 49,
 }
 
 /// A type that is stored.

@@ -58,6 +58,13 @@ impl Cache {
         *self.slot(name).lock().await = None;
     }
 
+    /// Whether a value was fetched longer ago than this, or never.
+    pub(crate) async fn is_older(&self, name: &str, age: Duration) -> bool {
+        let slot = self.slot(name);
+        let held = slot.lock().await;
+        held.as_ref().is_none_or(|(at, _)| at.elapsed() > age)
+    }
+
     fn slot(&self, name: &str) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(slots.entry(name.to_owned()).or_default())

@@ -23,6 +23,10 @@
 //! is an error of its own and never "not found": [`Secrets::get_or_env`] does not hand out an old
 //! value of the environment because a server is away, unless [`Builder::on_error`] says so.
 //!
+//! A secret that others present to the application (an API key, a token) is a [`Rotatable`]: the
+//! value before the current one is accepted for a while, and its use is counted; see
+//! [`Secrets::rotatable`].
+//!
 //! Keys of the application's own users, sealed in the application's PostgreSQL, come before the
 //! system's: `secrets.for_user("u1")?.get("anthropic/api_key")`; see [`Secrets::for_user`].
 //!
@@ -35,6 +39,7 @@ mod builder;
 mod cache;
 mod environment;
 mod error;
+mod rotatable;
 mod secrets;
 mod store;
 #[cfg(feature = "userkeys")]
@@ -48,6 +53,8 @@ pub use builder::Builder;
 pub use builder::OnError;
 pub use error::GetError;
 pub use error::LoadError;
+pub use rotatable::Presented;
+pub use rotatable::Rotatable;
 pub use secrets::Secrets;
 #[cfg(feature = "userkeys")]
 pub use users::ForUser;

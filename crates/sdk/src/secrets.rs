@@ -165,6 +165,13 @@ impl Secrets {
     }
 }
 
+impl Secrets {
+    /// Whether the value in memory was fetched longer ago than this.
+    pub(crate) async fn is_older(&self, name: &str, age: Duration) -> bool {
+        self.inner.cache.is_older(name, age).await
+    }
+}
+
 impl Inner {
     fn check_declared(&self, name: &str) -> Result<(), GetError> {
         if self.manifest.declaration(name).is_some() {

@@ -75,6 +75,10 @@ pub struct Config {
     pub aws_region: Setting<Option<String>>,
     /// The account in AWS's names.
     pub aws_account: Setting<String>,
+    /// The folder of programs that may rotate secrets; `None` runs none.
+    pub rotation_commands: Setting<Option<PathBuf>>,
+    /// The file that notices of rotations are written to.
+    pub rotation_notices: Setting<Option<PathBuf>>,
 }
 
 /// The file as it is written.
@@ -84,6 +88,14 @@ struct FileConfig {
     listener: Option<FileListener>,
     audit: Option<FileAudit>,
     aws: Option<FileAws>,
+    rotation: Option<FileRotation>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRotation {
+    commands: Option<PathBuf>,
+    notices: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -174,6 +186,8 @@ impl Config {
             syslog_socket: Setting::default_of(Self::SYSLOG_SOCKET.into()),
             aws_region: Setting::default_of(None),
             aws_account: Setting::default_of(crate::aws::Names::default().account),
+            rotation_commands: Setting::default_of(None),
+            rotation_notices: Setting::default_of(None),
         }
     }
 
@@ -195,7 +209,7 @@ impl Config {
                 line: before.matches('\n').count() + 1,
                 detail: "this is no setting of a server, or not its type; the settings are \
                          listener.address, .tls_cert, .tls_key, .allow_plain_http, audit.folder, \
-                         audit.syslog_socket, aws.region, aws.account",
+                         audit.syslog_socket, aws.region, aws.account, rotation.commands, .notices",
             }
         })?;
         let origin = Origin::File(path.into());
@@ -216,6 +230,12 @@ impl Config {
         if let Some(aws) = parsed.aws {
             set(&mut self.aws_region, aws.region.map(Some), &origin);
             set(&mut self.aws_account, aws.account, &origin);
+        }
+        if let Some(rotation) = parsed.rotation {
+            let commands = rotation.commands.map(Some);
+            set(&mut self.rotation_commands, commands, &origin);
+            let notices = rotation.notices.map(Some);
+            set(&mut self.rotation_notices, notices, &origin);
         }
         Ok(())
     }
@@ -285,7 +305,14 @@ impl fmt::Display for Config {
         };
         writeln!(f, "region = {shown}  # {}", region.origin)?;
         let account = &self.aws_account;
-        writeln!(f, "account = {:?}  # {}", account.value, account.origin)
+        writeln!(f, "account = {:?}  # {}", account.value, account.origin)?;
+        writeln!(f, "\n[rotation]")?;
+        let commands = &self.rotation_commands;
+        let shown = path(&commands.value);
+        writeln!(f, "commands = {shown}  # {}", commands.origin)?;
+        let notices = &self.rotation_notices;
+        let shown = path(&notices.value);
+        writeln!(f, "notices = {shown}  # {}", notices.origin)
     }
 }
 

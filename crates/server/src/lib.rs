@@ -101,6 +101,7 @@ async fn serve(
     tasks.spawn(rotate::work(Arc::clone(&node), stopped.clone()));
     tasks.spawn(ledger::work(Arc::clone(&node), stopped.clone()));
     tasks.spawn(leases::work(Arc::clone(&node), stopped.clone()));
+    tasks.spawn(rotate::notices::work(Arc::clone(&node), stopped.clone()));
     if let Some(tls) = &tls {
         let watching =
             tasks::watch_certificates(Arc::clone(&node), Arc::clone(tls), stopped.clone());

@@ -239,10 +239,19 @@ where
         return crate::aws::dispatch::serve(node, parts, body, remote).await;
     }
     let path = parts.uri.path();
-    let users = path.strip_prefix("/api/users/");
-    let users = users.map(|below| format!("sys/users/{below}"));
-    let is_api = users.is_none() && path.starts_with("/api/");
-    let own = users.or_else(|| is_api.then(|| format!("sys{path}")));
+    let own = [
+        ("/api/users/", "sys/users/"),
+        ("/api/jwks/", "sys/jwks/"),
+        // What is neither of these.
+        ("/api/", "sys/api/"),
+    ];
+    let own = own.iter().find_map(|(from, to)| {
+        let below = path.strip_prefix(from)?;
+        Some(format!("{to}{below}"))
+    });
+    let is_api = own
+        .as_deref()
+        .is_some_and(|own| own.starts_with("sys/api/"));
     let Some(path) = own.as_deref().or_else(|| path.strip_prefix("/v1/")) else {
         return elsewhere(node, path);
     };

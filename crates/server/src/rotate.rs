@@ -4,13 +4,18 @@
 //! lease is over. Each step leaves two lines in the audit log; what cannot be noted is not done.
 
 mod endpoint;
+pub(crate) mod notices;
+pub(crate) mod policies;
 pub(crate) mod rotators;
 
 use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
+use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -40,6 +45,8 @@ use crate::node::Node;
 const AT_ONCE_MAX: usize = 8;
 /// So often it is looked what is due.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// It is looked for secrets that policies are for once in so many rounds.
+const LOOKS_PER_SCAN: u64 = 600;
 /// So often the lease is renewed while a step is done.
 const RENEWAL: Duration = Duration::from_secs(5);
 /// The status of a failed step in the audit log: what was asked of the rotator was not done.
@@ -48,6 +55,10 @@ const FAILED: u16 = 502;
 /// What the driver shares with the doors.
 pub(crate) struct Driver {
     holder: String,
+    /// Where programs lie that may rotate.
+    commands: OnceLock<PathBuf>,
+    /// The file of notices.
+    notices: OnceLock<PathBuf>,
     wake: tokio::sync::Notify,
 }
 
@@ -55,6 +66,8 @@ impl Driver {
     pub(crate) fn new(rng: &dyn Rng) -> Self {
         Self {
             holder: crate::node::new_nonce(rng),
+            commands: OnceLock::new(),
+            notices: OnceLock::new(),
             wake: tokio::sync::Notify::new(),
         }
     }
@@ -64,9 +77,43 @@ impl Driver {
         &self.holder
     }
 
+    /// Whether a program may be run: it lies in the folder for that, also when links are
+    /// followed.
+    pub(crate) fn may_run(&self, program: &str) -> Result<(), String> {
+        let Some(folder) = self.commands.get() else {
+            return Err(
+                "this server runs no programs: its setting `rotation.commands` names a \
+                        folder of those that it may"
+                    .into(),
+            );
+        };
+        let real = |path: &Path| path.canonicalize().ok();
+        let lies_in = real(Path::new(program)).and_then(|path| path.parent().map(Path::to_owned));
+        match (lies_in, real(folder)) {
+            (Some(lies_in), Some(folder)) if lies_in == folder => Ok(()),
+            _ => Err(format!("{program} is no program in {}", folder.display())),
+        }
+    }
+
     /// Has it look at once.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
+    }
+}
+
+impl Node {
+    /// Lets rotators run the programs in a folder, from now on.
+    pub fn allow_rotation_commands(&self, folder: PathBuf) {
+        // The first one stays.
+        let _ = self.rotate.commands.set(folder);
+    }
+}
+
+impl Node {
+    /// Writes notices of rotations to a file, from now on.
+    pub fn write_rotation_notices(&self, file: PathBuf) {
+        // The first one stays.
+        let _ = self.rotate.notices.set(file);
     }
 }
 
@@ -82,6 +129,7 @@ pub(crate) fn rotations(node: &Node, core: &Core, live: &Live) -> Rotations {
 /// Rotates what is due, until the server stops.
 pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     let mut round = Round::default();
+    let mut looks = 0_u64;
     loop {
         let is_full = round.busy.len() >= AT_ONCE_MAX;
         tokio::select! {
@@ -91,11 +139,26 @@ pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
             // What is under way goes on at the next start.
             _ = stop.wait_for(|stop| *stop) => break,
         }
-        if let Some(core) = node.core() {
-            round.fill(&node, &core).await;
+        let Some(core) = node.core() else { continue };
+        round.fill(&node, &core).await;
+        if looks.is_multiple_of(LOOKS_PER_SCAN) {
+            scan(&node, &core).await;
         }
+        looks += 1;
     }
     round.running.shutdown().await;
+}
+
+/// Sets up what policies are for and nobody has set up yet.
+async fn scan(node: &Node, core: &Core) {
+    let live = core.mounts().get(policies::MOUNT).map(Arc::clone);
+    if let Some(live) = live
+        && let Err(error) = policies::apply(node, core, &live).await
+    {
+        node.log.error(&format!(
+            "policies of rotation cannot be applied, and are tried again: {error}"
+        ));
+    }
 }
 
 /// What is under way, and what waits for its turn.
@@ -185,6 +248,11 @@ async fn drive(node: &Node, core: &Core, found: &Found<Rotation>) -> Result<(), 
                 "{} of the rotation of {path} failed ({}): {}",
                 run.step, error.code, error.message
             ));
+            let (step, why) = (
+                run.step.word(),
+                (error.code.as_str(), error.message.as_str()),
+            );
+            notices::tell_failure(node, core, path.as_str(), step, why).await?;
         }
         match rotations.complete(&context(node), work, result).await? {
             After::More(next) => claim = next,
@@ -198,7 +266,7 @@ async fn drive(node: &Node, core: &Core, found: &Found<Rotation>) -> Result<(), 
                     .fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
-            After::Lost => return Ok(()),
+            After::GivenUp | After::Lost => return Ok(()),
         }
     }
 }
@@ -236,7 +304,7 @@ async fn step(
         .await
         .map_err(noted)?;
     core.audit.sync().await.map_err(noted)?;
-    let result = match rotators::of(node, core, claim.rotator()).await {
+    let result = match rotators::of(node, core, live, claim.rotator()).await {
         Ok(rotator) => {
             let context = context(node);
             let doing = rotations.perform(&context, work, &*rotator);

@@ -157,6 +157,7 @@ const FOR_TESTS: &[&str] = &[TESTKIT, FAKES];
 const TEST_EDGES: &[(&str, &str)] = &[
     ("strongroom", "strongroom-sdk"),
     ("strongroom-engine", "strongroom-store"),
+    ("strongroom-rotators", "strongroom-store"),
     ("strongroom-store", "strongroom-engine"),
 ];
 const KNOWS_TOKIO: &[&str] = &[
@@ -170,6 +171,7 @@ const KNOWS_TOKIO: &[&str] = &[
     "strongroom-backend-kubernetes",
     "strongroom-backend-vault",
     "strongroom-postgres",
+    "strongroom-rotators",
     "strongroom-store-postgres",
     "strongroom-supervise",
     "strongroom-userkeys",
@@ -187,6 +189,7 @@ const MAP: &[(&str, &[&str])] = &[
             "strongroom-supervise",
             "strongroom-chain",
             "strongroom-engine",
+            "strongroom-rotators",
             "strongroom-store",
             "strongroom-store-postgres",
             "strongroom-userkeys",
@@ -226,6 +229,7 @@ const MAP: &[(&str, &[&str])] = &[
         "strongroom-server",
         &[
             "strongroom-engine",
+            "strongroom-rotators",
             "strongroom-store",
             "strongroom-store-postgres",
             "strongroom-postgres",
@@ -261,6 +265,15 @@ const MAP: &[(&str, &[&str])] = &[
         ],
     ),
     ("strongroom-postgres", &["strongroom-core"]),
+    (
+        "strongroom-rotators",
+        &[
+            "strongroom-engine",
+            "strongroom-postgres",
+            "strongroom-crypto",
+            "strongroom-core",
+        ],
+    ),
     ("strongroom-backends", &["strongroom-core"]),
     ("strongroom-backend-aws", &["strongroom-core"]),
     ("strongroom-backend-azure", &["strongroom-core"]),

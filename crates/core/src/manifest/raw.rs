@@ -9,6 +9,7 @@ use crate::format::ValueType;
 use crate::generate::GeneratorSpec;
 use crate::registry::Class;
 use crate::registry::Target;
+use crate::rotator::RotatorSpec;
 
 /// A Strongroom manifest.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -163,6 +164,8 @@ pub struct Rotation {
     pub notify_before: Option<String>,
     /// The old value stays valid so long.
     pub overlap: Option<String>,
+    /// What rotates it. Default: a new value is drawn.
+    pub rotator: Option<RotatorSpec>,
 }
 
 /// What a person is shown who has to type a value in.

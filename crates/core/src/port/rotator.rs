@@ -101,4 +101,11 @@ pub trait Rotator: Send + Sync {
         &'a self,
         call: &'a StepCall<'a>,
     ) -> BoxFuture<'a, Result<Option<Payload>, RotatorError>>;
+
+    /// Has whoever checks the value take the current one again, after [`Step::Set`] or
+    /// [`Step::Test`] failed or the rotation was given up. It may be asked for when nothing was
+    /// set, and again. Only where the engine writes.
+    fn take_back<'a>(&'a self, _call: &'a StepCall<'a>) -> BoxFuture<'a, Result<(), RotatorError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }

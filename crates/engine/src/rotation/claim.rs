@@ -9,6 +9,7 @@ use strongroom_core::time::Timestamp;
 use strongroom_crypto::barrier::Barrier;
 
 use super::Cause;
+use super::Failure;
 use super::LEASE;
 use super::Lease;
 use super::Planned;
@@ -48,6 +49,8 @@ pub enum After {
     More(Claim),
     /// Nothing: it is finished.
     Finished,
+    /// Nothing: it was given up, and the current value is the one that works.
+    GivenUp,
     /// The step is tried again at a time.
     Again(Timestamp),
     /// Nothing here: it was given up, or somebody else drives it now.
@@ -152,6 +155,18 @@ impl Rotations {
             // Taken back, it is brought in line when it is rotated next.
             rotation.is_settled = true;
             self.store(&rotation, unchanged).await?;
+            return Ok(None);
+        }
+        let newest = snapshot.newest().map(|newest| newest.created);
+        if let Some(run) = rotation.run.take_if(|run| run.was_waited_for(newest)) {
+            // Somebody has set the value that was waited for.
+            rotation.last = newest;
+            rotation.plan(now, now, self.spread_of(path));
+            rotation.end(run, None, now);
+            rotation.is_settled = false;
+            if self.store(&rotation, unchanged).await? {
+                self.settle(context, path).await.map_err(engine)?;
+            }
             return Ok(None);
         }
         let is_time = |planned: &Planned| planned.begins <= now;
@@ -272,15 +287,27 @@ impl Rotations {
             };
             match (&result, following) {
                 (Ok(()), Some(step)) => {
+                    // Of what began anew after a later step had failed, that one still counts.
+                    let last = run.failure.as_ref().map(|last| last.step);
+                    if last.is_none_or(|last| last <= run.step) {
+                        run.attempts = 0;
+                    }
                     run.step = step;
                     run.is_begun = false;
-                    run.attempts = 0;
                     claim.run = run.clone();
                     after = After::More(claim.clone());
                     rotation.run = Some(run);
                 }
+                (Ok(()), None) if run.purpose == Purpose::TakeBack => {
+                    let step = run.step;
+                    let last = rotation.last.unwrap_or(now);
+                    rotation.plan(last, now, self.spread_of(&path));
+                    rotation.end(run, Some(step), now);
+                    rotation.is_settled = false;
+                    after = After::GivenUp;
+                }
                 (Ok(()), None) => {
-                    if run.purpose == Purpose::Rotate {
+                    if run.purpose != Purpose::Try {
                         rotation.last = Some(now);
                         rotation.plan(now, now, self.spread_of(&path));
                     }
@@ -289,20 +316,22 @@ impl Rotations {
                     after = After::Finished;
                 }
                 (Err(error), _) => {
-                    if error.code == super::steps::VANISHED {
+                    run.fail(error.clone(), now);
+                    let is_over = run.step == Step::Test && run.purpose != Purpose::TakeBack;
+                    // Of a new value that does not work everything is done again, as AWS does.
+                    if is_over || error.code == super::steps::VANISHED {
                         run.step = Step::Create;
                     }
-                    run.fail(error.clone(), now);
                     run.is_begun = false;
                     after = After::Again(run.resume);
-                    rotation.failures += 1;
+                    rotation.failures += u64::from(error.code != super::steps::WAITS);
                     rotation.lease = None;
                     rotation.run = Some(run);
                 }
             }
         });
         changed.await?;
-        if let After::Finished = after {
+        if let After::Finished | After::GivenUp = after {
             self.settle(context, &path).await.map_err(engine)?;
         }
         Ok(after)
@@ -317,9 +346,21 @@ impl Rotations {
 
     fn is_mine(&self, rotation: &Rotation, run: &Run) -> bool {
         let lease = rotation.lease.as_ref();
-        let is_same = |other: &Run| other.token == run.token && other.step == run.step;
+        let of = |run: &Run| (run.token.clone(), run.step, run.purpose);
+        let is_same = |other: &Run| of(other) == of(run);
         lease.is_some_and(|lease| lease.holder == self.holder)
             && rotation.run.as_ref().is_some_and(is_same)
+    }
+}
+
+impl Run {
+    /// Whether it waits for a person, and the value was set after it began.
+    fn was_waited_for(&self, newest: Option<Timestamp>) -> bool {
+        let waits = |failure: &Failure| failure.error.code == super::steps::WAITS;
+        self.purpose == Purpose::Rotate
+            && self.step == Step::Create
+            && self.failure.as_ref().is_some_and(waits)
+            && newest.is_some_and(|newest| self.started < newest)
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Map;
-use serde_json::Value;
 use strongroom_core::format::Pattern;
 use strongroom_core::format::ValueType;
 use strongroom_core::generate::GeneratorSpec;
@@ -16,8 +14,9 @@ use strongroom_core::port::StepCall;
 use strongroom_core::port::Writer;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
+
+use crate::object::Object;
 use strongroom_core::secret::Shape;
-use zeroize::Zeroize;
 
 /// The field of a JSON object that is drawn anew unless somebody says.
 const FIELD_DEFAULT: &str = "password";
@@ -99,37 +98,25 @@ impl Generator {
 
     /// A JSON object with one field drawn anew; the others keep their order and values.
     fn draw_field(&self, call: &StepCall<'_>, current: &Payload) -> Result<Payload, RotatorError> {
-        // EXPOSE: read into fields that are wiped, to write the object with a new one.
-        let parsed = serde_json::from_slice::<Map<String, Value>>(current.value.expose_secret());
         let unread = || RotatorError::new("rotation.no_object", "the value is no JSON object");
-        let mut fields = Fields(parsed.map_err(|_| unread())?);
-        let name = match &self.field {
-            Some(name) => name.clone(),
-            None if fields.0.contains_key(FIELD_DEFAULT) => FIELD_DEFAULT.to_owned(),
-            None => match fields.0.keys().collect::<Vec<_>>().as_slice() {
-                [only] => (*only).clone(),
-                _ => {
-                    let message = "the value is a JSON object without a field `password`: register \
-                                   a rotator with --field that says which one changes";
-                    return Err(RotatorError::new("rotation.which_field", message));
-                }
-            },
+        let mut object = Object::read(&current.value).ok_or_else(unread)?;
+        let names: Vec<&str> = object.names().collect();
+        let name = match (&self.field, names.as_slice()) {
+            (Some(name), _) => name.clone(),
+            (None, names) if names.contains(&FIELD_DEFAULT) => FIELD_DEFAULT.to_owned(),
+            (None, [only]) => (*only).to_owned(),
+            (None, _) => {
+                let message = "the value is a JSON object without a field `password`: register \
+                               a rotator with --field that says which one changes";
+                return Err(RotatorError::new("rotation.which_field", message));
+            }
         };
-        let before = match fields.0.get(&name) {
-            Some(Value::String(text)) => Some(SecretValue::copy_from(text.as_bytes())),
-            _ => None,
-        };
+        let before = object.text(&name);
         let drawn = self.draw_text(call, before.as_ref())?;
-        // EXPOSE: goes into the new object, whose fields are wiped.
-        let text = drawn.expose_secret_text().unwrap_or_default().to_owned();
-        if let Some(mut old) = fields.0.insert(name, Value::String(text)) {
-            wipe(&mut old);
+        match object.set(&name, &drawn) {
+            true => Ok(object.payload()),
+            false => Err(unread()),
         }
-        let bytes = serde_json::to_vec(&fields.0).map_err(|_| unread())?;
-        Ok(Payload {
-            value: SecretValue::new(bytes),
-            shape: Shape::Fields,
-        })
     }
 }
 
@@ -160,24 +147,5 @@ fn check(call: &StepCall<'_>) -> Result<(), RotatorError> {
             "rotation.empty_value",
             "the new value is empty",
         )),
-    }
-}
-
-struct Fields(Map<String, Value>);
-
-impl Drop for Fields {
-    fn drop(&mut self) {
-        for value in self.0.values_mut() {
-            wipe(value);
-        }
-    }
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(values) => values.iter_mut().for_each(wipe),
-        Value::Object(map) => map.values_mut().for_each(wipe),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -4,9 +4,13 @@ use strongroom_core::path::SecretPath;
 use strongroom_core::port::Precondition;
 use strongroom_core::port::RecordId;
 use strongroom_core::port::Step;
+use strongroom_core::secret::Payload;
 use strongroom_core::time::Timestamp;
+use strongroom_core::version::Provenance;
 use strongroom_core::version::STAGE_CURRENT;
 use strongroom_core::version::STAGE_PENDING;
+use strongroom_core::version::STAGE_PREVIOUS;
+use strongroom_core::version::VersionInfo;
 
 use super::Cause;
 use super::Purpose;
@@ -16,7 +20,9 @@ use super::Run;
 use super::Setup;
 use crate::context::OpContext;
 use crate::error::Error;
+use crate::secrets::Addition;
 use crate::secrets::GraphError;
+use crate::secrets::Limits;
 use crate::secrets::Snapshot;
 use crate::state::Found;
 use crate::state::Put;
@@ -49,6 +55,24 @@ pub enum Asked {
     Before,
 }
 
+/// How a rotation is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abort {
+    /// Whoever checks the value is given the current one again, where it may know the new one.
+    Properly,
+    /// Nobody is told: for what cannot be reached any more.
+    AtOnce,
+}
+
+/// What became of a rotation that is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aborted {
+    /// It was at this step, and is over.
+    Over(Step),
+    /// It was at this step; the current value is being put back.
+    Begins(Step),
+}
+
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -59,6 +83,9 @@ pub enum Refused {
     /// A version waits as AWSPENDING that no rotation made.
     #[error("a version of the secret has the stage AWSPENDING already")]
     PendingElsewhere,
+    /// There is no value before the current one.
+    #[error("the secret has no previous value that could be returned to")]
+    NoPrevious,
     /// The secret.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -120,6 +147,10 @@ impl Rotations {
             if is_pending(&snapshot) {
                 return Err(Refused::PendingElsewhere);
             }
+            let is_return = request.purpose == Purpose::Return;
+            if is_return && self.staged(&snapshot, STAGE_PREVIOUS).is_none() {
+                return Err(Refused::NoPrevious);
+            }
             rotation.secret = request.secret.into();
             rotation.setup = request.setup.clone();
             rotation.is_settled = false;
@@ -156,7 +187,7 @@ impl Rotations {
     }
 
     /// Gives up the rotation that is under way, and takes AWSPENDING from its version. The next
-    /// one begins when it is due. The step it was at; `None` when none was under way.
+    /// one begins when it is due. `None` when none was under way.
     ///
     /// # Errors
     /// What is wrong with the secret, storage errors.
@@ -164,18 +195,29 @@ impl Rotations {
         &self,
         context: &OpContext,
         path: &SecretPath,
-    ) -> Result<Option<Step>, GraphError> {
+        how: Abort,
+    ) -> Result<Option<Aborted>, GraphError> {
         let snapshot = self.living(path).await?;
-        let mut step = None;
+        let mut aborted = None;
         let changed = self.change(path, |rotation| {
-            step = rotation.run.as_ref().map(|run| run.step);
+            aborted = None;
+            let Some(run) = &mut rotation.run else {
+                return;
+            };
+            if how == Abort::Properly && run.is_told() {
+                run.purpose = Purpose::TakeBack;
+                run.resume = context.now;
+                aborted = Some(Aborted::Begins(run.step));
+                return;
+            }
+            aborted = Some(Aborted::Over(run.step));
             rotation.is_settled = false;
             rotation.give_up(context.now);
             let last = rotation.last.unwrap_or(context.now);
             rotation.plan(last, context.now, self.spread_of(path));
         });
         changed.await?;
-        if step.is_some() {
+        if let Some(Aborted::Over(_)) = aborted {
             self.settle(context, path).await?;
             if let Some(id) = self.holder_of(&snapshot, STAGE_PENDING) {
                 let is_current = self.holder_of(&snapshot, STAGE_CURRENT).as_ref() == Some(&id);
@@ -186,7 +228,7 @@ impl Rotations {
                 }
             }
         }
-        Ok(step)
+        Ok(aborted)
     }
 
     /// Has a rotation that waits after a failure go on at once. False when none is under way.
@@ -203,6 +245,32 @@ impl Rotations {
         });
         changed.await?;
         Ok(is_under_way)
+    }
+
+    /// Brings the new value that a rotation waits for, and has it go on. False when none is under
+    /// way.
+    ///
+    /// # Errors
+    /// `IdTaken` when it has another one, what is wrong with the secret, storage errors.
+    pub async fn supply(
+        &self,
+        context: &OpContext,
+        path: &SecretPath,
+        payload: &Payload,
+    ) -> Result<bool, GraphError> {
+        let Some(run) = self.find(path).await?.and_then(|found| found.value.run) else {
+            return Ok(false);
+        };
+        let new = Addition {
+            payload,
+            provenance: Provenance::Rotated,
+            id: &run.token,
+            stages: &[STAGE_PENDING.to_owned()],
+            limits: Limits::default(),
+        };
+        let added = self.secrets.add_version(context, path, &new, |_, _| Ok(()));
+        added.await?;
+        Ok(self.resume(path, context.now).await?)
     }
 
     /// Brings what AWS clients see of a secret in line with its record.
@@ -317,10 +385,19 @@ impl Rotations {
         })
     }
 
+    /// The version that has a stage.
+    pub(super) fn staged<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        stage: &str,
+    ) -> Option<&'a VersionInfo> {
+        let mut versions = snapshot.versions().iter();
+        versions.find(|info| snapshot.stages(info).iter().any(|own| own == stage))
+    }
+
     /// The id of the version that has a stage.
     pub(super) fn holder_of(&self, snapshot: &Snapshot, stage: &str) -> Option<String> {
-        let mut versions = snapshot.versions().iter();
-        let info = versions.find(|info| snapshot.stages(info).iter().any(|own| own == stage))?;
+        let info = self.staged(snapshot, stage)?;
         Some(self.secrets.version_id(snapshot, info))
     }
 }

@@ -52,6 +52,11 @@ pub enum RegisteredKind {
         /// Certificates (PEM) that the endpoint's is checked by, in the place of the system's.
         ca: Option<String>,
     },
+    /// What a declaration says.
+    Declared {
+        /// As in a manifest, as JSON.
+        spec: String,
+    },
 }
 
 impl Stored for Registered {

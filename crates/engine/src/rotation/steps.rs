@@ -1,13 +1,16 @@
 //! What each step does. A step that was done before, whole or in part, is done again.
 
+use strongroom_core::path::SecretPath;
 use strongroom_core::port::Rotator;
 use strongroom_core::port::RotatorError;
 use strongroom_core::port::Step;
 use strongroom_core::port::StepCall;
 use strongroom_core::port::Writer;
 use strongroom_core::secret::Payload;
+use strongroom_core::version::Provenance;
 use strongroom_core::version::STAGE_CURRENT;
 use strongroom_core::version::STAGE_PENDING;
+use strongroom_core::version::STAGE_PREVIOUS;
 use strongroom_core::version::VersionInfo;
 
 use super::Purpose;
@@ -22,6 +25,10 @@ use crate::secrets::Snapshot;
 
 /// The code of the failure after which a rotation begins anew.
 pub(super) const VANISHED: &str = "rotation.version_vanished";
+/// The code of what is no failure: a person has to do something, and has not yet.
+pub const WAITS: &str = "rotation.waits";
+/// The code of a failure after which nobody knows which of two values works.
+pub const NOT_TAKEN_BACK: &str = "rotation.not_taken_back";
 
 impl Rotations {
     pub(super) async fn do_step(
@@ -40,6 +47,27 @@ impl Rotations {
                 None => self.copy_current(context, work, &snapshot).await,
             },
             (Purpose::Try, Step::Finish, _) => self.put_away(context, work, &snapshot).await,
+            (Purpose::Return, Step::Create, _) => match pending {
+                Some(_) => Ok(()),
+                None => self.copy_previous(context, work, &snapshot).await,
+            },
+            (Purpose::TakeBack, step, writer) => {
+                let is_current = self.holder_of(&snapshot, STAGE_CURRENT).as_deref() == Some(token);
+                if writer == Writer::Engine && !is_current {
+                    let current = self.current_of(context, &snapshot).await?;
+                    let value = match &pending {
+                        Some(info) => self.value_at(context, &snapshot, info).await?,
+                        None => None,
+                    };
+                    let call = StepCall {
+                        current: current.as_ref(),
+                        pending: value.as_ref(),
+                        ..self.call(work, step, context)
+                    };
+                    rotator.take_back(&call).await?;
+                }
+                self.put_away(context, work, &snapshot).await
+            }
             (_, step, Writer::Rotator) => {
                 let call = self.call(work, step, context);
                 rotator.step(&call).await?;
@@ -58,7 +86,8 @@ impl Rotations {
                 let payload = made.ok_or_else(|| {
                     RotatorError::new("rotation.no_value", "the rotator gave no new value")
                 })?;
-                self.add_pending(context, work, &payload).await
+                self.add_pending(context, work.target(), &payload, Provenance::Rotated)
+                    .await
             }
             (purpose, step, Writer::Engine) => {
                 let current = self.current_of(context, &snapshot).await?;
@@ -75,10 +104,16 @@ impl Rotations {
                     pending: Some(&value),
                     ..self.call(work, step, context)
                 };
-                rotator.step(&call).await?;
-                match (purpose, step) {
-                    (Purpose::Rotate, Step::Finish) => self.promote(context, work).await,
-                    _ => Ok(()),
+                if let Err(error) = rotator.step(&call).await {
+                    let is_told = matches!(step, Step::Set | Step::Test);
+                    return match is_told && purpose != Purpose::Try {
+                        true => Err(taken_back(rotator, &call, error).await),
+                        false => Err(error),
+                    };
+                }
+                match step {
+                    Step::Finish => self.promote(context, work).await,
+                    Step::Create | Step::Set | Step::Test => Ok(()),
                 }
             }
         }
@@ -124,16 +159,17 @@ impl Rotations {
     async fn add_pending(
         &self,
         context: &OpContext,
-        work: &Work,
+        (path, token): (&SecretPath, &str),
         payload: &Payload,
+        provenance: Provenance,
     ) -> Result<(), RotatorError> {
         let new = Addition {
             payload,
-            id: &work.claim.run().token,
+            provenance,
+            id: token,
             stages: &[STAGE_PENDING.to_owned()],
             limits: Limits::default(),
         };
-        let path = work.claim.path();
         let added = self.secrets.add_version(context, path, &new, |_, _| Ok(()));
         added.await.map(drop).map_err(of_graph)
     }
@@ -150,7 +186,29 @@ impl Rotations {
             let message = "the secret has no current value that could be tested";
             RotatorError::new("rotation.no_current", message)
         })?;
-        self.add_pending(context, work, &current).await
+        let from = Provenance::Copied("the current version".into());
+        self.add_pending(context, work.target(), &current, from)
+            .await
+    }
+
+    /// The version that is returned to.
+    async fn copy_previous(
+        &self,
+        context: &OpContext,
+        work: &Work,
+        snapshot: &Snapshot,
+    ) -> Result<(), RotatorError> {
+        let info = self.staged(snapshot, STAGE_PREVIOUS);
+        let value = match info {
+            Some(info) => self.value_at(context, snapshot, info).await?,
+            None => None,
+        };
+        let (Some(info), Some(value)) = (info, value) else {
+            let message = "the secret has no previous value that could be read";
+            return Err(RotatorError::new("rotation.no_previous", message));
+        };
+        let from = Provenance::RolledBack(info.number);
+        self.add_pending(context, work.target(), &value, from).await
     }
 
     /// Takes AWSPENDING from the version that a rotator was tried with.
@@ -199,13 +257,36 @@ impl Rotations {
                 "createSecret was answered, but no version of this ClientRequestToken has \
                  AWSPENDING: the function has to call PutSecretValue with both"
             }
-            Step::Finish if run.purpose == Purpose::Rotate && !has(STAGE_CURRENT) => {
+            Step::Finish if run.purpose != Purpose::Try && !has(STAGE_CURRENT) => {
                 "finishSecret was answered, but AWSCURRENT did not move: the function has to call \
                  UpdateSecretVersionStage with MoveToVersionId"
             }
             _ => return Ok(()),
         };
         Err(RotatorError::new("rotation.not_done", missing))
+    }
+}
+
+impl Work {
+    /// Where the new version goes, and its id.
+    fn target(&self) -> (&SecretPath, &str) {
+        (self.claim.path(), &self.claim.run().token)
+    }
+}
+
+/// Has whoever checks the value take the old one again; what the step failed with, and whether that
+/// failed, too.
+async fn taken_back(
+    rotator: &dyn Rotator,
+    call: &StepCall<'_>,
+    error: RotatorError,
+) -> RotatorError {
+    match rotator.take_back(call).await {
+        Ok(()) => error,
+        Err(second) => {
+            let message = format!("{error}; and the old value was not put back: {second}");
+            RotatorError::new(NOT_TAKEN_BACK, message)
+        }
     }
 }
 

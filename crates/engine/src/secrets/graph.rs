@@ -108,6 +108,8 @@ pub struct Creation<'a> {
 pub struct Addition<'a> {
     /// Its value.
     pub payload: &'a Payload,
+    /// How it came to be: what a rotation waits for is rotated, also where it says it is set.
+    pub provenance: Provenance,
     /// Its id.
     pub id: &'a str,
     /// Its stages; none for the current one.
@@ -169,6 +171,7 @@ impl Engine {
             if let Some((payload, id)) = new.value {
                 let new = Addition {
                     payload,
+                    provenance: Provenance::Set,
                     id,
                     stages: &[],
                     limits: new.limits,
@@ -266,10 +269,17 @@ impl Engine {
                         return Err(cas_required(path));
                     }
                     // Its value has come.
-                    if let Some(rotation) = &mut facts.rotation {
-                        rotation.pending.take_if(|pending| pending == new.id);
-                    }
-                    self.add(&mut head, new, context.now, &mut draft)?
+                    let rotation = facts.rotation.as_mut();
+                    let waited = rotation.and_then(|rotation| {
+                        let pending = &mut rotation.pending;
+                        pending.take_if(|pending| pending == new.id)
+                    });
+                    let provenance = match (&new.provenance, waited) {
+                        (Provenance::Set, Some(_)) => Provenance::Rotated,
+                        (own, _) => own.clone(),
+                    };
+                    let new = Addition { provenance, ..*new };
+                    self.add(&mut head, &new, context.now, &mut draft)?
                 }
             };
             set_facts(&mut head, facts);
@@ -296,7 +306,7 @@ impl Engine {
         let own = std::mem::replace(&mut head.metadata.max_versions, u32::MAX);
         let number = match is_current {
             true => {
-                self.push_version(head, new.payload, &Provenance::Set, now, draft);
+                self.push_version(head, new.payload, &new.provenance, now, draft);
                 let newest = head.versions.last_mut();
                 newest.map_or(0, |newest| {
                     newest.version_id = Some(new.id.to_owned());
@@ -346,7 +356,7 @@ impl Engine {
             number,
             created: now,
             state: VersionState::Live,
-            provenance: Provenance::Set,
+            provenance: new.provenance.clone(),
             fingerprint: self.barrier.fingerprint(value),
             shape: new.payload.shape,
             version_id: Some(new.id.to_owned()),

@@ -25,6 +25,7 @@ use super::Trail;
 use super::VALUE_BYTES_MAX;
 use super::choice::Versions;
 use super::choice::set_state;
+use super::graph::set_facts;
 use super::stages;
 use crate::context::OpContext;
 use crate::error::Error;
@@ -424,6 +425,15 @@ impl Engine {
                 ..head.clone()
             };
             carried.metadata.updated = context.now;
+            match action {
+                Action::Move => items.extend(self.moved_rotation(from, to).await?),
+                // A copy is a secret of its own, which nothing rotates.
+                _ => {
+                    let mut facts = carried.aws.as_deref().cloned().unwrap_or_default();
+                    facts.rotation = None;
+                    set_facts(&mut carried, facts);
+                }
+            }
             let mut heads = vec![self.head_change(None, &carried)];
             if action == Action::Move {
                 items.extend(self.drop_versions(&head));

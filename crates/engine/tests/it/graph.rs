@@ -7,6 +7,7 @@ use strongroom_core::aws::AwsFacts;
 use strongroom_core::secret::Payload;
 use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
+use strongroom_core::version::Provenance;
 use strongroom_core::version::STAGE_CURRENT;
 use strongroom_core::version::STAGE_PREVIOUS;
 use strongroom_core::version::VersionState;
@@ -57,6 +58,7 @@ impl World {
         let payload: Payload = text(value);
         let new = Addition {
             payload: &payload,
+            provenance: Provenance::Set,
             id,
             stages: &stages,
             limits: Limits::default(),

@@ -20,6 +20,8 @@ use strongroom_core::version::STAGE_PENDING;
 use strongroom_core::version::STAGE_PREVIOUS;
 use strongroom_engine::Engine;
 use strongroom_engine::context::OpContext;
+use strongroom_engine::rotation::Abort;
+use strongroom_engine::rotation::Aborted;
 use strongroom_engine::rotation::After;
 use strongroom_engine::rotation::Asked;
 use strongroom_engine::rotation::LEASE;
@@ -52,6 +54,7 @@ struct Service {
     drawn: Mutex<u32>,
     fails: Mutex<Option<Step>>,
     steps: Mutex<Vec<Step>>,
+    taken_back: Mutex<u32>,
     engine: Engine,
 }
 
@@ -68,6 +71,7 @@ impl Service {
             drawn: Mutex::new(0),
             fails: Mutex::new(None),
             steps: Mutex::new(Vec::new()),
+            taken_back: Mutex::new(0),
             engine: world.engine.clone(),
         }
     }
@@ -98,6 +102,7 @@ impl Service {
                 let payload = self.draw();
                 let new = Addition {
                     payload: &payload,
+                    provenance: Provenance::Set,
                     id: call.token,
                     stages: &[STAGE_PENDING.to_owned()],
                     limits: Limits::default(),
@@ -162,6 +167,15 @@ impl Rotator for Service {
             }
             Ok(None)
         })
+    }
+
+    fn take_back<'a>(&'a self, call: &'a StepCall<'a>) -> BoxFuture<'a, Result<(), RotatorError>> {
+        assert_eq!(shown(call.current), "old");
+        if let Some(pending) = call.pending {
+            self.accepted.lock().unwrap().remove(&shown(Some(pending)));
+        }
+        *self.taken_back.lock().unwrap() += 1;
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 
@@ -365,7 +379,14 @@ fn a_step_that_fails_leaves_the_current_value_and_is_tried_again() {
             assert_eq!(world.get("db").unwrap(), "old");
             let run = record(&rotations).run.unwrap();
             let failure = run.failure.unwrap();
-            assert_eq!((failure.step, run.step), (failing, failing));
+            // A new value that does not work is set again, too, before it is tried.
+            let next = match failing {
+                Step::Test => Step::Create,
+                other => other,
+            };
+            assert_eq!((failure.step, run.step), (failing, next));
+            let is_told = matches!(failing, Step::Set | Step::Test) && writer == Writer::Engine;
+            assert_eq!(*service.taken_back.lock().unwrap(), u32::from(is_told));
             assert_eq!(failure.error.code, "test.failed");
             assert_eq!(record(&rotations).failures, 1);
             // Nothing before its time, and no second rotation beside it.
@@ -468,12 +489,18 @@ fn a_rotation_is_given_up_and_ended() {
     let rotations = rotations(&world, "a");
     ask(&rotations, NOW, TOKEN, Purpose::Rotate).unwrap();
     drive(&rotations, &service, NOW).unwrap();
-    let at_step = pollster::block_on(rotations.abort(&context(), &path("db"))).unwrap();
-    assert_eq!(at_step, Some(Step::Test));
+    let abort = |how| pollster::block_on(rotations.abort(&context(), &path("db"), how)).unwrap();
+    // It began anew after the test, and the new value may be known: the old one is put back.
+    assert_eq!(abort(Abort::Properly), Some(Aborted::Begins(Step::Create)));
+    assert_eq!(stages(&world)[1].1, [STAGE_PENDING]);
+    let after = drive(&rotations, &service, NOW).unwrap();
+    assert!(matches!(after, Some(After::GivenUp)), "{after:?}");
+    assert_eq!(*service.taken_back.lock().unwrap(), 2);
+    assert_eq!(abort(Abort::Properly), None);
     assert_eq!(stages(&world)[1].1, Vec::<String>::new());
     let found = record(&rotations);
     assert!(found.run.is_none() && found.setup.is_enabled);
-    assert_eq!(found.history[0].given_up_at, Some(Step::Test));
+    assert_eq!(found.history[0].given_up_at, Some(Step::Create));
     // As AWS does it, the stage stays, and the next one is refused until it is taken away.
     let second = TOKEN.replace('1', "2");
     ask(&rotations, NOW, &second, Purpose::Rotate).unwrap();
@@ -505,4 +532,83 @@ fn a_secret_that_is_gone_is_not_rotated() {
     assert!(left.is_none());
     assert_eq!(world.get("db").unwrap(), "other");
     assert!(service.steps.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_rotation_that_nobody_can_take_back_is_abandoned() {
+    let world = World::new();
+    world.set("db", "old");
+    let service = Service::new(&world, Writer::Engine);
+    *service.fails.lock().unwrap() = Some(Step::Set);
+    let rotations = rotations(&world, "a");
+    ask(&rotations, NOW, TOKEN, Purpose::Rotate).unwrap();
+    drive(&rotations, &service, NOW).unwrap();
+    let (context, at) = (context(), path("db"));
+    let aborted = pollster::block_on(rotations.abort(&context, &at, Abort::AtOnce)).unwrap();
+    assert_eq!(aborted, Some(Aborted::Over(Step::Set)));
+    assert!(record(&rotations).run.is_none());
+    assert_eq!(stages(&world)[1].1, Vec::<String>::new());
+}
+
+#[test]
+fn the_value_before_is_rotated_in_again() {
+    for writer in [Writer::Engine, Writer::Rotator] {
+        let world = World::new();
+        world.set("db", "old");
+        let service = Service::new(&world, writer);
+        let rotations = rotations(&world, "a");
+        let refused = ask(&rotations, NOW, TOKEN, Purpose::Return);
+        assert!(matches!(refused, Err(Refused::NoPrevious)), "{refused:?}");
+        ask(&rotations, NOW, TOKEN, Purpose::Rotate).unwrap();
+        drive(&rotations, &service, NOW).unwrap();
+        assert_eq!(world.get("db").unwrap(), "new-1");
+        ask(&rotations, NOW, &TOKEN.replace('1', "2"), Purpose::Return).unwrap();
+        let after = drive(&rotations, &service, NOW).unwrap();
+        assert!(matches!(after, Some(After::Finished)), "{after:?}");
+        assert_eq!(world.get("db").unwrap(), "old");
+        let versions = world.versions("db");
+        let came: Vec<&Provenance> = versions.iter().map(|info| &info.provenance).collect();
+        let rolled = Provenance::RolledBack(1);
+        assert_eq!(came, [&Provenance::Set, &Provenance::Rotated, &rolled]);
+        world.assert_sound();
+    }
+}
+
+#[test]
+fn a_rotation_follows_its_secret() {
+    let world = World::new();
+    world.set("db", "old");
+    let service = Service::new(&world, Writer::Engine);
+    *service.fails.lock().unwrap() = Some(Step::Create);
+    let rotations = rotations(&world, "a");
+    ask(&rotations, NOW, TOKEN, Purpose::Rotate).unwrap();
+    drive(&rotations, &service, NOW).unwrap();
+    world.rename("db", "moved").unwrap();
+    assert!(
+        pollster::block_on(rotations.find(&path("db")))
+            .unwrap()
+            .is_none()
+    );
+    let state = State::new(Arc::clone(&world.storage), world.barrier.clone());
+    let all = pollster::block_on(state.rotations()).unwrap();
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].path, "moved");
+    assert_eq!(all[0].run.as_ref().unwrap().token, TOKEN);
+    // A copy is nobody's to rotate.
+    world.copy("moved", "db").unwrap();
+    assert!(
+        pollster::block_on(rotations.find(&path("db")))
+            .unwrap()
+            .is_none()
+    );
+    let copied = pollster::block_on(world.engine.snapshot(&path("db")));
+    assert!(copied.unwrap().unwrap().aws().is_none());
+    *service.fails.lock().unwrap() = None;
+    world.remove("db").unwrap();
+    world.rename("moved", "db").unwrap();
+    let later = NOW.plus(Span::from_seconds(90_000));
+    let after = drive(&rotations, &service, later).unwrap();
+    assert!(matches!(after, Some(After::Finished)), "{after:?}");
+    assert_rotated(&world, &service);
+    world.assert_sound();
 }

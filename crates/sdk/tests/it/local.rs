@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use strongroom_sdk::GetError;
 use strongroom_sdk::LoadError;
+use strongroom_sdk::Presented;
 use strongroom_sdk::SecretValue;
 use strongroom_sdk::blocking;
 
@@ -199,4 +200,41 @@ async fn a_passphrase_opens_the_store_from_its_file_or_the_application() {
         text(&secrets.get("API_KEY").await.unwrap()),
         "of-the-store-4Qz"
     );
+}
+
+#[tokio::test]
+async fn the_value_before_is_accepted_in_its_time_and_counted() {
+    let place = Place::new(CHAIN);
+    let store = place.store();
+    let path = "shop/development/api/key";
+    let value = |text: &str| SecretValue::copy_from(text.as_bytes());
+    store.set(path, "the-first-4Qz").await;
+    let secrets = place.builder().load().await.unwrap();
+    let hour = Duration::from_secs(3600);
+    let long = secrets.rotatable("API_KEY", hour).await.unwrap();
+    let none = secrets.rotatable("API_KEY", Duration::ZERO).await.unwrap();
+    let first = value("the-first-4Qz");
+    assert_eq!(long.validate(&first).await.unwrap(), Presented::Current);
+    assert_eq!(
+        long.validate(&value("a guess")).await.unwrap(),
+        Presented::Neither
+    );
+    store.set(path, "the-second-7Kd").await;
+    for rotatable in [&long, &none] {
+        assert_eq!(text(&rotatable.refresh().await.unwrap()), "the-second-7Kd");
+        let second = rotatable.validate(&value("the-second-7Kd")).await.unwrap();
+        assert_eq!(second, Presented::Current);
+    }
+    assert_eq!(long.previous_uses(), 0);
+    assert_eq!(long.validate(&first).await.unwrap(), Presented::Previous);
+    assert_eq!(long.validate(&first).await.unwrap(), Presented::Previous);
+    assert_eq!(long.previous_uses(), 2);
+    assert_eq!(none.validate(&first).await.unwrap(), Presented::Neither);
+    assert_eq!(none.previous_uses(), 0);
+    // Only one is remembered.
+    store.set(path, "the-third-2Wx").await;
+    long.refresh().await.unwrap();
+    assert_eq!(long.validate(&first).await.unwrap(), Presented::Neither);
+    assert!(!format!("{long:?}").contains("the-"));
+    assert!(secrets.rotatable("NOT_DECLARED", hour).await.is_err());
 }

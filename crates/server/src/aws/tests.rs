@@ -1,9 +1,11 @@
 //! The door from end to end, without a network.
 
 mod access;
+mod declared;
 mod hostile;
 mod identity;
 mod ledger;
+mod policies;
 mod rotation;
 
 use http::Request;

@@ -15,6 +15,7 @@ use strongroom_core::port::StepCall;
 use strongroom_core::port::Writer;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Timestamp;
 use strongroom_crypto::request;
 
 /// Longest wait for a connection.
@@ -64,9 +65,19 @@ impl Endpoint {
             "Step": call.step.word(),
             "SecretId": call.secret,
             "ClientRequestToken": call.token,
-        })
-        .to_string();
-        let at = call.now.as_micros().div_euclid(1_000_000).to_string();
+        });
+        let what = format!("the function failed at {}", call.step);
+        self.post(event.to_string(), call.now, &what).await
+    }
+
+    /// Sends an event, signed, and looks whether it was taken.
+    pub(super) async fn post(
+        &self,
+        event: String,
+        now: Timestamp,
+        what: &str,
+    ) -> Result<(), RotatorError> {
+        let at = now.as_micros().div_euclid(1_000_000).to_string();
         let signed = format!("{at}.{event}");
         let code = request::mac(&self.key, signed.as_bytes());
         let code = data_encoding::HEXLOWER.encode(&code);
@@ -88,11 +99,7 @@ impl Endpoint {
         let has_failed = response.headers().contains_key(FUNCTION_ERROR);
         if !status.is_success() || has_failed {
             // What it says is not told: a function's error may quote a value.
-            let message = format!(
-                "the function failed at {} (status {}): its own log says why",
-                call.step,
-                status.as_u16()
-            );
+            let message = format!("{what} (status {}): its own log says why", status.as_u16());
             return Err(RotatorError::new("rotator.failed", message));
         }
         let mut length = 0;

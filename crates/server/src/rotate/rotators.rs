@@ -6,16 +6,23 @@ use reqwest::Url;
 use strongroom_core::generate::GeneratorSpec;
 use strongroom_core::port::Rotator;
 use strongroom_core::port::RotatorError;
+use strongroom_core::rotator::Checklist;
+use strongroom_core::rotator::RotatorSpec;
+use strongroom_core::secret::Payload;
 use strongroom_engine::Error;
 use strongroom_engine::rotation::Generator;
 use strongroom_engine::rotation::RegisteredKind;
+use strongroom_rotators::Needs;
 
 use super::endpoint::Endpoint;
 use crate::core::Core;
+use crate::core::Live;
 use crate::node::Node;
 
 /// The rotator that is always there: draws a value.
 pub(crate) const GENERATE: &str = "strongroom-generate";
+/// Another one: waits until somebody sets or brings a new value.
+pub(crate) const MANUAL: &str = "strongroom-manual";
 /// Longest name of a rotator.
 pub(crate) const NAME_CHARS_MAX: usize = 64;
 /// Longest URL.
@@ -56,15 +63,32 @@ pub(crate) fn is_name(text: &str) -> bool {
 pub(crate) async fn is_known(node: &Node, core: &Core, arn: &str) -> Result<bool, Error> {
     match name_in(arn, &node.settings.aws.account) {
         None => Ok(false),
-        Some(GENERATE) => Ok(true),
+        Some(GENERATE | MANUAL) => Ok(true),
         Some(name) => Ok(core.state.rotator(name).await?.is_some()),
     }
 }
 
-/// The rotator of an ARN, ready for use.
-pub(super) async fn of(
+/// The declaration of a rotator that has one.
+pub(crate) async fn declared(
     node: &Node,
     core: &Core,
+    arn: &str,
+) -> Result<Option<RotatorSpec>, Error> {
+    let Some(name) = name_in(arn, &node.settings.aws.account) else {
+        return Ok(None);
+    };
+    let found = core.state.rotator(name).await?;
+    Ok(match found.map(|found| found.value.kind) {
+        Some(RegisteredKind::Declared { spec }) => serde_json::from_str(&spec).ok(),
+        _ => None,
+    })
+}
+
+/// The rotator of an ARN, ready for use.
+pub(crate) async fn of(
+    node: &Node,
+    core: &Core,
+    live: &Live,
     arn: &str,
 ) -> Result<Box<dyn Rotator>, RotatorError> {
     let unknown = || {
@@ -79,15 +103,31 @@ pub(super) async fn of(
         let generator = Generator::new(GeneratorSpec::default(), None, rng);
         return Ok(Box::new(generator));
     }
+    if name == MANUAL {
+        let spec = RotatorSpec::Manual(Checklist {
+            checklist: vec!["make a new value where it is checked".into()],
+        });
+        return strongroom_rotators::build(&spec, Needs { rng, admin: None });
+    }
     let found = core.state.rotator(name).await;
-    let found = found.map_err(|error| RotatorError::new(error.code(), error.to_string()))?;
+    let found = found.map_err(of_engine)?;
     match found.ok_or_else(unknown)?.value.kind {
         RegisteredKind::Generate { spec, field } => {
-            let spec = serde_json::from_str(&spec).map_err(|_| {
-                let message = "the generator of the rotator cannot be read: register it anew";
-                RotatorError::new("rotator.unreadable", message)
-            })?;
+            let spec = serde_json::from_str(&spec).map_err(|_| unreadable())?;
             Ok(Box::new(Generator::new(spec, field, rng)))
+        }
+        RegisteredKind::Declared { spec } => {
+            let spec: RotatorSpec = serde_json::from_str(&spec).map_err(|_| unreadable())?;
+            if let RotatorSpec::Command(program) = &spec {
+                let path = program.command.first().map_or("", String::as_str);
+                let refused = |message: String| RotatorError::new("rotator.unusable", message);
+                node.rotate.may_run(path).map_err(refused)?;
+            }
+            let admin = match spec.admin() {
+                Some(name) => value_of(node, live, name).await.map_err(of_engine)?,
+                None => None,
+            };
+            strongroom_rotators::build(&spec, Needs { rng, admin })
         }
         RegisteredKind::Endpoint {
             url,
@@ -101,6 +141,30 @@ pub(super) async fn of(
             ca.as_deref(),
         )?)),
     }
+}
+
+/// The current value of a secret beside the one that is rotated.
+async fn value_of(node: &Node, live: &Live, name: &str) -> Result<Option<Payload>, Error> {
+    let Some(path) = crate::aws::name::path_of(name) else {
+        return Ok(None);
+    };
+    let snapshot = live.secrets.snapshot(&path).await?;
+    let Some((snapshot, newest)) = snapshot.as_ref().and_then(|one| Some((one, one.newest()?)))
+    else {
+        return Ok(None);
+    };
+    let number = newest.number;
+    live.secrets.value_in(snapshot, number, node.now()).await
+}
+
+fn unreadable() -> RotatorError {
+    let message = "the declaration of the rotator cannot be read: register it anew";
+    RotatorError::new("rotator.unreadable", message)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
+fn of_engine(error: Error) -> RotatorError {
+    RotatorError::new(error.code(), error.to_string())
 }
 
 /// Reads the URL of an endpoint; what is wrong with it, where it is not one.

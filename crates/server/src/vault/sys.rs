@@ -4,15 +4,18 @@ mod access_keys;
 mod audit;
 mod capabilities;
 mod catalog;
+mod jwks;
 mod leases;
 mod mounts;
 mod options;
 mod policies;
 mod quotas;
+mod rotation_policies;
 mod rotations;
 mod rotators;
 mod tools;
 pub(crate) mod users;
+mod webhooks;
 
 use serde_json::json;
 
@@ -66,6 +69,19 @@ pub(crate) const ROUTES: &[Route] = &[
         Write => rotators::write,
         Delete => rotators::delete,
     }),
+    route!(Sudo "rotation/policies" { List => rotation_policies::list }),
+    route!(Sudo "rotation/policies/+" {
+        Read => rotation_policies::read,
+        Write => rotation_policies::write,
+        Delete => rotation_policies::delete,
+    }),
+    route!(Sudo "rotation/webhooks" { List => webhooks::list }),
+    route!(Sudo "rotation/webhooks/+" {
+        Read => webhooks::read,
+        Write => webhooks::write,
+        Delete => webhooks::delete,
+    }),
+    route!(Open "jwks/*" { Read => jwks::read }),
     route!(Policy "aws/rotations" { List => rotations::list }),
     route!(Policy "aws/rotations/*" {
         Read => rotations::read,

@@ -12,6 +12,7 @@ mod postgres;
 mod report;
 #[path = "../support/rig.rs"]
 mod rig;
+mod rotation;
 mod run;
 mod server;
 mod set;
@@ -31,6 +32,9 @@ fn main() -> AnyResult<()> {
         "aws" => aws::bench(),
         "postgres" => postgres::bench(),
         "leases" => leases::bench(),
-        _ => Err("say which: run, set, check, migrate, server, aws, postgres or leases".into()),
+        "rotation" => rotation::bench(),
+        _ => Err(
+            "say which: run, set, check, migrate, server, aws, postgres, leases or rotation".into(),
+        ),
     }
 }

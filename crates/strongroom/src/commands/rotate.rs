@@ -4,13 +4,20 @@ mod local;
 #[cfg(feature = "vault")]
 mod on_server;
 #[cfg(feature = "vault")]
+mod policies;
+#[cfg(feature = "vault")]
 mod rotators;
+mod views;
 
 use clap::Args;
 use clap::Subcommand;
+use strongroom_core::secret::SecretValue;
+use strongroom_engine::rotation::Abort;
+use strongroom_engine::rotation::Purpose;
 
 use crate::app::App;
 use crate::error::CommandError;
+use crate::input::ValueSource;
 use crate::project::Project;
 use crate::session::Session;
 
@@ -21,8 +28,26 @@ pub(crate) struct RotateArgs {
     #[command(subcommand)]
     command: Option<RotateCommand>,
     /// Declared name, or path; on a server the name that AWS clients know
-    #[arg(required = true)]
+    #[arg(required_unless_present = "due")]
     name: Option<String>,
+    /// Rotate every declared secret whose `rotation.every` is over, one after the other
+    #[arg(long, conflicts_with_all = ["name", "dry_run"])]
+    due: bool,
+    /// On a server: what rotates it from now on
+    #[arg(long, value_name = "NAME")]
+    rotator: Option<String>,
+    /// On a server: how often from now on, in days, e.g. 30d
+    #[arg(long, value_name = "TIME", conflicts_with = "schedule")]
+    every: Option<String>,
+    /// On a server: when exactly from now on, rate(…) or cron(…)
+    #[arg(long, value_name = "RULE")]
+    schedule: Option<String>,
+    /// On a server: only set it up, and rotate at its time
+    #[arg(long)]
+    later: bool,
+    /// Only say what would happen, who reads the secret and what would break
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Subcommand)]
@@ -32,14 +57,48 @@ enum RotateCommand {
         /// Only this secret, with what became of its last rotations
         name: Option<String>,
     },
-    /// Give up the rotation that is under way: the current value stays
+    /// Show what became of the last rotations of a secret
+    History {
+        /// Which secret
+        name: String,
+    },
+    /// Show what is rotated next, soonest first
+    Calendar,
+    /// Have a rotation that waits after a failure go on now
+    Resume {
+        /// Which secret
+        name: String,
+    },
+    /// Give up the rotation that is under way: the current value stays, and is put back where the
+    /// new one was set already
     Abort {
+        /// Which secret
+        name: String,
+        /// Put nothing back: for what cannot be reached any more
+        #[arg(long)]
+        abandon: bool,
+    },
+    /// Bring the new value that a rotation waits for, by prompt, standard input or @FILE
+    Supply {
+        /// Which secret
+        name: String,
+        /// `-` for standard input, `@FILE` for a file; without it: prompt, or standard input
+        source: Option<String>,
+    },
+    /// Return to the value before the current one, through the same steps
+    Rollback {
         /// Which secret
         name: String,
     },
     /// Manage what makes new values for the secrets of a server
     #[cfg(feature = "vault")]
     Rotators(rotators::RotatorsArgs),
+    /// Manage which secrets of a server are rotated by what and when
+    #[cfg(feature = "vault")]
+    Policies(policies::PoliciesArgs),
+    /// Manage who is told what of a server's rotations failed, waits and comes
+    #[cfg(feature = "vault")]
+    Webhooks(policies::WebhooksArgs),
 }
 
 pub(crate) fn run(app: &App, args: &RotateArgs) -> Result<(), CommandError> {
@@ -47,20 +106,84 @@ pub(crate) fn run(app: &App, args: &RotateArgs) -> Result<(), CommandError> {
     if app.global.server.is_some() {
         let server = crate::server::Server::open(app)?;
         return match &args.command {
-            None => on_server::rotate(app, &server, args.name.as_deref().unwrap_or_default()),
+            None if args.dry_run => {
+                on_server::plan(app, &server, args.name.as_deref().unwrap_or_default())
+            }
+            Some(RotateCommand::History { name }) => on_server::history(app, &server, name),
+            Some(RotateCommand::Calendar) => on_server::calendar(app, &server),
+            None if args.due => Err(CommandError::usage(
+                "a server rotates what is due by itself: leave --due out",
+            )),
+            None => {
+                let name = args.name.as_deref().unwrap_or_default();
+                on_server::rotate(app, &server, name, args)
+            }
             Some(RotateCommand::Status { name }) => {
                 on_server::status(app, &server, name.as_deref())
             }
-            Some(RotateCommand::Abort { name }) => on_server::abort(app, &server, name),
+            Some(RotateCommand::Resume { name }) => on_server::act(app, &server, name, "resume"),
+            Some(RotateCommand::Abort { name, abandon }) => {
+                on_server::abort(app, &server, name, *abandon)
+            }
+            Some(RotateCommand::Supply { name, source }) => {
+                let value = value(app, name, source.as_deref())?;
+                on_server::supply(app, &server, name, &value)
+            }
+            Some(RotateCommand::Rollback { name }) => {
+                on_server::act(app, &server, name, "rollback")
+            }
             Some(RotateCommand::Rotators(args)) => rotators::run(app, &server, args),
+            Some(RotateCommand::Policies(args)) => policies::policies(app, &server, args),
+            Some(RotateCommand::Webhooks(args)) => policies::webhooks(app, &server, args),
         };
     }
     match &args.command {
-        None => local::rotate(app, args.name.as_deref().unwrap_or_default()),
+        None if args.is_for_a_server() => Err(CommandError::usage(
+            "a manifest says what rotates the secrets of your own store, and how often",
+        )
+        .hint("--server URL sets up the rotation of a server's secret")),
+        None if args.due => local::due(app),
+        None if args.dry_run => local::plan(app, args.name.as_deref().unwrap_or_default()),
+        Some(RotateCommand::History { name }) => local::history(app, name),
+        Some(RotateCommand::Calendar) => local::calendar(app),
+        None => local::rotate(
+            app,
+            args.name.as_deref().unwrap_or_default(),
+            Purpose::Rotate,
+        ),
         Some(RotateCommand::Status { name }) => local::status(app, name.as_deref()),
-        Some(RotateCommand::Abort { name }) => local::abort(app, name),
+        Some(RotateCommand::Resume { name }) => local::resume(app, name),
+        Some(RotateCommand::Abort { name, abandon }) => match abandon {
+            true => local::abort(app, name, Abort::AtOnce),
+            false => local::abort(app, name, Abort::Properly),
+        },
+        Some(RotateCommand::Supply { name, source }) => {
+            let value = value(app, name, source.as_deref())?;
+            local::supply(app, name, value)
+        }
+        Some(RotateCommand::Rollback { name }) => local::rotate(app, name, Purpose::Return),
         #[cfg(feature = "vault")]
-        Some(RotateCommand::Rotators(_)) => crate::server::Server::open(app).map(drop),
+        Some(
+            RotateCommand::Rotators(_) | RotateCommand::Policies(_) | RotateCommand::Webhooks(_),
+        ) => crate::server::Server::open(app).map(drop),
+    }
+}
+
+impl RotateArgs {
+    fn is_for_a_server(&self) -> bool {
+        self.later
+            || [&self.rotator, &self.every, &self.schedule]
+                .iter()
+                .any(|it| it.is_some())
+    }
+}
+
+/// A new value, as `set` reads one.
+fn value(app: &App, name: &str, source: Option<&str>) -> Result<SecretValue, CommandError> {
+    let value = ValueSource::parse(source)?.read(app, name, false)?;
+    match value.is_empty() {
+        true => Err(CommandError::usage("the value is empty")),
+        false => Ok(value),
     }
 }
 
@@ -76,13 +199,13 @@ pub(crate) fn rotate_here(
     project: Option<&Project>,
     name: &str,
 ) -> Result<(), CommandError> {
-    local::rotate_in(app, session, project, name).map(drop)
+    local::rotate_in(app, session, project, name, Purpose::Rotate).map(drop)
 }
 
 /// The hint of a rotation that failed.
 fn hint_of(name: &str) -> String {
     format!(
-        "the current value is unchanged; strongroom rotate {name} tries the step again, \
+        "the current value is unchanged; strongroom rotate resume {name} tries it again, \
          strongroom rotate abort {name} gives it up"
     )
 }

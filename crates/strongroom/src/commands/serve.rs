@@ -234,6 +234,12 @@ async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), Comma
     let hang_ups = strongroom_server::HangUps::begin();
     let user_keys = user_keys(app, args)?;
     let node = start(app, args, config, &audit, &url).await?;
+    if let Some(folder) = &config.rotation_commands.value {
+        node.allow_rotation_commands(folder.clone());
+    }
+    if let Some(file) = &config.rotation_notices.value {
+        node.write_rotation_notices(file.clone());
+    }
     if let Some(place) = user_keys {
         node.serve_user_keys(&place, None)?;
     }

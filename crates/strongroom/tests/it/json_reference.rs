@@ -15,7 +15,7 @@ use crate::support::Outcome;
 
 const DOCUMENT: &str = "../../docs/reference/json.md";
 /// Which commands the document shows, in this order, with what they read.
-const STEPS: [(&str, &str); 55] = [
+const STEPS: [(&str, &str); 58] = [
     ("init --yes --name shop --json", ""),
     ("import more.env --yes --json", ""),
     ("set JWT_SECRET --json", "Zt5nVb8qLw2xRk7mHs4dGc9f"),
@@ -71,8 +71,11 @@ const STEPS: [(&str, &str); 55] = [
     ),
     ("backup ../home/all.backup --from store:/shop --json", ""),
     ("restore ../home/all.backup --verify --json", ""),
+    ("rotate JWT_SECRET --dry-run --json", ""),
     ("rotate JWT_SECRET --json", ""),
     ("rotate status --json", ""),
+    ("rotate history JWT_SECRET --json", ""),
+    ("rotate calendar --json", ""),
     (
         "operator migrate-storage --from ../data/strongroom/store.db --to ../home/moved/store.db \
          --json",
@@ -184,6 +187,7 @@ fn run_all() -> BTreeMap<String, String> {
     let kit = Regex::new("SRK1-[A-Z0-9-]+").unwrap();
     let seconds = Regex::new("\"seconds\": [0-9.]+").unwrap();
     let seals = Regex::new("\"seals\": \\d+").unwrap();
+    let version = Regex::new("\"version_id\": \"[A-Za-z0-9]+\"").unwrap();
     let mut shown = BTreeMap::new();
     for (line, stdin) in STEPS {
         if line.starts_with("export") {
@@ -195,6 +199,7 @@ fn run_all() -> BTreeMap<String, String> {
         let text = kit.replace_all(&text, "[KIT]");
         let text = seals.replace_all(&text, "\"seals\": 60");
         let text = seconds.replace_all(&text, "\"seconds\": 0.1");
+        let text = version.replace_all(&text, "\"version_id\": \"[VERSION]\"");
         shown.insert(line.to_owned(), text.into_owned());
     }
     shown

@@ -40,6 +40,7 @@ mod remote;
 mod remote_verbs;
 mod requirement_003;
 mod rotate;
+mod rotate_kill;
 mod run;
 mod supervise;
 mod userkeys;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::peers::Moto;
 use crate::support::Case;
 
 const MANIFEST: &str = r#"
@@ -11,6 +12,17 @@ format = "[0-9a-f]{40}"
 generator = { type = "hex", length = 40 }
 [secrets.TYPED]
 class = "user_prompt"
+[secrets.BY_HAND]
+class = "user_prompt"
+rotation = { every = "180d", rotator = { type = "manual", checklist = ["make a key", "tell Ann"] } }
+[secrets.SIGNING]
+class = "infrastructure"
+rotation = { every = "30d", rotator = { type = "signing-key", algorithm = "EdDSA" } }
+[secrets.DATABASE_URL]
+class = "infrastructure"
+[secrets.DATABASE_URL.rotation]
+every = "90d"
+rotator = { type = "postgres", address = "postgres://app@127.0.0.1:1/db" }
 "#;
 
 fn report(case: &Case, line: &str) -> Value {
@@ -61,4 +73,112 @@ fn what_only_a_person_knows_is_not_rotated() {
     case.sr("rotate abort TYPED").code(3);
     case.sr("rotate").code(2);
     case.sr("rotate rotators list").code(2).says("--server");
+}
+
+#[test]
+fn a_person_brings_the_new_value() {
+    let case = Case::with_manifest(MANIFEST);
+    let (old, new) = (case.canary("old"), case.canary("new"));
+    case.set("BY_HAND", &old);
+    case.sr("rotate resume BY_HAND").code(3);
+    case.sr("rotate supply BY_HAND").stdin(&new).code(3);
+    case.sr("rotate BY_HAND")
+        .code(1)
+        .says("waits for somebody: 1. make a key; 2. tell Ann");
+    assert_eq!(case.get("BY_HAND"), old.as_bytes());
+    case.sr("rotate status").ok().prints("waits for somebody");
+    case.sr("rotate supply BY_HAND").stdin(&new).ok();
+    assert_eq!(case.get("BY_HAND"), new.as_bytes());
+    let history = report(&case, "rotate history BY_HAND --json");
+    assert_eq!(history["success_percent"], 100, "{history}");
+    assert_eq!(history["history"][0]["result"], "rotated");
+    case.sr("rotate rollback BY_HAND").ok();
+    assert_eq!(case.get("BY_HAND"), old.as_bytes());
+    case.sr("rotate history BY_HAND").ok().prints("rolled back");
+    // What waits is given up, and no longer waits.
+    case.sr("rotate BY_HAND").code(1);
+    case.sr("rotate abort BY_HAND").ok();
+    case.sr("rotate abort BY_HAND").code(3);
+    let history = report(&case, "rotate history BY_HAND --json");
+    assert_eq!(history["success_percent"], 66, "{history}");
+}
+
+#[test]
+fn a_dry_run_says_what_would_happen_and_changes_nothing() {
+    let case = Case::with_manifest(MANIFEST);
+    case.set("SIGNING", "first");
+    let plan = report(&case, "rotate SIGNING --dry-run --json");
+    assert_eq!(plan["rotator"], "signing-key", "{plan}");
+    assert_eq!(plan["problem"], Value::Null);
+    assert_eq!(plan["readers"], Value::Array(Vec::new()));
+    assert_eq!(case.get("SIGNING"), b"first");
+    case.sr("rotate SIGNING --dry-run")
+        .ok()
+        .prints("until its last token has expired")
+        .prints("(cli get)");
+    case.sr("rotate status SIGNING").code(3);
+    case.sr("rotate SIGNING").ok();
+    let value: Value = serde_json::from_slice(&case.get("SIGNING")).unwrap();
+    assert_eq!(value["alg"], "EdDSA");
+    case.sr("rotate calendar").ok();
+    let url = "postgres://app:pw@127.0.0.1:1/db";
+    case.set("DATABASE_URL", url);
+    case.sr("rotate DATABASE_URL")
+        .code(1)
+        .says("127.0.0.1:1/db cannot be reached");
+    assert_eq!(case.get("DATABASE_URL"), url.as_bytes());
+    case.sr("rotate abort DATABASE_URL --abandon").ok();
+}
+
+#[test]
+fn what_aws_rotates_is_rotated_there() {
+    let moto = Moto::start();
+    let case = Case::with_manifest(
+        "[profiles.development]\nchain = [\"aws:us-east-1/shop\"]\n\
+         [secrets.API_KEY]\npath = \"api/key\"\n",
+    );
+    moto.lead(&case);
+    case.sr("set API_KEY").stdin(case.canary("first")).ok();
+    // One that AWS does not rotate is told from one that it does.
+    case.sr("rotate API_KEY")
+        .code(2)
+        .says("no rotation function in AWS");
+    let rules = r#"{"SecretId":"shop/api/key","RotationRules":{"AutomaticallyAfterDays":30}}"#;
+    moto.call("RotateSecret", rules);
+    let done = report(&case, "rotate API_KEY --json");
+    assert!(done["secret_version"].is_string(), "{done}");
+    assert_eq!(done["name"], "API_KEY");
+}
+
+#[test]
+fn what_the_manifest_wants_rotated_is_rotated_when_its_time_is_over() {
+    let manifest = |every: &str| {
+        format!(
+            "[secrets.TOKEN]\nclass = \"per_install_generated\"\n\
+             rotation = {{ every = \"{every}\" }}\n\
+             [secrets.BY_HAND]\nclass = \"user_prompt\"\n\
+             rotation = {{ every = \"{every}\", \
+             rotator = {{ type = \"manual\", checklist = [\"make a key\"] }} }}\n\
+             [secrets.MISSING]\nclass = \"per_install_generated\"\n\
+             rotation = {{ every = \"{every}\" }}\n"
+        )
+    };
+    let case = Case::with_manifest(&manifest("30d"));
+    let (token, by_hand) = (case.canary("token"), case.canary("hand"));
+    case.set("TOKEN", &token);
+    case.set("BY_HAND", &by_hand);
+    case.sr("rotate --due").ok().says("nothing is due");
+    let calendar = report(&case, "rotate calendar --json");
+    let rows = calendar["calendar"].as_array().unwrap();
+    let named: Vec<&str> = rows
+        .iter()
+        .map(|row| row["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(named, ["TOKEN", "BY_HAND"], "{calendar}");
+    case.manifest(&manifest("0s"));
+    case.sr("rotate --due").code(1).says("not rotated: BY_HAND");
+    assert_ne!(case.get("TOKEN"), token.as_bytes());
+    assert_eq!(case.get("BY_HAND"), by_hand.as_bytes());
+    case.sr("rotate TOKEN --every 30d").code(2).says("--server");
+    case.sr("rotate").code(2);
 }

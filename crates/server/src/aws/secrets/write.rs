@@ -5,6 +5,7 @@ use serde_json::Value;
 use serde_json::json;
 use strongroom_core::aws::AwsFacts;
 use strongroom_core::metadata::Metadata;
+use strongroom_core::version::Provenance;
 use strongroom_engine::secrets::Addition;
 use strongroom_engine::secrets::Creation;
 use strongroom_engine::secrets::GraphError;
@@ -99,6 +100,7 @@ pub(super) async fn put_value(call: &mut Call) -> Result<Value, Fault> {
     let path = &call.target()?.path;
     let new = Addition {
         payload: &payload,
+        provenance: Provenance::Set,
         id,
         stages: &stages,
         limits: call.limits().await?,
@@ -154,6 +156,7 @@ pub(super) async fn update(call: &mut Call) -> Result<Value, Fault> {
         Some((payload, id)) => {
             let new = Addition {
                 payload,
+                provenance: Provenance::Set,
                 id,
                 stages: &[],
                 limits: call.limits().await?,

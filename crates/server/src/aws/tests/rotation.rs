@@ -21,13 +21,13 @@ const ENDPOINT: &str = "arn:aws:lambda:eu-central-1:000000000000:function:mine";
 const TOKEN: &str = "11111111-2222-4333-8444-555555555555";
 const OLD: &str = "canary-old-5be1";
 
-struct Rig {
-    world: World,
+pub(super) struct Rig {
+    pub(super) world: World,
     key: Signer,
 }
 
 impl Rig {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let world = World::new().await;
         let key = world.key(&["root"]).await;
         let rig = Self { world, key };
@@ -45,13 +45,13 @@ impl Rig {
             .await
     }
 
-    async fn good(&self, operation: &str, body: Value) -> Value {
+    pub(super) async fn good(&self, operation: &str, body: Value) -> Value {
         let reply = self.ask(operation, body).await;
         assert_eq!(reply.status, 200, "{operation}: {reply:?}");
         reply.body
     }
 
-    async fn rotate(&self, more: Value) -> Reply {
+    pub(super) async fn rotate(&self, more: Value) -> Reply {
         let mut body = json!({"SecretId": "db", "ClientRequestToken": TOKEN});
         for (name, value) in more.as_object().unwrap() {
             body[name] = value.clone();
@@ -59,11 +59,11 @@ impl Rig {
         self.ask("RotateSecret", body).await
     }
 
-    async fn run_due(&self) {
+    pub(super) async fn run_due(&self) {
         rotate::run_due(&self.world.node).await;
     }
 
-    async fn value(&self) -> String {
+    pub(super) async fn value(&self) -> String {
         let got = self.good("GetSecretValue", json!({"SecretId": "db"})).await;
         got["SecretString"].as_str().unwrap().to_owned()
     }
@@ -76,21 +76,21 @@ impl Rig {
         self.good("DescribeSecret", json!({"SecretId": "db"})).await
     }
 
-    fn audit(&self) -> String {
+    pub(super) fn audit(&self) -> String {
         std::fs::read_to_string(&self.world.audit_file).unwrap()
     }
 }
 
 /// What an endpoint saw, and what it answers.
 #[derive(Default)]
-struct Function {
-    events: Mutex<Vec<(http::HeaderMap, Vec<u8>)>>,
-    status: Mutex<u16>,
+pub(super) struct Function {
+    pub(super) events: Mutex<Vec<(http::HeaderMap, Vec<u8>)>>,
+    pub(super) status: Mutex<u16>,
     location: Mutex<Option<String>>,
 }
 
 /// An endpoint on this machine; its URL.
-async fn listen(function: &Arc<Function>) -> String {
+pub(super) async fn listen(function: &Arc<Function>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/invoke", listener.local_addr().unwrap());
     let function = Arc::clone(function);

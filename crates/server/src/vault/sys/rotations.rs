@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use serde_json::Map;
-use serde_json::Value;
 use serde_json::json;
 use strongroom_core::path::SecretPath;
-use strongroom_core::port::Step;
+use strongroom_core::secret::Payload;
+use strongroom_core::secret::Shape;
 use strongroom_engine::Error;
+use strongroom_engine::object::Object;
+use strongroom_engine::rotation::Abort;
+use strongroom_engine::rotation::Aborted;
 use strongroom_engine::rotation::Asked;
-use strongroom_engine::rotation::Failure;
 use strongroom_engine::rotation::Purpose;
 use strongroom_engine::rotation::Refused;
 use strongroom_engine::rotation::Request;
-use strongroom_engine::rotation::Rotation;
 use strongroom_engine::rotation::Rotations;
 use strongroom_engine::rotation::Setup;
 use strongroom_engine::secrets::GraphError;
@@ -25,21 +26,23 @@ use crate::rotate;
 use crate::rotate::rotators;
 use crate::vault::call::Call;
 use crate::vault::error::Fault;
+use crate::vault::field;
 use crate::vault::reply::Answer;
 
 /// The mount whose secrets AWS clients see.
 const MOUNT: &str = "secret/";
+const NONE: &str = "no rotation of the secret is under way";
 
-fn live(call: &Call) -> Result<Arc<Live>, Fault> {
+pub(super) fn live(call: &Call) -> Result<Arc<Live>, Fault> {
     let mounts = call.core.mounts();
     mounts.get(MOUNT).map(Arc::clone).ok_or(Fault::NotFound)
 }
 
-fn path(call: &Call) -> Result<SecretPath, Fault> {
+pub(super) fn path(call: &Call) -> Result<SecretPath, Fault> {
     name::path_of(call.capture(0)).ok_or_else(|| Fault::invalid("that is no name of a secret"))
 }
 
-fn rotations(call: &Call) -> Result<Rotations, Fault> {
+pub(super) fn rotations(call: &Call) -> Result<Rotations, Fault> {
     Ok(rotate::rotations(&call.node, &call.core, &*live(call)?))
 }
 
@@ -50,7 +53,7 @@ pub(super) async fn list(call: &mut Call) -> Result<Answer, Fault> {
     for rotation in &all {
         if let Ok(path) = rotation.path.parse::<SecretPath>() {
             let name = name::name_of(&path);
-            info.insert(name.clone(), describe(rotation));
+            info.insert(name.clone(), rotation.report());
             names.push(name);
         }
     }
@@ -59,62 +62,31 @@ pub(super) async fn list(call: &mut Call) -> Result<Answer, Fault> {
 
 pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     let found = rotations(call)?.find(&path(call)?).await?;
-    Ok(Answer::data(describe(&found.ok_or(Fault::NotFound)?.value)))
+    Ok(Answer::data(found.ok_or(Fault::NotFound)?.value.report()))
 }
 
-/// Everything that is known but the secret's value, which is not known here.
-fn describe(rotation: &Rotation) -> Value {
-    let run = rotation.run.as_ref().map(|run| {
-        json!({
-            "version_id": run.token,
-            "is_trial": run.purpose == Purpose::Try,
-            "step": run.step.word(),
-            "step_begun": run.is_begun,
-            "started": run.started.to_string(),
-            "failed_attempts": run.attempts,
-            "goes_on": run.resume.to_string(),
-            "failure": run.failure.as_ref().map(failure),
-        })
-    });
-    let history = rotation.history.iter().rev().map(|outcome| {
-        json!({
-            "version_id": outcome.token,
-            "is_trial": outcome.purpose == Purpose::Try,
-            "started": outcome.started.to_string(),
-            "ended": outcome.ended.to_string(),
-            "given_up_at": outcome.given_up_at.map(Step::word),
-            "failure": outcome.failure.as_ref().map(failure),
-        })
-    });
-    json!({
-        "rotator": rotation.setup.rotator,
-        "enabled": rotation.setup.is_enabled,
-        "days": rotation.setup.days,
-        "schedule": rotation.setup.expression,
-        "duration": rotation.setup.duration,
-        "last": rotation.last.map(|at| at.to_string()),
-        "next": rotation.next.map(|next| next.begins.to_string()),
-        "finished": rotation.finished,
-        "failed_steps": rotation.failures,
-        "run": run,
-        "history": history.collect::<Vec<Value>>(),
-    })
-}
-
-fn failure(failure: &Failure) -> Value {
-    json!({
-        "step": failure.step.word(),
-        "at": failure.at.to_string(),
-        "code": failure.error.code,
-        "message": failure.error.message,
-    })
-}
-
-/// Rotates a secret now; one that waits after a failure goes on.
+/// Rotates a secret now, one that waits after a failure goes on; or what `action` says.
 pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
+    let action = field::text(&call.fields, "action")?;
+    let purpose = match action.as_deref().unwrap_or("rotate") {
+        "rotate" | "configure" => Purpose::Rotate,
+        "rollback" => Purpose::Return,
+        "try" => Purpose::Try,
+        "plan" => return plan(call).await,
+        "resume" => return resume(call).await,
+        "supply" => return supply(call).await,
+        "abandon" => return give_up(call, Abort::AtOnce).await,
+        _ => {
+            return Err(Fault::invalid(
+                "`action` is one of rotate, configure, rollback, try, plan, resume, supply and \
+                 abandon",
+            ));
+        }
+    };
     let (live, path) = (live(call)?, path(call)?);
     let rotations = rotations(call)?;
-    if rotations.resume(&path, call.now).await? {
+    let is_plain = action.as_deref().is_none_or(|action| action == "rotate");
+    if is_plain && rotations.resume(&path, call.now).await? {
         call.node.rotate.wake();
         return status(&rotations, &path).await;
     }
@@ -122,7 +94,10 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
     let aws = &call.node.settings.aws;
     let region = aws.region.as_deref().unwrap_or("us-east-1");
     let known = rotations.find(&path).await?.map(|found| found.value);
+    let is_said = ["rotator", "every", "schedule", "duration"];
+    let is_said = is_said.iter().any(|name| call.fields.has(name));
     let setup = match &known {
+        _ if is_said => super::rotation_policies::setup_of(call, &call.fields).await?,
         Some(rotation) => rotation.setup.clone(),
         // What nobody has set up is drawn anew, once.
         None => Setup {
@@ -143,18 +118,28 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
             live.secrets.name_suffix(&snapshot)
         ),
     };
+    if action.as_deref() == Some("configure") {
+        let context = call.context();
+        let configured = rotations.configure(&context, &path, &secret, &setup);
+        configured.await.map_err(of_graph)?;
+        return status(&rotations, &path).await;
+    }
     let mut id = [0; 16];
     call.node.rng.fill(&mut id);
     let request = Request {
         path: &path,
         secret: &secret,
         token: &uuid_text(&id),
-        purpose: Purpose::Rotate,
+        purpose,
         setup,
     };
     let context = call.context();
     match rotations.request(&context, &request).await {
-        Ok(Asked::Begins | Asked::Before) | Err(Refused::UnderWay) => {}
+        Ok(Asked::Begins | Asked::Before) => {}
+        Err(Refused::UnderWay) if purpose == Purpose::Rotate => {}
+        Err(refused @ (Refused::UnderWay | Refused::NoPrevious)) => {
+            return Err(Fault::Invalid(refused.to_string()));
+        }
         Err(Refused::PendingElsewhere) => {
             return Err(Fault::invalid(
                 "a version of the secret has the stage AWSPENDING, and no rotation is under way: \
@@ -170,16 +155,90 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
 
 async fn status(rotations: &Rotations, path: &SecretPath) -> Result<Answer, Fault> {
     let found = rotations.find(path).await?.ok_or(Fault::NotFound)?;
-    Ok(Answer::data(describe(&found.value)))
+    Ok(Answer::data(found.value.report()))
+}
+
+/// What a rotation would do. Nothing is changed, and nobody outside is asked.
+async fn plan(call: &mut Call) -> Result<Answer, Fault> {
+    let (live, path) = (live(call)?, path(call)?);
+    let snapshot = live.secrets.snapshot(&path).await?.ok_or(Fault::NotFound)?;
+    let known = rotations(call)?.find(&path).await?.map(|found| found.value);
+    let arn = known.as_ref().map(|known| known.setup.rotator.as_str());
+    let (node, core) = (&call.node, &call.core);
+    let built = match arn {
+        Some(arn) => rotate::rotators::of(node, core, &live, arn).await.map(drop),
+        None => Ok(()),
+    };
+    let declared = match arn {
+        Some(arn) => rotate::rotators::declared(node, core, arn).await?,
+        None => None,
+    };
+    let outlook = strongroom_rotators::outlook(declared.as_ref());
+    let secret = live.secrets.secret_id(&path);
+    let accessed = core.state.accessed(secret).await?;
+    let is_same = |created| created == snapshot.metadata().created;
+    let accessed = accessed.filter(|one| is_same(one.created));
+    Ok(Answer::data(json!({
+        "rotator": arn.unwrap_or(rotators::GENERATE),
+        "current_version": snapshot.newest().map(|newest| newest.number),
+        "steps": outlook.steps,
+        "old_value": outlook.old_value,
+        "last_read_by_aws_clients": accessed.map(|one| one.day.to_string()),
+        "readers": null,
+        "under_way": known.is_some_and(|known| known.run.is_some()),
+        "problem": built.err().map(|error| error.message),
+    })))
+}
+
+/// Has what waits after a failure go on at once.
+async fn resume(call: &mut Call) -> Result<Answer, Fault> {
+    let (rotations, path) = (rotations(call)?, path(call)?);
+    if !rotations.resume(&path, call.now).await? {
+        return Err(Fault::invalid(NONE));
+    }
+    call.node.rotate.wake();
+    status(&rotations, &path).await
+}
+
+/// Takes the new value that a rotation waits for.
+async fn supply(call: &mut Call) -> Result<Answer, Fault> {
+    let value = field::secret(&call.fields, "value")?;
+    let value = value.filter(|value| !value.is_empty());
+    let value = value.ok_or_else(|| Fault::invalid("`value` is the new value, and is missing"))?;
+    let (live, path) = (live(call)?, path(call)?);
+    let snapshot = live.secrets.snapshot(&path).await?.ok_or(Fault::NotFound)?;
+    let was_object = snapshot
+        .newest()
+        .is_some_and(|one| one.shape == Shape::Fields);
+    let shape = match was_object && Object::read(&value).is_some() {
+        true => Shape::Fields,
+        false => Shape::Text,
+    };
+    let (rotations, context) = (rotations(call)?, call.context());
+    let payload = Payload { value, shape };
+    let supplied = rotations.supply(&context, &path, &payload);
+    if !supplied.await.map_err(of_graph)? {
+        return Err(Fault::invalid(NONE));
+    }
+    call.node.rotate.wake();
+    status(&rotations, &path).await
 }
 
 /// Gives up the rotation that is under way.
 pub(super) async fn abort(call: &mut Call) -> Result<Answer, Fault> {
+    give_up(call, Abort::Properly).await
+}
+
+async fn give_up(call: &mut Call, how: Abort) -> Result<Answer, Fault> {
     let context = call.context();
-    let aborted = rotations(call)?.abort(&context, &path(call)?).await;
+    let aborted = rotations(call)?.abort(&context, &path(call)?, how).await;
     match aborted.map_err(of_graph)? {
-        Some(_) => Ok(Answer::Empty),
-        None => Err(Fault::invalid("no rotation of the secret is under way")),
+        Some(Aborted::Over(_)) => Ok(Answer::Empty),
+        Some(Aborted::Begins(_)) => {
+            call.node.rotate.wake();
+            Ok(Answer::Empty)
+        }
+        None => Err(Fault::invalid(NONE)),
     }
 }
 

@@ -4,11 +4,13 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 use strongroom_core::generate::GeneratorSpec;
+use strongroom_core::rotator::RotatorSpec;
 use strongroom_core::secret::SecretValue;
 use strongroom_engine::rotation::Registered;
 use strongroom_engine::rotation::RegisteredKind;
 
 use crate::rotate::rotators;
+use crate::vault::body::Fields;
 use crate::vault::call::Call;
 use crate::vault::error::Fault;
 use crate::vault::field;
@@ -64,6 +66,10 @@ fn describe(call: &Call, name: &str, kind: &RegisteredKind) -> Value {
             "timeout": timeout_seconds,
             "has_ca": ca.is_some(),
         }),
+        RegisteredKind::Declared { spec } => {
+            let spec = serde_json::from_str::<Value>(spec).unwrap_or_default();
+            json!({ "type": spec["type"], "arn": arn, "rotator": spec })
+        }
     }
 }
 
@@ -90,19 +96,22 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
 
 pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
     let name = name(call)?;
-    if name == rotators::GENERATE {
+    if [rotators::GENERATE, rotators::MANUAL].contains(&name) {
         return Err(Fault::invalid("this rotator is always there, as it is"));
     }
     let fields = &call.fields;
     let url = field::text(fields, "url")?;
     let known = call.core.state.rotator(name).await?;
     let known = known.map(|found| found.value.kind);
-    let (kind, shown) = match (url, fields.get("generator")) {
-        (Some(url), None) => endpoint(call, &url, known)?,
-        (None, Some(spec)) => (generator(call, spec)?, None),
-        (Some(_), Some(_)) | (None, None) => {
+    let said = (url, fields.get("generator"), fields.get("rotator"));
+    let (kind, shown) = match said {
+        (Some(url), None, None) => endpoint(call, &url, known)?,
+        (None, Some(spec), None) => (generator(call, spec)?, None),
+        (None, None, Some(spec)) => (declared(call, spec)?, None),
+        _ => {
             return Err(Fault::invalid(
-                "a rotator has a `url` (an endpoint), or a `generator` (how values are drawn)",
+                "a rotator has a `url` (an endpoint), a `generator` (how values are drawn), or a \
+                 `rotator` (as in a manifest)",
             ));
         }
     };
@@ -130,15 +139,7 @@ fn endpoint(
         1..=TIMEOUT_SECONDS_MAX => u32::try_from(timeout).unwrap_or(1),
         _ => return Err(Fault::invalid("a step takes 1 to 900 seconds")),
     };
-    let ca = field::text(fields, "ca")?.filter(|pem| !pem.is_empty());
-    if let Some(pem) = &ca {
-        let found = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
-        if found.is_empty() || pem.len() > CA_BYTES_MAX {
-            return Err(Fault::invalid(
-                "`ca` has to be PEM certificates, of 64 KiB at most",
-            ));
-        }
-    }
+    let ca = certificates(fields)?;
     let is_new_key = field::flag(fields, "new_key")?.unwrap_or(false);
     let kept = match known {
         Some(RegisteredKind::Endpoint { key, .. }) if !is_new_key => Some(key),
@@ -159,6 +160,20 @@ fn endpoint(
     Ok((kind, shown))
 }
 
+/// The certificates in a field `ca`.
+pub(super) fn certificates(fields: &Fields) -> Result<Option<String>, Fault> {
+    let ca = field::text(fields, "ca")?.filter(|pem| !pem.is_empty());
+    if let Some(pem) = &ca {
+        let found = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).unwrap_or_default();
+        if found.is_empty() || pem.len() > CA_BYTES_MAX {
+            return Err(Fault::invalid(
+                "`ca` has to be PEM certificates, of 64 KiB at most",
+            ));
+        }
+    }
+    Ok(ca)
+}
+
 fn generator(call: &Call, spec: &Value) -> Result<RegisteredKind, Fault> {
     let read = serde_json::from_value::<GeneratorSpec>(spec.clone());
     let read = read.map_err(|error| {
@@ -171,6 +186,20 @@ fn generator(call: &Call, spec: &Value) -> Result<RegisteredKind, Fault> {
     Ok(RegisteredKind::Generate {
         spec: spec.to_string(),
         field: field::text(&call.fields, "field")?,
+    })
+}
+
+fn declared(call: &Call, spec: &Value) -> Result<RegisteredKind, Fault> {
+    let read = serde_json::from_value::<RotatorSpec>(spec.clone());
+    // It is about the words of a declaration, which hold no secret.
+    let read = read.map_err(|error| Fault::Invalid(format!("`rotator` is none: {error}")))?;
+    strongroom_rotators::check(&read).map_err(Fault::Invalid)?;
+    if let RotatorSpec::Command(program) = &read {
+        let path = program.command.first().map_or("", String::as_str);
+        call.node.rotate.may_run(path).map_err(Fault::Invalid)?;
+    }
+    Ok(RegisteredKind::Declared {
+        spec: spec.to_string(),
     })
 }
 

@@ -77,7 +77,7 @@ pub(super) fn rows() -> Vec<(&'static str, &'static Route, Verb)> {
 }
 
 /// Routes that anybody may use, each with its reason. A new one has to be put here.
-const OPEN: [&str; 22] = [
+const OPEN: [&str; 23] = [
     // How one gets a token.
     "POST auth/userpass/login/+",
     "POST auth/approle/login",
@@ -104,6 +104,8 @@ const OPEN: [&str; 22] = [
     "GET sys/wrapping/lookup",
     "POST sys/wrapping/lookup",
     "POST sys/wrapping/unwrap",
+    // The public halves of keys, for whoever checks tokens.
+    "GET sys/jwks/*",
 ];
 
 /// Routes for whoever has a living token, which show only what that token may see.

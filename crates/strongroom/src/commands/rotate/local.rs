@@ -1,37 +1,57 @@
 //! Rotation of what lies in the user's store and is drawn by a generator.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
 use serde_json::json;
+use strongroom_core::audit::Action;
+use strongroom_core::generate::GeneratorSpec;
 use strongroom_core::path::SecretPath;
+use strongroom_core::port::Rotator;
 use strongroom_core::registry::Class;
+use strongroom_core::rotator::RotatorSpec;
+use strongroom_core::secret::Payload;
+use strongroom_core::secret::SecretValue;
+use strongroom_core::secret::Shape;
+use strongroom_core::time::Span;
+use strongroom_core::time::Timestamp;
 use strongroom_crypto::SystemRng;
+use strongroom_engine::Error;
+use strongroom_engine::rotation::Abort;
+use strongroom_engine::rotation::Aborted;
 use strongroom_engine::rotation::After;
 use strongroom_engine::rotation::Generator;
 use strongroom_engine::rotation::Purpose;
 use strongroom_engine::rotation::Refused;
 use strongroom_engine::rotation::Request;
-use strongroom_engine::rotation::Rotation;
 use strongroom_engine::rotation::Rotations;
 use strongroom_engine::rotation::Setup;
 use strongroom_engine::secrets::GraphError;
 use strongroom_engine::state::State;
 use strongroom_engine::tokens::random_text;
+use strongroom_rotators::Needs;
 
 use super::hint_of;
+use super::views;
 use crate::app::App;
+use crate::elsewhere;
+use crate::elsewhere::Elsewhere;
 use crate::error::CommandError;
 use crate::error::Kind;
 use crate::project;
 use crate::project::Place;
 use crate::project::Project;
+use crate::runtime;
 use crate::runtime::wait;
 use crate::session;
 use crate::session::Session;
 
-/// What rotates secrets of a store without a server.
-const ROTATOR: &str = "strongroom:generate";
+/// How what rotates secrets of a store without a server is called.
+const PREFIX: &str = "strongroom:";
+/// How far back readers are looked for, and among how many events.
+const READ_SECONDS: i64 = 30 * 86_400;
+const EVENTS_MAX: usize = 100_000;
 /// Letters of an id of a version.
 const TOKEN_CHARS: usize = 32;
 
@@ -41,11 +61,25 @@ fn rotations(session: &Session) -> Rotations {
     Rotations::new(state, session.engine.clone(), &holder)
 }
 
-pub(super) fn rotate(app: &App, name: &str) -> Result<(), CommandError> {
+/// What rotates a secret, and what it is called in its record.
+struct Chosen {
+    name: String,
+    rotator: Box<dyn Rotator>,
+}
+
+/// Rotates a secret now, has one that failed go on, or returns to the value before.
+pub(super) fn rotate(app: &App, name: &str, purpose: Purpose) -> Result<(), CommandError> {
     let project = project::load_if_there(app)?;
     let place = project::place(project.as_ref(), name)?;
+    let has_no_store = |project: &Project| !project.uses_store();
+    if purpose == Purpose::Rotate
+        && project.as_ref().is_none_or(has_no_store)
+        && let Some(there) = elsewhere::find(app, project.as_ref(), &place, name, |can| can.rotate)?
+    {
+        return rotate_elsewhere(app, &there);
+    }
     let session = session::open(app)?;
-    let rotated = rotate_in(app, &session, project.as_ref(), name);
+    let rotated = rotate_in(app, &session, project.as_ref(), name, purpose);
     session.finish(app);
     let version = rotated?;
     let path = &place.path;
@@ -57,36 +91,41 @@ pub(super) fn rotate(app: &App, name: &str) -> Result<(), CommandError> {
             "secret_version": version,
         }));
     }
+    let done = match purpose {
+        Purpose::Return => "returned to the value before of",
+        _ => "rotated",
+    };
     app.ui.say(&format!(
-        "rotated {path}: version {version} is current, the one before it is kept"
+        "{done} {path}: version {version} is current, the one before it is kept"
     ));
     Ok(())
 }
 
-/// Whether a new value of a secret can be drawn here.
+/// Whether a new value of a secret can be made here.
 pub(super) fn can_rotate(session: &Session, project: Option<&Project>, name: &str) -> bool {
     let Ok(place) = project::place(project, name) else {
         return false;
     };
     let known = wait(rotations(session).find(&place.path)).ok().flatten();
-    let is_ours = known.is_none_or(|known| known.value.setup.rotator == ROTATOR);
-    is_ours && generator(session, &place, name).is_ok()
+    let is_ours = known.is_none_or(|known| known.value.setup.rotator.starts_with(PREFIX));
+    is_ours && chosen(session, project, &place, name, Purpose::Rotate).is_ok()
 }
 
-/// Rotates a secret; the number of the new version.
+/// Rotates a secret; the number of the version that is current then.
 pub(super) fn rotate_in(
     app: &App,
     session: &Session,
     project: Option<&Project>,
     name: &str,
+    purpose: Purpose,
 ) -> Result<u64, CommandError> {
     let place = project::place(project, name)?;
-    let generator = generator(session, &place, name)?;
+    let chosen = chosen(session, project, &place, name, purpose)?;
     let rotations = rotations(session);
     let path = &place.path;
     let known = wait(rotations.find(path))?.map(|found| found.value);
     if let Some(other) = known.map(|known| known.setup.rotator)
-        && other != ROTATOR
+        && !other.starts_with(PREFIX)
     {
         let message = format!("{path} is rotated by {other}, which a server has to ask");
         return Err(
@@ -94,40 +133,146 @@ pub(super) fn rotate_in(
                 .hint(format!("strongroom --server URL rotate {name}")),
         );
     }
-    begin(session, &rotations, path, name)?;
+    begin(session, &rotations, path, name, &chosen.name, purpose)?;
     session.note_write();
-    let after = drive(app, session, &rotations, path, &generator)?;
+    finish(app, session, &rotations, path, name, &*chosen.rotator)?;
+    let description = wait(session.engine.describe(path))?;
+    let newest = description.versions.last();
+    Ok(newest.map_or(0, |version| version.number))
+}
+
+/// Has a manager that rotates secrets itself (AWS) rotate one.
+fn rotate_elsewhere(app: &App, there: &Elsewhere) -> Result<(), CommandError> {
+    there.require()?;
+    let version = wait(there.backend.rotate(&there.address))?;
+    let backend = there.backend.describe();
+    if app.ui.is_json {
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "name": there.name,
+            "rotated_by": backend,
+            "secret_version": version,
+        }));
+    }
+    app.ui
+        .say(&format!("{backend} rotates {} from now on", there.name));
+    Ok(())
+}
+
+/// Has a rotation that failed go on.
+pub(super) fn resume(app: &App, name: &str) -> Result<(), CommandError> {
+    let project = project::load_if_there(app)?;
+    let place = project::place(project.as_ref(), name)?;
+    let session = session::open(app)?;
+    let found = wait(rotations(&session).find(&place.path))?;
+    let run = found.and_then(|found| found.value.run);
+    let Some(run) = run else {
+        return Err(none_under_way(name));
+    };
+    session.finish(app);
+    rotate(app, name, run.purpose)
+}
+
+/// Brings the new value that a rotation waits for, and has it go on.
+pub(super) fn supply(app: &App, name: &str, value: SecretValue) -> Result<(), CommandError> {
+    let project = project::load_if_there(app)?;
+    let place = project::place(project.as_ref(), name)?;
+    let session = session::open(app)?;
+    let shape = wait(session.engine.describe(&place.path))?
+        .versions
+        .last()
+        .map_or(Shape::Text, |newest| newest.shape);
+    let supplied = rotations(&session);
+    let payload = Payload { value, shape };
+    let supplied = wait(supplied.supply(&session.context, &place.path, &payload));
+    if !supplied.map_err(of_graph)? {
+        return Err(none_under_way(name));
+    }
+    session.finish(app);
+    rotate(app, name, Purpose::Rotate)
+}
+
+fn none_under_way(name: &str) -> CommandError {
+    let message = format!("no rotation of {name} is under way");
+    CommandError::new(Kind::NotFound, "rotation.none", message)
+}
+
+/// Drives one to its end, or says why it did not get there.
+fn finish(
+    app: &App,
+    session: &Session,
+    rotations: &Rotations,
+    path: &SecretPath,
+    name: &str,
+    rotator: &dyn Rotator,
+) -> Result<(), CommandError> {
+    let after = drive(app, session, rotations, path, rotator)?;
     let found = wait(rotations.find(path))?.map(|found| found.value);
     match after {
-        After::Finished => {}
+        After::Finished | After::GivenUp => Ok(()),
         After::Again(_) => {
             let run = found.and_then(|found| found.run);
             let failure = run.and_then(|run| run.failure);
             let message = failure.map_or_else(
                 || format!("the rotation of {name} failed"),
                 |failure| {
-                    format!(
-                        "{} of {name} failed: {}",
-                        failure.step, failure.error.message
-                    )
+                    let (step, message) = (failure.step, failure.error.message);
+                    format!("{step} of {name} failed: {message}")
                 },
             );
-            return Err(
-                CommandError::new(Kind::Failed, "rotation.failed", message).hint(hint_of(name))
-            );
+            Err(CommandError::new(Kind::Failed, "rotation.failed", message).hint(hint_of(name)))
         }
         After::More(_) | After::Lost => {
             let message = format!("another process rotates {name}");
-            return Err(CommandError::new(Kind::Conflict, "rotation.held", message)
-                .hint("its turn ends within 20 seconds, also when it was killed: try again then"));
+            Err(CommandError::new(Kind::Conflict, "rotation.held", message)
+                .hint("its turn ends within 20 seconds, also when it was killed: try again then"))
         }
     }
-    let description = wait(session.engine.describe(path))?;
-    let version = description
-        .versions
-        .last()
-        .map_or(0, |version| version.number);
-    Ok(version)
+}
+
+/// What is declared to rotate a secret, or a generator.
+fn chosen(
+    session: &Session,
+    project: Option<&Project>,
+    place: &Place<'_>,
+    name: &str,
+    purpose: Purpose,
+) -> Result<Chosen, CommandError> {
+    let rotation = place.declaration.and_then(|one| one.rotation.as_ref());
+    let Some(spec) = rotation.and_then(|rotation| rotation.rotator.as_ref()) else {
+        let rotator = match purpose {
+            // Nothing is drawn: nobody has to know how.
+            Purpose::Return | Purpose::TakeBack => {
+                Generator::new(GeneratorSpec::default(), None, Arc::new(SystemRng))
+            }
+            Purpose::Rotate | Purpose::Try => generator(session, place, name)?,
+        };
+        return Ok(Chosen {
+            name: format!("{PREFIX}generate"),
+            rotator: Box::new(rotator),
+        });
+    };
+    let unusable = |detail: String| {
+        let message = format!("the rotator of {name} cannot be used: {detail}");
+        CommandError::new(Kind::Validation, "rotator.unusable", message)
+    };
+    strongroom_rotators::check(spec).map_err(unusable)?;
+    let admin = match spec.admin() {
+        Some(admin) => {
+            let admin = project::place(project, admin)?;
+            let read = session.engine.read(&session.context, &admin.path, None);
+            Some(wait(read)?.payload)
+        }
+        None => None,
+    };
+    // Rotators talk over networks and to other processes.
+    runtime::start()?;
+    let rng = Arc::new(SystemRng);
+    let built = strongroom_rotators::build(spec, Needs { rng, admin });
+    Ok(Chosen {
+        name: format!("{PREFIX}{}", spec.word()),
+        rotator: built.map_err(|error| unusable(error.message))?,
+    })
 }
 
 /// How new values of a secret are drawn.
@@ -158,23 +303,26 @@ fn begin(
     rotations: &Rotations,
     path: &SecretPath,
     name: &str,
+    rotator: &str,
+    purpose: Purpose,
 ) -> Result<(), CommandError> {
     let context = &session.context;
-    if wait(rotations.resume(path, context.now))? {
+    if purpose != Purpose::Return && wait(rotations.resume(path, context.now))? {
         return Ok(());
     }
     let request = Request {
         path,
         secret: path.as_str(),
         token: &random_text(&SystemRng, TOKEN_CHARS),
-        purpose: Purpose::Rotate,
+        purpose,
         setup: Setup {
-            rotator: ROTATOR.into(),
+            rotator: rotator.into(),
             ..Setup::default()
         },
     };
     match wait(rotations.request(context, &request)) {
-        Ok(_) | Err(Refused::UnderWay) => Ok(()),
+        Ok(_) => Ok(()),
+        Err(Refused::UnderWay) if purpose != Purpose::Return => Ok(()),
         Err(Refused::Graph(error)) => Err(of_graph(error)),
         Err(error) => {
             let message = format!("{name} cannot be rotated: {error}");
@@ -191,7 +339,7 @@ fn drive(
     session: &Session,
     rotations: &Rotations,
     path: &SecretPath,
-    generator: &Generator,
+    rotator: &dyn Rotator,
 ) -> Result<After, CommandError> {
     let context = &session.context;
     let Some(mut claim) = wait(rotations.claim(context, path))? else {
@@ -201,7 +349,7 @@ fn drive(
         let Some(work) = wait(rotations.begin(claim, app.now()))? else {
             return Ok(After::Lost);
         };
-        let result = wait(rotations.perform(context, &work, generator));
+        let result = wait(rotations.perform(context, &work, rotator));
         match wait(rotations.complete(context, work, result))? {
             After::More(next) => claim = next,
             after => return Ok(after),
@@ -209,7 +357,8 @@ fn drive(
     }
 }
 
-pub(super) fn status(app: &App, name: Option<&str>) -> Result<(), CommandError> {
+/// The reports of the rotations in the store, of one secret or all.
+fn reports(app: &App, name: Option<&str>) -> Result<Vec<(String, Value)>, CommandError> {
     let project = project::load_if_there(app)?;
     let session = session::open(app)?;
     let state = State::new(Arc::clone(&session.storage) as _, session.barrier.clone());
@@ -224,66 +373,184 @@ pub(super) fn status(app: &App, name: Option<&str>) -> Result<(), CommandError> 
                 .hint(format!("strongroom rotate {name} rotates it")));
         }
     }
+    let reports = all.iter().map(|one| (one.path.clone(), one.report()));
+    Ok(reports.collect())
+}
+
+pub(super) fn status(app: &App, name: Option<&str>) -> Result<(), CommandError> {
+    let all = reports(app, name)?;
     if app.ui.is_json {
         let rows: Vec<Value> = all.iter().map(row_json).collect();
         return app
             .ui
             .print_json(&json!({ "version": 1, "rotations": rows }));
     }
-    let rows = all.iter().map(|rotation| {
-        vec![
-            rotation.path.clone(),
-            rotation
-                .last
-                .map_or_else(|| "never".into(), |at| at.to_string()),
-            match &rotation.run {
-                None => "-".into(),
-                Some(run) => match &run.failure {
-                    Some(failure) => format!("{} failed: {}", failure.step, failure.error.message),
-                    None => run.step.to_string(),
-                },
-            },
-            rotation.finished.to_string(),
-        ]
-    });
-    let heads = ["secret", "rotated", "under way", "rotations"];
-    app.ui.print_table(&heads, rows.collect())
+    views::status(app, &all)
 }
 
-fn row_json(rotation: &Rotation) -> Value {
+fn row_json((path, report): &(String, Value)) -> Value {
     json!({
-        "path": rotation.path,
-        "rotator": rotation.setup.rotator,
-        "last": rotation.last.map(|at| at.to_string()),
-        "next": rotation.next.map(|next| next.begins.to_string()),
-        "finished": rotation.finished,
-        "failed_steps": rotation.failures,
-        "step": rotation.run.as_ref().map(|run| run.step.word()),
-        "failure": rotation.run.as_ref().and_then(|run| run.failure.as_ref()).map(|failure| json!({
-            "step": failure.step.word(),
-            "at": failure.at.to_string(),
-            "code": failure.error.code,
-            "message": failure.error.message,
-        })),
+        "path": path,
+        "rotator": report["rotator"],
+        "last": report["last"],
+        "next": report["next"],
+        "finished": report["finished"],
+        "failed_steps": report["failed_steps"],
+        "last_result": report["last_result"],
+        "success_percent": report["success_percent"],
+        "step": report["run"]["step"],
+        "failure": report["run"]["failure"],
     })
 }
 
-pub(super) fn abort(app: &App, name: &str) -> Result<(), CommandError> {
+/// A declared secret that is there, and when the interval of its rotation is over.
+struct Coming {
+    name: String,
+    rotator: &'static str,
+    at: Timestamp,
+}
+
+/// What the manifest wants rotated.
+fn coming(app: &App) -> Result<Vec<Coming>, CommandError> {
+    let Some(project) = project::load_if_there(app)? else {
+        return Ok(Vec::new());
+    };
+    let session = session::open(app)?;
+    let mut coming = Vec::new();
+    for declared in project.manifest.declarations() {
+        let Some(rotation) = &declared.rotation else {
+            continue;
+        };
+        let place = project.place(&declared.name)?;
+        let described = match wait(session.engine.describe(&place.path)) {
+            Ok(described) => described,
+            // There is nothing to rotate yet.
+            Err(Error::NotFound { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        // The manifest was checked when it was read.
+        let every = rotation.every.parse::<Span>().ok();
+        let newest = described.versions.last();
+        if let (Some(every), Some(newest)) = (every, newest) {
+            let rotator = rotation.rotator.as_ref();
+            coming.push(Coming {
+                name: declared.name.clone(),
+                rotator: rotator.map_or("generate", RotatorSpec::word),
+                at: newest.created.plus(every),
+            });
+        }
+    }
+    session.finish(app);
+    Ok(coming)
+}
+
+pub(super) fn calendar(app: &App) -> Result<(), CommandError> {
+    let coming = coming(app)?.into_iter().map(|one| {
+        let report = json!({
+            "next": one.at.to_string(),
+            "next_closes": null,
+            "rotator": format!("{PREFIX}{}", one.rotator),
+        });
+        (one.name, report)
+    });
+    views::calendar(app, &coming.collect::<Vec<_>>())
+}
+
+/// Rotates what the manifest wants rotated by now; the others go on when one fails.
+pub(super) fn due(app: &App) -> Result<(), CommandError> {
+    let now = app.now();
+    let due: Vec<Coming> = coming(app)?
+        .into_iter()
+        .filter(|one| one.at <= now)
+        .collect();
+    let mut failed = Vec::new();
+    for one in &due {
+        if let Err(error) = rotate(app, &one.name, Purpose::Rotate) {
+            app.ui.warn(&format!("error: {}", error.message));
+            failed.push(one.name.as_str());
+        }
+    }
+    if due.is_empty() {
+        app.ui.say("nothing is due");
+    }
+    match failed.is_empty() {
+        true => Ok(()),
+        false => {
+            let message = format!("not rotated: {}", failed.join(", "));
+            Err(CommandError::new(Kind::Failed, "rotation.failed", message)
+                .hint("strongroom rotate status shows why, and --due tries them again"))
+        }
+    }
+}
+
+pub(super) fn history(app: &App, name: &str) -> Result<(), CommandError> {
+    match reports(app, Some(name))?.first() {
+        Some((path, report)) => views::history(app, path, report),
+        None => Ok(()),
+    }
+}
+
+/// What a rotation would do, and who has read the secret lately.
+pub(super) fn plan(app: &App, name: &str) -> Result<(), CommandError> {
     let project = project::load_if_there(app)?;
     let place = project::place(project.as_ref(), name)?;
     let session = session::open(app)?;
-    let aborted = wait(rotations(&session).abort(&session.context, &place.path));
-    let step = aborted.map_err(of_graph)?;
-    let Some(step) = step else {
-        let message = format!("no rotation of {name} is under way");
-        return Err(CommandError::new(Kind::NotFound, "rotation.none", message));
-    };
-    session.note_write();
+    let path = &place.path;
+    let described = wait(session.engine.describe(path))?;
+    let rotation = place.declaration.and_then(|one| one.rotation.as_ref());
+    let spec = rotation.and_then(|rotation| rotation.rotator.as_ref());
+    let purpose = Purpose::Rotate;
+    let problem = chosen(&session, project.as_ref(), &place, name, purpose).err();
+    let outlook = strongroom_rotators::outlook(spec);
+    let since = session.context.now.plus(Span::from_seconds(-READ_SECONDS));
+    let events = wait(session.engine.audit_log(Some(since), EVENTS_MAX))?;
+    let reads = events.iter().filter(|event| {
+        event.action == Action::Read && event.paths.iter().any(|one| one == path.as_str())
+    });
+    let readers = reads.map(|event| format!("{} ({})", event.actor, event.door));
+    let readers: BTreeSet<String> = readers.collect();
     session.finish(app);
+    views::plan(
+        app,
+        &json!({
+            "version": 1,
+            "name": path.as_str(),
+            "rotator": spec.map_or("generate", RotatorSpec::word),
+            "current_version": described.versions.last().map(|newest| newest.number),
+            "steps": outlook.steps,
+            "old_value": outlook.old_value,
+            "readers": readers,
+            "problem": problem.map(|problem| problem.message),
+        }),
+    )
+}
+
+pub(super) fn abort(app: &App, name: &str, how: Abort) -> Result<(), CommandError> {
+    let project = project::load_if_there(app)?;
+    let place = project::place(project.as_ref(), name)?;
+    let session = session::open(app)?;
+    let rotations = rotations(&session);
+    let path = &place.path;
+    let aborted = wait(rotations.abort(&session.context, path, how));
+    let step = match aborted.map_err(of_graph)? {
+        None => return Err(none_under_way(name)),
+        Some(Aborted::Over(step)) => {
+            session.note_write();
+            session.finish(app);
+            step
+        }
+        Some(Aborted::Begins(step)) => {
+            session.note_write();
+            let purpose = Purpose::TakeBack;
+            let chosen = chosen(&session, project.as_ref(), &place, name, purpose)?;
+            finish(app, &session, &rotations, path, name, &*chosen.rotator)?;
+            step
+        }
+    };
     if app.ui.is_json {
         return app.ui.print_json(&json!({
             "version": 1,
-            "path": place.path.as_str(),
+            "path": path.as_str(),
             "aborted_at": step.word(),
         }));
     }

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::json;
+use strongroom_core::secret::SecretValue;
 
+use super::RotateArgs;
 use super::hint_of;
+use super::views;
 use crate::app::App;
 use crate::error::CommandError;
 use crate::error::Kind;
@@ -36,15 +39,97 @@ fn not_found(server: &Server, name: &str) -> CommandError {
         .hint("strongroom rotate status shows those that it knows")
 }
 
-pub(super) fn rotate(app: &App, server: &Server, name: &str) -> Result<(), CommandError> {
+/// Has a rotation begin or go on, and waits for it.
+pub(super) fn act(
+    app: &App,
+    server: &Server,
+    name: &str,
+    action: &str,
+) -> Result<(), CommandError> {
+    act_with(app, server, name, json!({ "action": action }))
+}
+
+/// Has a rotation begin, set up as the flags say; or only sets it up.
+pub(super) fn rotate(
+    app: &App,
+    server: &Server,
+    name: &str,
+    args: &RotateArgs,
+) -> Result<(), CommandError> {
+    let mut body = json!({ "action": if args.later { "configure" } else { "rotate" } });
+    let said = [
+        ("rotator", &args.rotator),
+        ("every", &args.every),
+        ("schedule", &args.schedule),
+    ];
+    for (field, value) in said {
+        if let Some(value) = value {
+            body[field] = json!(value);
+        }
+    }
+    if !args.later {
+        return act_with(app, server, name, body);
+    }
+    let answer = server.ask(Call::Write, &path_of(name)?, Some(body), As::Configured)?;
+    let answer = answer.ok_or_else(|| not_found(server, name))?;
+    let next = answer.json()["data"]["next"].clone();
+    if app.ui.is_json {
+        return app
+            .ui
+            .print_json(&json!({ "version": 1, "name": name, "rotated": false, "next": next }));
+    }
+    let next = next.as_str().unwrap_or("when somebody says");
+    app.ui.say(&format!("{name} is rotated next: {next}"));
+    Ok(())
+}
+
+/// Brings the new value that a rotation waits for.
+pub(super) fn supply(
+    app: &App,
+    server: &Server,
+    name: &str,
+    value: &SecretValue,
+) -> Result<(), CommandError> {
+    let value = server::in_body(value)?;
+    act_with(
+        app,
+        server,
+        name,
+        json!({ "action": "supply", "value": value }),
+    )
+}
+
+fn act_with(app: &App, server: &Server, name: &str, body: Value) -> Result<(), CommandError> {
     let path = path_of(name)?;
-    let begun = server.ask(Call::Write, &path, Some(json!({})), As::Configured)?;
+    let begun = server.ask(Call::Write, &path, Some(body), As::Configured)?;
     let begun = begun.ok_or_else(|| {
         let message = format!("{} has no secret {name} at secret/", server.name());
         CommandError::new(Kind::NotFound, "secret.not_found", message)
     })?;
-    let before = begun.json()["data"]["failed_steps"].as_u64().unwrap_or(0);
-    let mut data = begun.json()["data"].clone();
+    let data = follow(server, name, &path, begun.json()["data"].clone())?;
+    if app.ui.is_json {
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "name": name,
+            "rotated": true,
+            "version_id": data["history"][0]["version_id"],
+            "next": data["next"],
+        }));
+    }
+    app.ui.say(&format!("rotated {name}"));
+    Ok(())
+}
+
+/// Waits until nothing is under way.
+fn await_end(server: &Server, name: &str, path: &str) -> Result<(), CommandError> {
+    let data = server.demand(Call::Read, path, None)?.json()["data"].clone();
+    follow(server, name, path, data).map(drop)
+}
+
+/// Waits until a rotation ends or fails; how it stands then.
+fn follow(server: &Server, name: &str, path: &str, begun: Value) -> Result<Value, CommandError> {
+    let before = begun["failed_steps"].as_u64().unwrap_or(0);
+    let mut data = begun;
     for _ in 0..POLLS_MAX {
         let has_failed = data["failed_steps"].as_u64().unwrap_or(0) > before;
         if data["run"].is_null() || has_failed {
@@ -52,21 +137,11 @@ pub(super) fn rotate(app: &App, server: &Server, name: &str) -> Result<(), Comma
         }
         // Made inside the runtime, which its clock needs.
         runtime::wait(async { tokio::time::sleep(POLL).await });
-        data = server.demand(Call::Read, &path, None)?.json()["data"].clone();
+        data = server.demand(Call::Read, path, None)?.json()["data"].clone();
     }
     let run = &data["run"];
     if run.is_null() {
-        if app.ui.is_json {
-            return app.ui.print_json(&json!({
-                "version": 1,
-                "name": name,
-                "rotated": true,
-                "version_id": data["history"][0]["version_id"],
-                "next": data["next"],
-            }));
-        }
-        app.ui.say(&format!("rotated {name}"));
-        return Ok(());
+        return Ok(data);
     }
     let failure = &run["failure"];
     if failure.is_null() {
@@ -98,14 +173,7 @@ pub(super) fn status(app: &App, server: &Server, name: Option<&str>) -> Result<(
             let answer = answer.ok_or_else(|| not_found(server, name))?;
             vec![(name.to_owned(), answer.json()["data"].clone())]
         }
-        None => {
-            let answer = server.demand(Call::List, "sys/aws/rotations", None)?;
-            let data = &answer.json()["data"];
-            let names = server::texts(&data["keys"]).into_iter();
-            names
-                .map(|name| (name.clone(), data["key_info"][&name].clone()))
-                .collect()
-        }
+        None => self::all(server)?,
     };
     if app.ui.is_json {
         let rows = all.iter_mut().map(|(name, data)| {
@@ -117,30 +185,46 @@ pub(super) fn status(app: &App, server: &Server, name: Option<&str>) -> Result<(
             .ui
             .print_json(&json!({ "version": 1, "rotations": rows }));
     }
-    let text = |value: &Value, or: &str| value.as_str().unwrap_or(or).to_owned();
-    let rows = all.iter().map(|(name, data)| {
-        let run = &data["run"];
-        let under_way = match (run.is_null(), run["failure"].is_null()) {
-            (true, _) => "-".to_owned(),
-            (false, true) => text(&run["step"], ""),
-            (false, false) => format!(
-                "{} failed: {}",
-                text(&run["failure"]["step"], ""),
-                text(&run["failure"]["message"], "")
-            ),
-        };
-        vec![
-            name.clone(),
-            text(&data["last"], "never"),
-            text(&data["next"], "-"),
-            under_way,
-        ]
-    });
-    let heads = ["secret", "rotated", "next", "under way"];
-    app.ui.print_table(&heads, rows.collect())
+    views::status(app, &all)
 }
 
-pub(super) fn abort(app: &App, server: &Server, name: &str) -> Result<(), CommandError> {
+/// The reports of all rotations that the server knows.
+fn all(server: &Server) -> Result<Vec<(String, Value)>, CommandError> {
+    let answer = server.demand(Call::List, "sys/aws/rotations", None)?;
+    let data = &answer.json()["data"];
+    let names = server::texts(&data["keys"]).into_iter();
+    Ok(names
+        .map(|name| (name.clone(), data["key_info"][&name].clone()))
+        .collect())
+}
+
+pub(super) fn calendar(app: &App, server: &Server) -> Result<(), CommandError> {
+    views::calendar(app, &all(server)?)
+}
+
+pub(super) fn history(app: &App, server: &Server, name: &str) -> Result<(), CommandError> {
+    let answer = server.ask(Call::Read, &path_of(name)?, None, As::Configured)?;
+    let answer = answer.ok_or_else(|| not_found(server, name))?;
+    views::history(app, name, &answer.json()["data"])
+}
+
+/// What a rotation would do.
+pub(super) fn plan(app: &App, server: &Server, name: &str) -> Result<(), CommandError> {
+    let body = json!({ "action": "plan" });
+    let answer = server.ask(Call::Write, &path_of(name)?, Some(body), As::Configured)?;
+    let answer = answer.ok_or_else(|| not_found(server, name))?;
+    let mut plan = answer.json()["data"].clone();
+    plan["version"] = json!(1);
+    plan["name"] = json!(name);
+    views::plan(app, &plan)
+}
+
+pub(super) fn abort(
+    app: &App,
+    server: &Server,
+    name: &str,
+    is_abandoned: bool,
+) -> Result<(), CommandError> {
     let path = path_of(name)?;
     let found = server.ask(Call::Read, &path, None, As::Configured)?;
     let found = found.ok_or_else(|| not_found(server, name))?;
@@ -149,15 +233,25 @@ pub(super) fn abort(app: &App, server: &Server, name: &str) -> Result<(), Comman
         let message = format!("no rotation of {name} is under way");
         return Err(CommandError::new(Kind::NotFound, "rotation.none", message));
     }
-    server.ask(Call::Delete, &path, None, As::Configured)?;
+    let step = run["step"].clone();
+    match is_abandoned {
+        true => {
+            let body = json!({ "action": "abandon" });
+            server.ask(Call::Write, &path, Some(body), As::Configured)?;
+        }
+        false => {
+            server.ask(Call::Delete, &path, None, As::Configured)?;
+            await_end(server, name, &path)?;
+        }
+    }
     if app.ui.is_json {
         return app.ui.print_json(&json!({
             "version": 1,
             "name": name,
-            "aborted_at": run["step"],
+            "aborted_at": step,
         }));
     }
-    let step = run["step"].as_str().unwrap_or_default();
+    let step = step.as_str().unwrap_or_default();
     app.ui
         .say(&format!("gave up the rotation of {name} at {step}"));
     Ok(())

@@ -40,11 +40,16 @@ struct AddArgs {
     /// Its name: the last part of its ARN
     name: String,
     /// An HTTPS endpoint that gets the events of a rotation function of AWS
-    #[arg(long, value_name = "URL", required_unless_present = "generator")]
+    #[arg(long, value_name = "URL")]
+    #[arg(required_unless_present_any = ["generator", "declare"])]
     endpoint: Option<String>,
     /// How values are drawn, as in a manifest, e.g. '{"type":"hex","length":64}'
     #[arg(long, value_name = "JSON", conflicts_with = "endpoint")]
     generator: Option<String>,
+    /// What rotates, as `rotation.rotator` in a manifest, e.g.
+    /// '{"type":"postgres","address":"postgres://app@db/app"}'
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["endpoint", "generator"])]
+    declare: Option<String>,
     /// The field of a JSON object that is drawn anew [default: password]
     #[arg(long, value_name = "NAME", requires = "generator")]
     field: Option<String>,
@@ -88,6 +93,11 @@ fn add(app: &App, server: &Server, args: &AddArgs) -> Result<(), CommandError> {
             .map_err(|_| CommandError::usage("--generator is no JSON object"))?;
         body = json!({ "generator": spec, "field": args.field });
     }
+    if let Some(declared) = &args.declare {
+        let spec: Value = serde_json::from_str(declared)
+            .map_err(|_| CommandError::usage("--declare is no JSON object"))?;
+        body = json!({ "rotator": spec });
+    }
     if let Some(file) = &args.ca {
         body["ca"] = json!(certificates(file)?);
     }
@@ -111,7 +121,7 @@ fn add(app: &App, server: &Server, args: &AddArgs) -> Result<(), CommandError> {
     }
 }
 
-fn certificates(file: &std::path::Path) -> Result<String, CommandError> {
+pub(super) fn certificates(file: &std::path::Path) -> Result<String, CommandError> {
     use std::io::Read;
     let mut text = String::new();
     let read = std::fs::File::open(file)
@@ -147,6 +157,7 @@ fn list(app: &App, server: &Server) -> Result<(), CommandError> {
     let rows = all.iter().map(|(name, info)| {
         let what = match info["url"].as_str() {
             Some(url) => url.to_owned(),
+            None if info["rotator"].is_object() => info["rotator"].to_string(),
             None => info["generator"].to_string(),
         };
         vec![name.clone(), text(&info["type"]), what, text(&info["arn"])]

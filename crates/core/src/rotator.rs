@@ -1,0 +1,90 @@
+//! What rotates a secret, as it is declared.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::Serialize;
+
+/// What makes the new value of a secret and brings it to whoever checks it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum RotatorSpec {
+    /// The password of a role of PostgreSQL.
+    Postgres(PostgresRole),
+    /// A key that tokens are signed with.
+    SigningKey(SigningKey),
+    /// A program.
+    Command(Program),
+    /// A person.
+    Manual(Checklist),
+}
+
+/// A role of PostgreSQL, or two that take turns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresRole {
+    /// Where: `postgres://HOST/DATABASE`, with the administrator's name, without a password.
+    pub address: String,
+    /// The role. Default: the one that the secret names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// A second role, which has the rights of the first one and takes turns with it: then the old
+    /// password works until the rotation after the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alternate: Option<String>,
+    /// The secret with the administrator's password. Default: the role changes its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+}
+
+/// A key that tokens (JWT) are signed with, and its public half for those that check them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SigningKey {
+    /// `RS256`, `EdDSA` or `HS256`.
+    pub algorithm: String,
+    /// How long a token lives: so long after a rotation the old key stays in the key set.
+    /// Default: 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_ttl: Option<String>,
+}
+
+/// A program that is run for each step, with JSON on its standard input and output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// The program and its arguments. They are shown in lists: no secret may stand in them.
+    pub command: Vec<String>,
+    /// Longest time of a step. Default: 30s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+}
+
+/// What a person does, who then sets the new value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Checklist {
+    /// One step a line, in order.
+    pub checklist: Vec<String>,
+}
+
+impl RotatorSpec {
+    /// The word in its `type`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+            Self::SigningKey(_) => "signing-key",
+            Self::Command(_) => "command",
+            Self::Manual(_) => "manual",
+        }
+    }
+
+    /// The secret that has to be read before a step, for an administrator's password.
+    #[must_use]
+    pub fn admin(&self) -> Option<&str> {
+        match self {
+            Self::Postgres(role) => role.admin.as_deref(),
+            Self::SigningKey(_) | Self::Command(_) | Self::Manual(_) => None,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Rotators with those that check the values, and with applications that use them meanwhile.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
+
+mod command;
+mod manual;
+mod postgres;
+mod signing;
+mod support;

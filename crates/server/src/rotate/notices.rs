@@ -1,0 +1,242 @@
+//! Telling people of rotations: what failed, what waits, what comes. To webhooks, signed and tried
+//! again, and to a file.
+//!
+//! Each notice is told once: its key is noted before. None holds a value.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use strongroom_core::time::Span;
+use strongroom_core::time::Timestamp;
+use strongroom_engine::Error;
+use strongroom_engine::rotation::Notice;
+use strongroom_engine::rotation::Planned;
+use strongroom_engine::rotation::Turn;
+use strongroom_engine::rotation::WAITS;
+use strongroom_engine::rotation::policy_of;
+use tokio::sync::watch;
+
+use super::endpoint::Endpoint;
+use crate::core::Core;
+use crate::node::Node;
+
+/// So often it is looked what is to be told.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// So many rounds are between two looks at what comes.
+const ROUNDS_PER_LOOK: u64 = 300;
+/// Longest time of a webhook, in seconds.
+const TIMEOUT_SECONDS: u32 = 15;
+/// What the file is called among those who are told.
+const FILE: &str = "\u{0}file";
+const DAY_MICROS: i64 = 86_400 * 1_000_000;
+const DAY: Span = Span::from_seconds(86_400);
+
+/// What happened, or will.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event<'a> {
+    /// Which kind of thing: `rotation.failed` and the like.
+    pub(crate) what: &'a str,
+    /// The secret.
+    pub(crate) path: &'a str,
+    /// In words, without values.
+    pub(crate) message: &'a str,
+    /// What makes it this one: it is told once.
+    pub(crate) key: &'a str,
+}
+
+/// Has everybody told.
+pub(crate) async fn tell(node: &Node, core: &Core, event: &Event<'_>) -> Result<(), Error> {
+    let now = node.now();
+    let webhooks = core.state.webhooks().await?;
+    let file = node.rotate.notices.get();
+    if webhooks.is_empty() && file.is_none() {
+        return Ok(());
+    }
+    let policies = core.state.rotation_policies().await?;
+    let policy = policy_of(&policies, event.path);
+    let body = json!({
+        "event": event.what,
+        "secret": event.path,
+        "at": now.to_string(),
+        "message": event.message,
+        "policy": policy.map(|(name, _)| name),
+        "owner": policy.and_then(|(_, policy)| policy.owner.as_deref()),
+    })
+    .to_string();
+    let names = webhooks.iter().map(|(name, _)| name.as_str());
+    for to in names.chain(file.map(|_| FILE)) {
+        let notice = Notice {
+            key: format!("{}\u{0}{}\u{0}{}", event.what, event.path, event.key),
+            to: to.to_owned(),
+            body: body.clone(),
+            made: now,
+            attempts: 0,
+            is_told: false,
+        };
+        core.state.add_notice(&notice).await?;
+    }
+    Ok(())
+}
+
+/// Has everybody told of a failure: once a day for each step.
+pub(super) async fn tell_failure(
+    node: &Node,
+    core: &Core,
+    path: &str,
+    step: &str,
+    (code, message): (&str, &str),
+) -> Result<(), Error> {
+    let day = node.now().as_micros().div_euclid(DAY_MICROS);
+    let what = match code {
+        WAITS => "rotation.waits",
+        _ => "rotation.failed",
+    };
+    let event = Event {
+        what,
+        path,
+        message: &format!("{step} of {path}: {message} ({code})"),
+        key: &format!("{step}\u{0}{code}\u{0}{day}"),
+    };
+    tell(node, core, &event).await
+}
+
+/// Tells what is due until the server stops.
+pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
+    let mut rounds = 0_u64;
+    let mut last_failure = None;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(INTERVAL) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let Some(core) = node.core() else { continue };
+        let looked = match rounds.is_multiple_of(ROUNDS_PER_LOOK) {
+            true => look_ahead(&node, &core).await,
+            false => Ok(()),
+        };
+        rounds += 1;
+        let delivered = tokio::select! {
+            delivered = deliver(&node, &core) => delivered,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let failure = looked.and(delivered).err().map(|error| error.to_string());
+        // The same failure every second would fill the log.
+        if let Some(text) = failure.as_ref().filter(|_| failure != last_failure) {
+            node.log
+                .error(&format!("notices of rotations cannot be told yet: {text}"));
+        }
+        last_failure = failure;
+    }
+}
+
+/// Has people told of what comes: once a day before it, and on the day.
+pub(crate) async fn look_ahead(node: &Node, core: &Core) -> Result<(), Error> {
+    let policies = core.state.rotation_policies().await?;
+    if policies.is_empty() {
+        return Ok(());
+    }
+    let now = node.now();
+    for rotation in core.state.rotations().await? {
+        let policy = policy_of(&policies, &rotation.path).map(|(_, policy)| policy);
+        let before = policy.and_then(|policy| policy.notify_before);
+        let (Some(before), Some(Planned { begins, .. })) = (before, rotation.next) else {
+            continue;
+        };
+        if now.plus(before) < begins || rotation.run.is_some() || !rotation.setup.is_enabled {
+            continue;
+        }
+        let (today, day) = (day_of(now), day_of(begins));
+        let what = match today < day {
+            true => "rotation.coming",
+            false => "rotation.due",
+        };
+        let event = Event {
+            what,
+            path: &rotation.path,
+            message: &format!("{} is rotated at {begins}", rotation.path),
+            key: &format!("{today}\u{0}{day}"),
+        };
+        tell(node, core, &event).await?;
+    }
+    Ok(())
+}
+
+fn day_of(at: Timestamp) -> i64 {
+    at.as_micros().div_euclid(DAY.as_seconds() * 1_000_000)
+}
+
+/// Tells the notices that are due.
+pub(crate) async fn deliver(node: &Node, core: &Core) -> Result<(), Error> {
+    for found in core.state.due_notices(node.now()).await? {
+        let notice = match core.state.take_notice(found, node.now()).await? {
+            Turn::Tell(found) => found,
+            Turn::Dropped(notice) => {
+                let (to, key) = (shown(&notice.to), notice.key.replace('\u{0}', " "));
+                node.log
+                    .error(&format!("{to} was never told of a rotation: {key}"));
+                continue;
+            }
+            Turn::None => continue,
+        };
+        let done = match notice.value.to.as_str() {
+            FILE => write_line(node.rotate.notices.get(), &notice.value.body),
+            name => send(node, core, name, &notice.value.body).await?,
+        };
+        match done {
+            Ok(()) => core.state.told_notice(*notice, node.now()).await?,
+            Err(why) => {
+                let to = shown(&notice.value.to);
+                node.log
+                    .error(&format!("{to} cannot be told of a rotation yet: {why}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn shown(to: &str) -> &str {
+    match to {
+        FILE => "the file of notices",
+        name => name,
+    }
+}
+
+fn write_line(file: Option<&PathBuf>, body: &str) -> Result<(), String> {
+    let Some(path) = file else {
+        // The setting was taken away: nobody is left to be told.
+        return Ok(());
+    };
+    let opened = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path);
+    let written = opened.and_then(|mut file| file.write_all(format!("{body}\n").as_bytes()));
+    written.map_err(|error| error.kind().to_string())
+}
+
+async fn send(
+    node: &Node,
+    core: &Core,
+    name: &str,
+    body: &str,
+) -> Result<Result<(), String>, Error> {
+    let Some(webhook) = core.state.webhook(name).await? else {
+        // It was forgotten meanwhile.
+        return Ok(Ok(()));
+    };
+    let webhook = webhook.value;
+    let ca = webhook.ca.as_deref();
+    let endpoint = Endpoint::new(&webhook.url, webhook.key, TIMEOUT_SECONDS, ca);
+    let sent = match endpoint {
+        Ok(endpoint) => {
+            endpoint
+                .post(body.to_owned(), node.now(), "it failed")
+                .await
+        }
+        Err(error) => Err(error),
+    };
+    Ok(sent.map_err(|error| error.message))
+}
