@@ -308,7 +308,13 @@ async fn start(
         },
     };
     let failed = |error: strongroom_server::StartError| {
-        CommandError::failed(format!("the server cannot start: {error}"))
+        let failed = CommandError::failed(format!("the server cannot start: {error}"));
+        match error {
+            strongroom_server::StartError::Audit { .. } => {
+                failed.hint("each server has audit files of its own: --audit-folder FOLDER")
+            }
+            _ => failed,
+        }
     };
     let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
     if in_memory {

@@ -92,12 +92,10 @@ pub(super) fn rotate(app: &App, name: &str, purpose: Purpose) -> Result<(), Comm
         }));
     }
     let done = match purpose {
-        Purpose::Return => "returned to the value before of",
-        _ => "rotated",
+        Purpose::Return => format!("{path} has the value before again, as version {version}"),
+        _ => format!("rotated {path}: version {version} is current, the one before it is kept"),
     };
-    app.ui.say(&format!(
-        "{done} {path}: version {version} is current, the one before it is kept"
-    ));
+    app.ui.say(&done);
     Ok(())
 }
 

@@ -17,6 +17,13 @@ fn text(value: &Value, or: &str) -> String {
     }
 }
 
+/// A time to the minute, as other tables have it.
+fn minute(value: &Value, or: &str) -> String {
+    let whole = text(value, or);
+    let minute = whole.get(..16).map(|minute| minute.replace('T', " "));
+    minute.unwrap_or(whole)
+}
+
 /// A table of rotations, of names and reports.
 pub(super) fn status(app: &App, all: &[(String, Value)]) -> Result<(), CommandError> {
     let rows = all.iter().map(|(name, report)| {
@@ -36,8 +43,8 @@ pub(super) fn status(app: &App, all: &[(String, Value)]) -> Result<(), CommandEr
         };
         vec![
             name.clone(),
-            text(&report["last"], "never"),
-            text(&report["next"], "-"),
+            minute(&report["last"], "never"),
+            minute(&report["next"], "-"),
             text(&report["last_result"], "-"),
             percent,
             under_way,
@@ -75,8 +82,8 @@ pub(super) fn history(app: &App, name: &str, report: &Value) -> Result<(), Comma
             ),
         };
         vec![
-            text(&one["started"], ""),
-            text(&one["ended"], ""),
+            minute(&one["started"], ""),
+            minute(&one["ended"], ""),
             text(&one["result"], ""),
             trouble,
         ]
@@ -107,10 +114,16 @@ pub(super) fn calendar(app: &App, all: &[(String, Value)]) -> Result<(), Command
             .ui
             .print_json(&json!({ "version": 1, "calendar": rows }));
     }
+    if coming.is_empty() {
+        app.ui.say(
+            "no rotation is planned: a declaration's `rotation.every`, or a server, plans them",
+        );
+        return Ok(());
+    }
     let rows = coming.iter().map(|(name, report)| {
         vec![
-            text(&report["next"], ""),
-            text(&report["next_closes"], "-"),
+            minute(&report["next"], ""),
+            minute(&report["next_closes"], "-"),
             name.clone(),
             text(&report["rotator"], ""),
         ]

@@ -113,10 +113,12 @@ pub(super) fn attach(app: &App, place: &PlaceArgs, args: &AttachArgs) -> Result<
 fn show(app: &App, access: &Access, found: &Inspection) -> Result<(), CommandError> {
     let name = found.attachment.name();
     let place = access.database.place();
-    app.ui.print_line(&format!(
-        "{name} in {place}, about {} rows",
-        found.rows_estimate
-    ))?;
+    let rows = match found.rows_estimate {
+        // The database counts when it analyses the table.
+        0 => "not counted by the database yet".to_owned(),
+        rows => format!("about {rows} rows"),
+    };
+    app.ui.print_line(&format!("{name} in {place}, {rows}"))?;
     for problem in &found.problems {
         app.ui.print_line(&format!("  in the way: {problem}"))?;
     }
