@@ -274,9 +274,9 @@ needs for one: 0.80 ms at that hour, 1.19 at a slow one.",
         title: "The server",
         about: "\
 wrk beside the servers, in turn: ours on its store file, OpenBao on raft, both with an audit file;
-every write is synced before its answer. RustyVault (0.2.1) has the first KV engine only, lies in files
-and keeps no audit log. The bare handler reads a request and writes as many bytes
-as ours, and does nothing else.
+every write is synced before its answer. RustyVault (0.2.1) has the first KV engine only, lies in
+files and keeps no audit log. The bare handler reads a request and writes as many bytes as ours, and
+does nothing else.
 
 Writes: at first each waited for the audit file and then for the store, and was 1.7 times as fast as
 OpenBao's. Now both disks are asked at once, writers share a commit, and the rows are those of
@@ -318,12 +318,12 @@ of single rows at 32 connections, one for each of them. Our reads are of secrets
 memory holds a small part; our writes share commits.
 
 Two designs of writing were compared, and neither comes near the goal: one connection that joins all
-that waits into one transaction (decision 20, which is built), and two of them, so that one waits for
-the lock while the other waits for the disk. In the same hour the first wrote 3429 a second, the
+that waits into one transaction (decision 20, which is built), and two of them, so that one waits
+for the lock while the other waits for the disk. In the same hour the first wrote 3429 a second, the
 second 3027. A bare commit is one row; a write here is a version, a head and the folder's record, of
 which two are read under the lock before, an HTTP request, and a line of the audit log that the disk
-has before the answer: on a store file, without PostgreSQL's share of the two cores, the same is 6645
-a second.",
+has before the answer: on a store file, without PostgreSQL's share of the two cores, the same is
+6645 a second.",
     },
     Section {
         name: "leases",
