@@ -7,6 +7,7 @@ use std::io::Read;
 
 use pgp::armor::Dearmor;
 use pgp::composed::PlainSessionKey;
+use pgp::crypto::sym::SymmetricKeyAlgorithm;
 use pgp::packet::CompressedData;
 use pgp::packet::LiteralData;
 use pgp::packet::PacketHeader;
@@ -24,6 +25,10 @@ use zeroize::Zeroizing;
 const PLAIN_BYTES_MAX: u64 = 1024 * 1024;
 /// Packets in packets.
 const DEPTH_MAX: usize = 4;
+/// Bytes of a message's first block that come again behind it.
+const REPEATED_BYTES: usize = 2;
+/// Modes of literals that pgcrypto writes: binary, text, text in UTF-8.
+const MODES: &[u8] = b"btu";
 /// What armoured messages begin with.
 pub(crate) const ARMOUR: &[u8] = b"-----BEGIN PGP";
 
@@ -161,26 +166,66 @@ impl Parts {
                 .map_err(|_| wrong())?
             }
             Body::Bare(data) => {
+                if !is_prefix_repeated(data.data(), session_key.as_ref(), cipher) {
+                    return Err(wrong());
+                }
                 let mut reader = cipher
                     .stream_decryptor_unprotected(session_key.as_ref(), data.data())
                     .map_err(|_| wrong())?;
-                let mut plain = Vec::with_capacity(data.data().len());
+                let mut plain = Zeroizing::new(Vec::with_capacity(data.data().len()));
                 reader.read_to_end(&mut plain).map_err(|_| wrong())?;
-                plain
+                return literal(&plain, DEPTH_MAX, Strictness::AsPgcryptoWrites);
             }
         };
-        literal(&Zeroizing::new(plain), DEPTH_MAX)
+        literal(&Zeroizing::new(plain), DEPTH_MAX, Strictness::AsHashed)
     }
 }
 
+/// Without a hash of the plaintext only its form tells a wrong key from the right one: what it
+/// decrypts to may well begin like a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strictness {
+    /// Its hash was right.
+    AsHashed,
+    /// No byte is left over, the literal's mode is one of pgcrypto's, and it names no file.
+    AsPgcryptoWrites,
+}
+
+/// Whether a message without a hash begins as one does that this key encrypted: with a block of
+/// which the last two bytes come again.
+fn is_prefix_repeated(data: &[u8], key: &[u8], cipher: SymmetricKeyAlgorithm) -> bool {
+    let block = cipher.block_size();
+    let Some(prefix) = data.get(..block + REPEATED_BYTES) else {
+        return false;
+    };
+    let mut prefix = Zeroizing::new(prefix.to_vec());
+    let is_decrypted = cipher
+        .decrypt_with_iv_regular(key, &vec![0; block], &mut prefix)
+        .is_ok();
+    is_decrypted && prefix.get(block - REPEATED_BYTES..block) == prefix.get(block..)
+}
+
 /// The content of the literal packet, below compressed ones.
-fn literal(bytes: &[u8], depth: usize) -> Result<SecretValue, PgcryptoError> {
+fn literal(
+    bytes: &[u8],
+    depth: usize,
+    strictness: Strictness,
+) -> Result<SecretValue, PgcryptoError> {
     let mut rest = bytes;
     let (header, body) = next_packet(&mut rest)?;
     let malformed = |_| PgcryptoError::Malformed;
+    let is_strict = strictness == Strictness::AsPgcryptoWrites;
+    if is_strict && !rest.is_empty() {
+        return Err(PgcryptoError::Malformed);
+    }
     match header.tag() {
         Tag::LiteralData => {
             let data = LiteralData::try_from_reader(header, body.as_slice()).map_err(malformed)?;
+            // The mode is the body's first byte.
+            let is_usual = body.first().is_some_and(|mode| MODES.contains(mode));
+            if is_strict && !(is_usual && data.file_name().is_empty()) {
+                return Err(PgcryptoError::Malformed);
+            }
             Ok(SecretValue::copy_from(data.data()))
         }
         Tag::CompressedData if depth > 0 => {
@@ -195,7 +240,7 @@ fn literal(bytes: &[u8], depth: usize) -> Result<SecretValue, PgcryptoError> {
             if plain.len() as u64 > PLAIN_BYTES_MAX {
                 return Err(PgcryptoError::TooLong);
             }
-            literal(&plain, depth - 1)
+            literal(&plain, depth - 1, strictness)
         }
         _ => Err(PgcryptoError::Malformed),
     }
