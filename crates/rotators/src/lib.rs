@@ -1,7 +1,7 @@
 //! Rotators: what makes the new value of a secret, brings it to whoever checks it, and tries it.
 //!
 //! [`build`] makes one from its declaration. Each does the four steps of
-//! [`Rotator`](strongroom_core::port::Rotator) so that any of them may be done again, tries the new
+//! [`Rotator`] so that any of them may be done again, tries the new
 //! value as its users would, and puts the old one back where that fails.
 
 mod command;
