@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -67,6 +68,8 @@ pub(crate) struct Reads {
     counted: Mutex<HashMap<u64, Counted>>,
     /// Reads that there was no room for.
     missed: AtomicU64,
+    /// Nobody who is quiet was found to be forgotten: looked for again after the next writing.
+    is_full: AtomicBool,
 }
 
 /// A client's reads of one version.
@@ -101,8 +104,11 @@ impl Reads {
             return;
         }
         if counted.len() >= COUNTED_MAX {
-            counted.retain(|_, one| one.count > 0);
+            if !self.is_full.load(Ordering::Relaxed) {
+                counted.retain(|_, one| one.count > 0);
+            }
             if counted.len() >= COUNTED_MAX {
+                self.is_full.store(true, Ordering::Relaxed);
                 self.missed.fetch_add(1, Ordering::Relaxed);
                 return;
             }
@@ -169,6 +175,7 @@ impl Reads {
                 one.noted = Some(now);
             }
         }
+        self.is_full.store(false, Ordering::Relaxed);
     }
 
     /// What was taken could not be written: it is counted on.
