@@ -88,7 +88,10 @@ pub(crate) enum Freshness {
 
 /// A secret in memory, with its answers as they were given.
 pub(crate) struct Seen {
+    pub(crate) id: RecordId,
     pub(crate) snapshot: Snapshot,
+    /// The day for which a reading of its current version was noted.
+    pub(crate) read_on: crate::aws::accessed::Day,
     pub(crate) rendered: std::sync::OnceLock<Arc<crate::vault::reply::Rendered>>,
     /// The same for AWS clients.
     pub(crate) for_aws: std::sync::OnceLock<Arc<crate::aws::InRegion>>,
@@ -327,7 +330,9 @@ impl Core {
         // The value is held three times: in the snapshot and in its rendered answers.
         let weight = 2048 + snapshot.bytes() * 4;
         let seen = Arc::new(Seen {
+            id,
             snapshot,
+            read_on: crate::aws::accessed::Day::default(),
             rendered: std::sync::OnceLock::new(),
             for_aws: std::sync::OnceLock::new(),
         });

@@ -92,6 +92,14 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
+    /// Has what was asked for in both lines: where one of them has to be enough. `data` is hashed
+    /// JSON.
+    pub(crate) fn with(mut self, data: &str) -> Self {
+        self.shared.push_str(",\"data\":");
+        self.shared.push_str(data);
+        self
+    }
+
     fn start(&self, kind: &str) -> String {
         let mut line = String::with_capacity(self.shared.len() + 256);
         for part in [

@@ -357,7 +357,10 @@ impl LogReader {
         let mut request = line.into_request();
         if is_answer {
             let asked = self.waiting.remove(&request.request_id);
-            request.request = asked.and_then(|asked| asked.request);
+            // An answer that stands alone says itself what was asked for.
+            if let Some(asked) = asked {
+                request.request = asked.request;
+            }
             self.tell(request, tell);
             return;
         }
@@ -500,6 +503,20 @@ mod tests {
         assert_eq!(all[0].actor.as_deref(), Some("ann"));
         assert_eq!(reader.malformed(), 1);
         assert_eq!(reader.left_out(), [folder.path().join("notes.txt")]);
+    }
+
+    #[test]
+    fn an_answer_alone_says_what_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let answer = ",\"response\":{\"status\":200}";
+        let alone = line("a", 1, "request", answer)
+            .replace("\"type\":\"request\"", "\"type\":\"response\"");
+        append(&path, &alone);
+        let mut reader = LogReader::new(vec![path], LogFilter::default());
+        let all = read(&mut reader);
+        assert_eq!(all[0].request.as_ref().unwrap()["k"], "hmac-sha256:1");
+        assert_eq!(all[0].status, Some(200));
     }
 
     #[test]

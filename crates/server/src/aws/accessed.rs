@@ -4,9 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
 
 use strongroom_core::port::RecordId;
 use strongroom_core::time::Timestamp;
+use strongroom_core::version::VersionInfo;
 use strongroom_engine::departures::Accessed;
 use strongroom_engine::departures::Reading;
 use strongroom_engine::secrets::Snapshot;
@@ -14,6 +17,7 @@ use strongroom_engine::secrets::Snapshot;
 use super::dispatch::Request;
 use super::error::Fault;
 use crate::core::Live;
+use crate::core::Seen;
 
 /// Versions whose day is kept in memory.
 const KEPT_MAX: usize = 64 * 1024;
@@ -39,18 +43,36 @@ impl Days {
     }
 }
 
+/// A day that was noted, as what begins with it in microseconds; none yet.
+pub(crate) struct Day(AtomicI64);
+
+impl Default for Day {
+    fn default() -> Self {
+        Self(AtomicI64::new(i64::MIN))
+    }
+}
+
 /// Notes that a version was read. A store that takes no writes is still read.
-pub(super) async fn note(request: &Request, live: &Live, snapshot: &Snapshot, version: u64) {
+pub(super) async fn note(request: &Request, seen: &Seen, version: &VersionInfo) {
     let micros = request.now.as_micros();
+    let day = micros - micros.rem_euclid(DAY_MICROS);
+    let snapshot = &seen.snapshot;
+    let is_current = snapshot.newest() == Some(version);
+    if is_current && seen.read_on.0.load(Ordering::Relaxed) == day {
+        return;
+    }
     let reading = Reading {
-        secret: live.secrets.secret_id(snapshot.path()),
+        secret: seen.id,
         created: snapshot.metadata().created,
-        version,
-        day: Timestamp::from_micros(micros - micros.rem_euclid(DAY_MICROS)),
+        version: version.number,
+        day: Timestamp::from_micros(day),
     };
     if request.core.days.is_news(reading) {
-        let is_kept = |number| number == version || snapshot.version(number).is_some();
+        let is_kept = |number| number == version.number || snapshot.version(number).is_some();
         let _ = request.core.state.note_accessed(&reading, is_kept).await;
+    }
+    if is_current {
+        seen.read_on.0.store(day, Ordering::Relaxed);
     }
 }
 

@@ -481,7 +481,7 @@ pub(super) async fn batch(call: &mut Call) -> Result<Rendered, Fault> {
     Ok(together(call, &values, &Value::Object(answer)))
 }
 
-/// The values, and what else there is to say. In the audit log each value has lines of its own.
+/// The values, and what else there is to say. In the audit log each value has a line of its own.
 fn together(call: &Call, values: &[Arc<InRegion>], rest: &Value) -> Rendered {
     let more = compact(rest);
     let bytes = values.iter().map(|value| value.rendered.json.len() + 1);
@@ -536,7 +536,8 @@ async fn filtered(
     Ok(targets)
 }
 
-/// One value of many, with lines of its own in the audit log.
+/// One value of many, with a line of its own in the audit log: that of its answer, which also says
+/// what was asked for. The request for all of them has a line before.
 async fn one(call: &mut Call, target: &Target) -> Result<Arc<InRegion>, Fault> {
     let path = format!("secret/{}/{}", Area::Data.folder(), target.path);
     let exists = target.seen.is_some();
@@ -552,21 +553,19 @@ async fn one(call: &mut Call, target: &Target) -> Result<Arc<InRegion>, Fault> {
         }
     };
     if call.request.core.audit.is_on() {
-        // Each has an id of its own, so that request and answer are found together.
-        let number = call.lines.len() / 2 + 1;
+        // Each has an id of its own, so that none is taken for another's answer.
+        let number = call.lines.len() + 1;
         let request_id = format!("{}.{number}", call.request.request_id);
         let entry = Entry {
             request_id: &request_id,
             ..call.entry("read", &path)
         };
-        let lines = entry.lines();
-        let response = match &result {
+        let lines = entry.lines().with("{\"aws\":\"BatchGetSecretValue\"}");
+        let line = match &result {
             Ok(value) => lines.response(200, Some(&value.rendered.audit), None),
             Err(fault) => fault.logged(&lines, Protocol::Json),
         };
-        let data = "{\"aws\":\"BatchGetSecretValue\"}";
-        let request = lines.request(Some(data));
-        call.lines.extend([request, response]);
+        call.lines.push(line);
     }
     result
 }

@@ -63,7 +63,7 @@ pub(super) async fn value_of(
             answer
         }
     };
-    accessed::note(&call.request, &call.live, snapshot, info.number).await;
+    accessed::note(&call.request, seen, info).await;
     let (request, what) = (&call.request, (snapshot.path(), info));
     let reads = &request.core.reads;
     reads.note(Door::Aws, &request.key.known, &call.live, what, request.now);
