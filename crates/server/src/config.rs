@@ -126,7 +126,7 @@ struct FileAudit {
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{}: {detail}", .path.display())]
+    #[error("{} cannot be read: {detail}", .path.display())]
     File {
         /// Which file.
         path: PathBuf,
@@ -198,7 +198,10 @@ impl Config {
     pub fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError::File {
             path: path.into(),
-            detail: error.kind().to_string(),
+            detail: match error.kind() {
+                std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+                kind => kind.to_string(),
+            },
         })?;
         // The parser's text is not shown: it quotes the line.
         let parsed: FileConfig = toml::from_str(&text).map_err(|error| {

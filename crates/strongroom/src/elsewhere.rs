@@ -169,16 +169,8 @@ pub(crate) fn first(
     app: &App,
     is_wanted: impl Fn(Capabilities) -> bool,
 ) -> Result<Option<Box<dyn Backend>>, CommandError> {
-    let written = of_variable(&app.environment.for_backends());
-    let is_on_server = app.global.server.is_some();
-    let entries = written.or(is_on_server.then(|| vec![SERVER.to_owned()]));
     let opener = opener(app);
-    for text in entries.unwrap_or_default() {
-        let text = match is_on_server && text == "store" {
-            true => SERVER.to_owned(),
-            false => text,
-        };
-        let entry = Entry::parse(&text)?;
+    for entry in entries(app)? {
         if entry.scheme() == "store" || entry.migrates {
             return Ok(None);
         }
@@ -188,6 +180,21 @@ pub(crate) fn first(
         }
     }
     Ok(None)
+}
+
+/// The chain that holds without a manifest.
+pub(crate) fn entries(app: &App) -> Result<Vec<Entry>, CommandError> {
+    let written = of_variable(&app.environment.for_backends());
+    let is_on_server = app.global.server.is_some();
+    let entries = written.or(is_on_server.then(|| vec![SERVER.to_owned()]));
+    let mut all = Vec::new();
+    for text in entries.unwrap_or_default() {
+        all.push(match is_on_server && text == "store" {
+            true => Entry::parse(SERVER)?,
+            false => Entry::parse(&text)?,
+        });
+    }
+    Ok(all)
 }
 
 /// Without a project a path is all that is known of a secret.

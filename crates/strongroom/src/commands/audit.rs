@@ -1,4 +1,5 @@
 mod log;
+pub(crate) mod verify;
 
 use clap::Args;
 use clap::Subcommand;
@@ -33,6 +34,11 @@ enum AuditCommand {
     Query(log::QueryArgs),
     /// Show the newest events, and those that come with --follow
     Tail(log::TailArgs),
+    /// Check that no line of a server's audit files was changed or taken out
+    ///
+    /// Every line carries a keyed hash over itself and the line before, and the store knows how far
+    /// each file went. What the store notes of its own is checked by `doctor`.
+    Verify(verify::VerifyArgs),
 }
 
 #[derive(Args)]
@@ -54,6 +60,7 @@ pub(crate) fn run(app: &App, args: &AuditArgs) -> Result<(), CommandError> {
     match &args.command {
         Some(AuditCommand::Query(args)) => log::query(app, args),
         Some(AuditCommand::Tail(args)) => log::tail(app, args),
+        Some(AuditCommand::Verify(args)) => verify::run(app, args),
         None => show(app, &args.show),
     }
 }

@@ -3,22 +3,19 @@ mod migrate_storage;
 mod seal;
 mod shares;
 
-use std::path::PathBuf;
-
 use clap::Args;
 use clap::Subcommand;
 use serde_json::json;
 use strongroom_engine::state::State;
 use strongroom_engine::tokens::NewToken;
 use strongroom_engine::tokens::ROOT;
-use strongroom_server::CheckError;
-use strongroom_server::VerifyError;
 
 use crate::app::App;
+use crate::commands::audit::verify;
+use crate::commands::audit::verify::VerifyArgs;
 use crate::database;
 use crate::database::Opened;
 use crate::error::CommandError;
-use crate::error::Kind;
 use crate::session;
 
 /// Look after a server: of your store, or the one that --server names
@@ -35,8 +32,8 @@ enum OperatorCommand {
     /// Whoever can open the store can do that: no running server is asked, and one that runs
     /// knows the token at once.
     RootToken,
-    /// Check that no line of a server's audit file was changed or taken out
-    VerifyAudit(VerifyAuditArgs),
+    /// Check that no line of a server's audit files was changed or taken out, as `audit verify`
+    VerifyAudit(VerifyArgs),
     /// Move a store between a file and a PostgreSQL database
     ///
     /// Everything is copied under its revision, compared on both sides, and then becomes a store at
@@ -61,17 +58,10 @@ enum OperatorCommand {
     Status,
 }
 
-#[derive(Args)]
-struct VerifyAuditArgs {
-    /// The file [default: audit.log of the usual audit folder]
-    #[arg(value_name = "FILE")]
-    file: Option<PathBuf>,
-}
-
 pub(crate) fn run(app: &App, args: &OperatorArgs) -> Result<(), CommandError> {
     match &args.command {
         OperatorCommand::RootToken => root_token(app),
-        OperatorCommand::VerifyAudit(args) => verify_audit(app, args),
+        OperatorCommand::VerifyAudit(args) => verify::run(app, args),
         OperatorCommand::MigrateStorage(args) => migrate_storage::run(app, args),
         #[cfg(feature = "vault")]
         OperatorCommand::Init(args) => seal::init(app, args),
@@ -118,51 +108,4 @@ fn root_token(app: &App) -> Result<(), CommandError> {
         }));
     }
     app.ui.print_line(token)
-}
-
-fn verify_audit(app: &App, args: &VerifyAuditArgs) -> Result<(), CommandError> {
-    let usual = app
-        .environment
-        .state_folder()
-        .map(|folder| folder.join("audit/audit.log"));
-    let path = args.file.clone().or(usual);
-    let path = path.ok_or_else(|| CommandError::usage("name the audit file"))?;
-    let content = std::fs::read(&path).map_err(|error| {
-        CommandError::failed(format!("{} cannot be read: {error}", path.display()))
-    })?;
-    let opened = match database::open_if_named(app)? {
-        Some(opened) => opened,
-        None => Opened::File(Box::new(session::open(app)?)),
-    };
-    let state = State::new(opened.storage(), opened.barrier().clone());
-    let checked = strongroom_server::check_audit_file(&state, &path, &content);
-    match pollster::block_on(checked) {
-        Ok(verified) if app.ui.is_json => app.ui.print_json(&json!({
-            "version": 1,
-            "ok": true,
-            "lines": verified.lines,
-        })),
-        Ok(verified) => app.ui.print_line(&format!(
-            "{} is whole: {} lines",
-            path.display(),
-            verified.lines
-        )),
-        Err(CheckError::File(error)) => Err(broken(&path, &error)),
-        Err(CheckError::Store(error)) => Err(error.into()),
-        Err(error) => Err(CommandError::failed(error.to_string())),
-    }
-}
-
-fn broken(path: &std::path::Path, error: &VerifyError) -> CommandError {
-    let message = format!("{}: {error}", path.display());
-    let failed = CommandError::new(Kind::Validation, "audit.broken", message);
-    match error {
-        VerifyError::CutOff { .. } => {
-            failed.hint("a line may be half written while its server runs: try again")
-        }
-        VerifyError::Emptied { .. } => failed.hint(
-            "if they were moved away on purpose, check the file that has them now in its place",
-        ),
-        _ => failed.hint("keep a copy of the file as it is: it shows where it was changed"),
-    }
 }

@@ -3,6 +3,9 @@ use serde_json::json;
 use strongroom_core::time::Timestamp;
 
 use crate::app::App;
+use crate::chain::Entry;
+use crate::chain::Opener;
+use crate::elsewhere;
 use crate::error::CommandError;
 use crate::project;
 use crate::project::Project;
@@ -34,8 +37,8 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
         .map(|project| project.chain.not_taken.clone())
         .unwrap_or_default();
     let servers = match &project {
-        Some(project) => servers(app, project)?,
-        None => Vec::new(),
+        Some(project) => servers(&project.opener(app, None), project.chain.parsed()?),
+        None => servers(&elsewhere::opener(app), elsewhere::entries(app)?),
     };
     if app.ui.is_json {
         return app.ui.print_json(&json!({
@@ -77,7 +80,11 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
     for (name, value, why) in project_rows(project.as_ref()) {
         row(name, value, &why);
     }
-    row("store", store.value.display().to_string(), store.from);
+    let store_why = match app.global.server {
+        Some(_) => "not used: the server stands in its place",
+        None => store.from,
+    };
+    row("store", store.value.display().to_string(), store_why);
     match (&session, count) {
         (Some(session), Some(count)) => {
             row("stored", count.to_string(), "");
@@ -90,6 +97,7 @@ pub(crate) fn run(app: &App, _args: &StatusArgs) -> Result<(), CommandError> {
             let backup = backup_made.map_or("none yet".to_owned(), day);
             row("backup", backup, "made daily, after the first write");
         }
+        _ if app.global.server.is_some() => {}
         _ => row(
             "stored",
             "nothing yet".into(),
@@ -138,10 +146,9 @@ struct Server {
 
 /// Asks every server of the chain how it is: one that fails is told, and is no failure of
 /// `status`.
-fn servers(app: &App, project: &Project) -> Result<Vec<Server>, CommandError> {
-    let opener = project.opener(app, None);
+fn servers(opener: &Opener<'_>, entries: Vec<Entry>) -> Vec<Server> {
     let mut servers = Vec::new();
-    for entry in project.chain.parsed()? {
+    for entry in entries {
         if entry.is_local() {
             continue;
         }
@@ -154,5 +161,5 @@ fn servers(app: &App, project: &Project) -> Result<Vec<Server>, CommandError> {
             health,
         });
     }
-    Ok(servers)
+    servers
 }

@@ -229,7 +229,7 @@ impl<'c> Logged<'c> {
 
     fn verify(&self, name: &str) -> Run<'_> {
         let file = self.file(name);
-        let line = format!("operator verify-audit {} --json", file.display());
+        let line = format!("audit verify {} --json", file.display());
         self.case.sr(&line)
     }
 
@@ -269,6 +269,10 @@ fn a_file_begun_after_a_rotation_verifies() {
     let (old, after) = (server.lines("audit.log.1"), server.lines("audit.log"));
     assert!(old > before, "{old}, {before} before");
     assert!(after > 0 && after < before, "{after}, {before} before");
+    let all = server.verify("").ok().json();
+    assert_eq!(all["lines"], old + after);
+    assert_eq!(all["files"].as_array().unwrap().len(), 2);
+    assert_eq!(all["files"][1]["lines"], old);
     // The old one, too, was noted to its end.
     server.cut("audit.log.1");
     let cut = server.verify("audit.log.1").code(5);
@@ -277,6 +281,23 @@ fn a_file_begun_after_a_rotation_verifies() {
     let emptied = server.verify("audit.log").code(5);
     let said = format!("it is empty, and {after} lines were written here");
     assert!(emptied.err().contains(&said), "{}", emptied.err());
+}
+
+#[test]
+fn where_no_server_was_there_is_nothing_to_verify() {
+    let case = Case::new();
+    case.set("/there", case.canary(""));
+    let none = case.sr("audit verify").code(1);
+    assert!(
+        none.err().contains("no server has written"),
+        "{}",
+        none.err()
+    );
+    assert!(none.err().contains("doctor"), "{}", none.err());
+    let none = case.sr("audit verify nowhere.log").code(1);
+    assert!(none.err().contains("nowhere.log cannot be read"));
+    // The older name of the command.
+    case.sr("operator verify-audit nowhere.log").code(1);
 }
 
 /// Many servers on one store call their files the same.

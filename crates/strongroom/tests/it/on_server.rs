@@ -59,6 +59,13 @@ fn a_path_from_the_root_is_the_servers_too() {
     std::fs::remove_file(case.in_project("strongroom.toml")).unwrap();
     let got = case.sr("get shared/key").reveals().ok();
     assert_eq!(got.out(), value);
+    // Without a manifest, too, it is said which manager is in use, and how it is.
+    let status = case.sr("status").ok();
+    status
+        .prints("backend")
+        .prints("not used: the server stands");
+    let status = case.sr("status --json").ok().json();
+    assert_eq!(status["backends"][0]["ok"], true, "{status}");
 }
 
 #[test]
