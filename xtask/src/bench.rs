@@ -301,7 +301,9 @@ Two designs of reading were compared. At first every answer was built as JSON an
 audit log anew, and the key of a signature derived from the secret each time (four HMACs before the
 one that counts). Now the answer with the current value and its hashes stay in memory until the
 secret changes, as for Vault clients, and so does the key of a day, a region and a service; a batch
-puts such answers together. Lists are taken from a catalogue of all secrets in memory, of which only
+puts such answers together. With two lines of the audit log for each of its 20 values a batch cost
+4.3 times what one does; with one line each, that of the answer, 3.2: 21 lines with a kilobyte of
+hashes each are written where one value has two. Lists are taken from a catalogue of all secrets in memory, of which only
 what has changed is read anew; before, each page read the head of every secret.
 
 Writes are those of Vault's API with a signature: what SQLite allows for a version, its head and its
