@@ -246,6 +246,10 @@ impl From<OpenDatabaseError> for CommandError {
         let failed = Self::new(kind, code, error.to_string());
         match error {
             Error::Unreachable { .. } => failed.hint("see that it runs, and listens there"),
+            // Of PostgreSQL: there is no such database.
+            Error::Refused { ref detail, .. } if detail.contains("3D000") => {
+                failed.hint("is its name right? `createdb NAME` makes one")
+            }
             Error::Refused { .. } => {
                 failed.hint(format!("the password is taken from {PASSWORD_PLACES}"))
             }
