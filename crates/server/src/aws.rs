@@ -24,6 +24,8 @@ mod wire;
 pub(crate) struct InRegion {
     region: String,
     rendered: crate::vault::reply::Rendered,
+    /// The hashes of what tells one value from another, for the lines of a batch.
+    brief: String,
 }
 
 /// What AWS's names say of this server.

@@ -562,7 +562,7 @@ async fn one(call: &mut Call, target: &Target) -> Result<Arc<InRegion>, Fault> {
         };
         let lines = entry.lines().with("{\"aws\":\"BatchGetSecretValue\"}");
         let line = match &result {
-            Ok(value) => lines.response(200, Some(&value.rendered.audit), None),
+            Ok(value) => lines.response(200, Some(&value.brief), None),
             Err(fault) => fault.logged(&lines, Protocol::Json),
         };
         call.lines.push(line);

@@ -92,11 +92,18 @@ async fn render(
     answer.insert("VersionStages".into(), json!(snapshot.stages(info)));
     answer.insert("CreatedDate".into(), time(info.created));
     let answer = Wiped(Value::Object(answer));
+    let audit = &call.request.core.audit;
+    let (version, value) = (&answer.0["VersionId"], &answer.0[field]);
     Ok(InRegion {
         region: call.request.region.clone(),
+        brief: format!(
+            "{{\"VersionId\":{},\"{field}\":{}}}",
+            audit.hashed(version),
+            audit.hashed(value)
+        ),
         rendered: Rendered {
             json: compact(&answer.0),
-            audit: call.request.core.audit.hashed(&answer.0),
+            audit: audit.hashed(&answer.0),
         },
     })
 }
