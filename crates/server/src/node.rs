@@ -22,6 +22,7 @@ use strongroom_crypto::header::Unsealed;
 use strongroom_crypto::password::LOGIN_COST;
 use strongroom_crypto::password::PasswordHash;
 use strongroom_engine::Error;
+use strongroom_engine::duty::LEASE_SECONDS;
 use strongroom_engine::duty::Moment;
 use strongroom_engine::duty::Post;
 
@@ -145,7 +146,7 @@ impl Node {
         settings: Settings,
     ) -> Self {
         let rotate = crate::rotate::Driver::new(&*rng);
-        let upkeep = Post::new("upkeep", rotate.holder());
+        let upkeep = Post::new("upkeep", rotate.holder(), LEASE_SECONDS);
         let leases = crate::leases::Driver::new(rotate.holder());
         Self {
             keeper,
