@@ -297,7 +297,7 @@ async fn remove_noted(node: &Node, core: &Core, found: &Found<Leased>) -> Result
     let request_id = crate::node::new_nonce(&*node.rng);
     let table = core.mounts();
     let entry = Entry {
-        at: node.now(),
+        at: node.wall(),
         request_id: &request_id,
         operation: "revoke",
         path: &leased.lease_id,
@@ -411,7 +411,7 @@ async fn rotate(
     let request_id = crate::node::new_nonce(&*node.rng);
     let path = format!("{}rotate-role/{name}", live.path);
     let entry = Entry {
-        at: node.now(),
+        at: node.wall(),
         request_id: &request_id,
         operation: "update",
         path: &path,

@@ -180,6 +180,16 @@ impl Node {
         self.clock.now()
     }
 
+    /// What the machine's clock shows: for what others compare with theirs.
+    pub(crate) fn wall(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    /// A point in time as others may see it by their clocks.
+    pub(crate) fn for_others(&self, at: Timestamp) -> Timestamp {
+        crate::clock::for_others(&*self.clock, at)
+    }
+
     /// Now, also by the clock that is never set.
     pub(crate) fn moment(&self) -> Moment {
         Moment {

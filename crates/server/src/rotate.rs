@@ -294,7 +294,7 @@ async fn step(
     let request_id = crate::node::new_nonce(&*node.rng);
     let audited = format!("{}data/{}", live.path, claim.path());
     let entry = Entry {
-        at: node.now(),
+        at: node.wall(),
         request_id: &request_id,
         operation: "update",
         path: &audited,
