@@ -2,6 +2,7 @@
 
 mod clients;
 mod compare;
+mod database;
 mod emulator;
 mod http;
 mod policies;
@@ -45,7 +46,8 @@ Usage: cargo xtask parity [--self | --binary FILE] [--area NAME] [--all]
 
   policies      Compare the decisions of generated policies (500 rounds of 100 paths)
   shares        Open OpenBao with unseal shares that were made here
-  clients       Run scripts with hvac and bao against strongroom, or OpenBao itself, and with
+  clients       Run scripts with hvac and bao against strongroom, or OpenBao itself, one of them
+                with users that are made in a real PostgreSQL, and with
                 boto3, aws, AWS's caching library and terraform against strongroom. Terraform is
                 in no package registry: it is skipped where it is not on the PATH;
                 TERRAFORM_PLUGINS names a folder with its provider

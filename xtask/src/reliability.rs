@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::path::PathBuf;
 
 use crate::failure::Failure;
 use crate::programs;
@@ -10,29 +11,46 @@ use crate::repo;
 use crate::results;
 use crate::results::Document;
 use crate::results::Section;
+use crate::shell;
+use crate::shell::Printed;
 
 /// What `--help` prints.
 pub(crate) const USAGE: &str = "\
 Build the release binary, then run the long fault and crash programs
 
-Usage: cargo xtask reliability [NAME] [ROUNDS]
+Usage: cargo xtask reliability [NAME] [ROUNDS] [--debug]
 
 Of a store:   kill, power, damage, many, migrate
 Of a server:  sinks, requests, connections, timing, guesses, shares, histories, policies;
               `server` runs all of these
+Of databases: rotation, leases (20 times each; `--times N` is the same as ROUNDS)
+
+  --debug     With the debug build
 The results go to docs/reliability.md.";
 
 /// Runs one program or all, and writes down what came of it.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let root = repo::root()?;
+    let is_debug = args.iter().any(|arg| arg == "--debug");
     let (selected, rest) = select(args);
-    let rest: Vec<OsString> = rest.iter().map(OsString::from).collect();
-    let binary = programs::release_binary(&root)?;
+    // What is left is the number of rounds, with a name or without.
+    let rest = rest
+        .iter()
+        .filter(|arg| *arg != "--debug" && *arg != "--times");
+    let rest: Vec<OsString> = rest.map(OsString::from).collect();
+    let builds = match is_debug {
+        true => Builds::debug(&root)?,
+        false => Builds::Release(programs::release_binary(&root)?),
+    };
     let mut document = document(&root)?;
     let mut failed = Vec::new();
     for program in selected {
-        let printed = programs::run_one(&root, program, &binary, &rest)?;
-        document.replace(program.name, &results::tables(&printed.stdout))?;
+        let printed = builds.run(&root, program, &rest)?;
+        let mut table = results::tables(&printed.stdout);
+        if is_debug {
+            table.push_str("| build | debug |  |  |\n");
+        }
+        document.replace(program.name, &table)?;
         if !printed.status.success() {
             failed.push(program.name);
         }
@@ -45,6 +63,38 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         failed.join(", ")
     )))
 }
+
+/// What is run.
+enum Builds {
+    /// As it is shipped; the programs are built for it.
+    Release(PathBuf),
+    /// The folder of a debug build, with the programs in it.
+    Debug(PathBuf),
+}
+
+impl Builds {
+    fn debug(root: &Path) -> Result<Self, Failure> {
+        let mut build = shell::cargo(root);
+        build.args(["build", "--workspace", "--bins", "--example", EXAMPLE]);
+        shell::run(&mut build)?;
+        let target = repo::Metadata::load(root)?.target_directory;
+        Ok(Self::Debug(target.join("debug")))
+    }
+
+    fn run(&self, root: &Path, program: &Program, rest: &[OsString]) -> Result<Printed, Failure> {
+        let folder = match self {
+            Self::Release(binary) => return programs::run_one(root, program, binary, rest),
+            Self::Debug(folder) => folder,
+        };
+        println!("== {}, with the debug build", program.name);
+        let mut command = shell::program_in(root, folder.join("examples").join(EXAMPLE));
+        command.args(program.words).args(rest);
+        shell::tee(command.env("STRONGROOM_BIN", folder.join("strongroom")))
+    }
+}
+
+/// The program that has all of them.
+const EXAMPLE: &str = "reliability";
 
 /// The document with the results.
 pub(crate) fn document(root: &Path) -> Result<Document, Failure> {
@@ -73,6 +123,8 @@ const SERVER: &[&str] = &[
     "histories",
     "policies",
     "poison",
+    "rotation",
+    "leases",
     "soak",
 ];
 
@@ -92,6 +144,8 @@ const PROGRAMS: &[Program] = &[
     Program::example("histories", "strongroom", "reliability", &["histories"]),
     Program::example("policies", "strongroom", "reliability", &["policies"]),
     Program::example("poison", "strongroom", "reliability", &["poison"]),
+    Program::example("rotation", "strongroom", "reliability", &["rotation"]),
+    Program::example("leases", "strongroom", "reliability", &["leases"]),
     Program::example("soak", "strongroom", "reliability", &["soak"]),
 ];
 
@@ -222,6 +276,27 @@ policies` compares 450,000 with OpenBao.)",
 valgrind's memcheck takes the secret and the random coefficients for memory that was never written,
 and reports every branch and every address that depends on them, while shares are made and put
 together again. (Reading a share's text, base64 or hexadecimal, is not part of it.)",
+    },
+    Section {
+        name: "rotation",
+        title: "Rotations under faults",
+        about: "\
+`strongroom serve` rotates six secrets at once while applications read them through the API and log
+in to a real PostgreSQL with what they read. The server is killed (`kill -9`) where its audit log,
+which has a line before and behind each of the four steps, ends with a given line; then the
+database is stopped, or the line to it cut, in the middle of a step; then two servers on one storage
+are told to rotate the same secrets. Only a wrong password is a refusal: with two roles of any value
+that was current since the last rotation but one, with one role when neither the current value nor
+the one that waits is let in.",
+    },
+    Section {
+        name: "leases",
+        title: "Users of databases under faults",
+        about: "\
+`strongroom serve` makes users in a real PostgreSQL, renews and revokes them, changes its own
+password and that of a static role, and removes the mount, and is killed (`kill -9`) meanwhile; or
+the database is away. What clients were told of has to work until its time, and nobody else may be
+left after the next start and one sweep.",
     },
     Section {
         name: "chaos",

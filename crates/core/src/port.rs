@@ -45,6 +45,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+
+    /// What the machine's clock shows. It is another time than now where that was set since.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
 }
 
 /// Draws randomness fit for keys.

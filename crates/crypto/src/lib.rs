@@ -12,6 +12,7 @@ pub mod keyring;
 pub mod password;
 pub mod recovery;
 pub mod request;
+pub mod scram;
 pub mod shamir;
 pub mod signing;
 pub mod slot;

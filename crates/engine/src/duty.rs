@@ -21,7 +21,7 @@ use crate::state::Shelf;
 use crate::state::State;
 use crate::state::Stored;
 
-/// How long a duty is held without a word of its holder.
+/// How long a duty is held without a word of its holder, where nothing is in a hurry.
 pub const LEASE_SECONDS: u16 = 20;
 /// Clocks of servers are at most so far apart; where they are further, work may be done twice.
 const SKEW_SECONDS: i64 = 60;
@@ -59,6 +59,7 @@ pub struct Moment {
 pub struct Post {
     name: &'static str,
     holder: String,
+    seconds: u16,
     /// Until when nobody else has it, by the steady clock.
     held_until: Option<Duration>,
     /// Somebody else's lease: its revision, and since when that was seen.
@@ -66,12 +67,13 @@ pub struct Post {
 }
 
 impl Post {
-    /// A duty that is not held yet.
+    /// A duty that is not held yet. Others take it over after so many seconds without a word.
     #[must_use]
-    pub fn new(name: &'static str, holder: &str) -> Self {
+    pub fn new(name: &'static str, holder: &str, seconds: u16) -> Self {
         Self {
             name,
             holder: holder.to_owned(),
+            seconds,
             held_until: None,
             watched: None,
         }
@@ -82,7 +84,7 @@ impl Post {
     /// # Errors
     /// `Damaged`, storage errors.
     pub async fn take(&mut self, state: &State, at: Moment) -> Result<bool, Error> {
-        let lease = Duration::from_secs(LEASE_SECONDS.into());
+        let lease = self.lease();
         // Half of it is left at least for the work that comes now.
         if self
             .held_until
@@ -99,7 +101,7 @@ impl Post {
         };
         let duty = Duty {
             holder: self.holder.clone(),
-            lease_until: at.now.plus(Span::from_seconds(LEASE_SECONDS.into())),
+            lease_until: at.now.plus(Span::from_seconds(self.seconds.into())),
         };
         let put = Put::named(self.name, Shelf::Kind).when(unchanged);
         if !state.commit(vec![state.put(&put, &duty)]).await? {
@@ -120,7 +122,26 @@ impl Post {
             self.watched = Some((found.revision, at.steady));
             return duty.is_long_over(at.now);
         };
-        at.steady >= *since + Duration::from_secs(LEASE_SECONDS.into()) || duty.is_long_over(at.now)
+        at.steady >= *since + self.lease() || duty.is_long_over(at.now)
+    }
+
+    fn lease(&self) -> Duration {
+        Duration::from_secs(self.seconds.into())
+    }
+
+    /// Looks who has the duty before there is anything to do, so that a holder that is gone is
+    /// missed by then.
+    ///
+    /// # Errors
+    /// `Damaged`, storage errors.
+    pub async fn watch(&mut self, state: &State, at: Moment) -> Result<(), Error> {
+        if self.held_until.is_some_and(|until| at.steady < until) {
+            return Ok(());
+        }
+        if let Some(found) = state.load::<Duty>(self.name).await? {
+            self.may_take(&found, at);
+        }
+        Ok(())
     }
 
     /// Lays the duty down, so that others need not wait for the end of its lease.

@@ -71,6 +71,8 @@ pub struct Leased {
     pub attempts: u32,
     /// How it is removed, as the role said when it was made; empty for what is usual.
     pub revocation: Vec<String>,
+    /// It is renewed no further than this: when a token ends that has no record of its own.
+    pub ends_by: Option<Timestamp>,
 }
 
 impl Stored for Leased {

@@ -62,6 +62,11 @@ pub const HISTORY_MAX: usize = 20;
 /// How long after a failure a step is tried again, in seconds; the last one holds for all later
 /// ones.
 const RETRY_SECONDS: [i64; 7] = [2, 15, 60, 300, 1800, 7200, 86_400];
+/// Where it is not known which of two values works, it is tried again after so long at most.
+const URGENT_SECONDS: i64 = 30;
+/// Clocks are at most so far apart; what was noted later than this was noted by a clock that was
+/// set since.
+const SKEW: Span = Span::from_seconds(60);
 /// How long nobody else may drive a rotation, unless its lease is renewed.
 pub const LEASE: Span = Span::from_seconds(20);
 
@@ -262,6 +267,36 @@ impl Rotation {
         lease.is_some_and(|lease| lease.holder != holder && now < lease.until)
     }
 
+    /// Whether it was noted by a clock that was ahead: then its times mean nothing, and nobody
+    /// would look at it until they come.
+    fn is_ahead(&self, now: Timestamp) -> bool {
+        let latest = now.plus(SKEW);
+        let failed = self.run.as_ref().and_then(|run| run.failure.as_ref());
+        let noted = [
+            self.last,
+            self.run.as_ref().map(|run| run.started),
+            failed.map(|failure| failure.at),
+        ];
+        let lease = self.lease.as_ref();
+        lease.is_some_and(|lease| lease.until > latest.plus(LEASE))
+            || noted.into_iter().flatten().any(|at| at > latest)
+    }
+
+    /// Begins all that waits for a time anew, from now on.
+    fn come_back(&mut self, now: Timestamp, spread: u64) {
+        self.lease = None;
+        self.last = self.last.map(|last| last.min(now));
+        if let Some(run) = &mut self.run {
+            run.started = run.started.min(now);
+            run.resume = now;
+            if let Some(failure) = &mut run.failure {
+                failure.at = failure.at.min(now);
+            }
+        }
+        self.plan(self.last.unwrap_or(now), now, spread);
+        self.is_settled = false;
+    }
+
     fn end(&mut self, run: Run, given_up_at: Option<Step>, now: Timestamp) {
         if given_up_at.is_none() {
             self.finished += 1;
@@ -349,6 +384,12 @@ impl Run {
         let last = RETRY_SECONDS.len() - 1;
         let place = usize::try_from(self.attempts).map_or(last, |place| place.min(last));
         let wait = RETRY_SECONDS.get(place).copied().unwrap_or(86_400);
+        let is_urgent = error.code == NOT_TAKEN_BACK;
+        let wait = if is_urgent {
+            wait.min(URGENT_SECONDS)
+        } else {
+            wait
+        };
         self.attempts = self.attempts.saturating_add(1);
         self.failure = Some(Failure {
             step: self.step,

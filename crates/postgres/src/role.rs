@@ -12,6 +12,8 @@ use postgres_protocol::escape::escape_identifier;
 use postgres_protocol::escape::escape_literal;
 use postgres_protocol::password::scram_sha_256;
 use strongroom_core::secret::SecretValue;
+use strongroom_crypto::SystemRng;
+use strongroom_crypto::scram;
 use tokio_postgres::Client;
 use tokio_postgres::Config;
 
@@ -52,8 +54,10 @@ pub enum RoleError {
 /// of it: only letters, digits and `$:+/=-`.
 #[must_use]
 pub fn scram_verifier(password: &SecretValue) -> String {
-    // EXPOSE: hashed with a salt; what comes out opens no session.
-    scram_sha_256(password.expose_secret())
+    scram::verifier(password, &SystemRng).unwrap_or_else(|| {
+        // EXPOSE: hashed with a salt; what comes out opens no session.
+        scram_sha_256(password.expose_secret())
+    })
 }
 
 /// A name as it stands in SQL, quoted.

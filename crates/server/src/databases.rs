@@ -86,6 +86,9 @@ pub(crate) struct Connection {
     pub(crate) is_verified: bool,
     /// It was deleted, and is kept for as long as there are leases.
     pub(crate) is_retired: bool,
+    /// `password` is the one that is being set: it was tried, and works already.
+    #[serde(skip)]
+    pub(crate) is_next: bool,
 }
 
 impl Stored for Connection {
@@ -217,22 +220,38 @@ fn with_database(url: &str) -> String {
 /// Connections that are open, by the record that they were opened for.
 #[derive(Default)]
 pub(crate) struct Databases {
-    opened: Mutex<HashMap<RecordId, (u64, Users)>>,
+    opened: Mutex<HashMap<RecordId, (Key, Users)>>,
+}
+
+/// What connections were opened for: a record's revision, and whether with the password that was
+/// being set.
+type Key = (u64, bool);
+
+fn key_of(found: &Found<Connection>) -> Key {
+    (found.revision, found.value.is_next)
 }
 
 impl Databases {
     /// The users of a database; connections are opened when they are needed.
     pub(crate) fn users(&self, found: &Found<Connection>) -> Result<Users, UserError> {
+        let key = key_of(found);
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((revision, users)) = opened.get(&found.id)
-            && *revision == found.revision
+        if let Some((known, users)) = opened.get(&found.id)
+            && *known == key
         {
             return Ok(users.clone());
         }
         let password = found.value.password.as_ref().map(|password| &password.0);
         let users = connect(&found.value, password)?;
-        opened.insert(found.id, (found.revision, users.clone()));
+        opened.insert(found.id, (key, users.clone()));
         Ok(users)
+    }
+
+    /// Whether the password that is being set was found to work.
+    fn has_next(&self, found: &Found<Connection>) -> bool {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = opened.get(&found.id).map(|(known, _)| *known);
+        known == Some((found.revision, true))
     }
 
     /// Opens connections anew when they are needed next.

@@ -38,8 +38,15 @@ const AT_ONCE_MAX: usize = 8;
 const CHUNK: usize = 64;
 /// So often it is looked what is due.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// So often it is looked whether the server is unsealed: from then on it watches who has the duty.
+const FIRST: Duration = Duration::from_millis(100);
 /// A database that did not answer is asked again after so long, in seconds.
 const PAUSE_SECONDS: i64 = 10;
+/// A server that is gone is followed up after so long, in seconds: nobody's credential lives for
+/// much longer than its lease.
+const DUTY_SECONDS: u16 = 2;
+/// So often the duty is renewed while a database is waited for.
+const RENEWAL: Duration = Duration::from_millis(500);
 /// The status of a failed removal in the audit log: what was asked of the database was not done.
 const FAILED: u16 = 502;
 
@@ -53,7 +60,7 @@ impl Driver {
     pub(crate) fn new(holder: &str) -> Self {
         Self {
             wake: tokio::sync::Notify::new(),
-            post: tokio::sync::Mutex::new(Post::new("leases", holder)),
+            post: tokio::sync::Mutex::new(Post::new("leases", holder, DUTY_SECONDS)),
         }
     }
 
@@ -128,21 +135,22 @@ impl Counters {
 /// Removes what is over, until the server stops.
 pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     let mut last_failure = None;
-    let mut sweeps = sweep::Sweeps::default();
+    let mut sweeps = JoinSet::new();
+    sweeps.spawn(sweep::work(Arc::clone(&node)));
+    let mut interval = FIRST;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = tokio::time::sleep(interval) => {}
             () = node.leases.wake.notified() => {}
             _ = stop.wait_for(|stop| *stop) => break,
         }
         let Some(core) = node.core() else {
+            interval = FIRST;
             continue;
         };
+        interval = INTERVAL;
         let stopping = stop.clone();
-        let mut result = run_once(&node, &core, &|| *stopping.borrow()).await;
-        if result.is_ok() {
-            result = sweeps.run_if_due(&node, &core).await;
-        }
+        let result = run_once(&node, &core, &|| *stopping.borrow()).await;
         let failure = result.err().map(|error| error.to_string());
         // The same failure every second would fill the log.
         if let Some(text) = failure.as_ref().filter(|_| failure != last_failure) {
@@ -151,6 +159,7 @@ pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
         }
         last_failure = failure;
     }
+    sweeps.shutdown().await;
     if let Some(core) = node.core() {
         let mut post = node.leases.post.lock().await;
         let _ = post.lay_down(&core.state, node.now()).await;
@@ -170,6 +179,12 @@ pub(crate) async fn run_once(
     is_stopping: &(dyn Fn() -> bool + Send + Sync),
 ) -> Result<(), Error> {
     core.refresh().await?;
+    node.leases
+        .post
+        .lock()
+        .await
+        .watch(&core.state, node.moment())
+        .await?;
     for departed in core.state.due_departed(node.now()).await? {
         loop {
             if is_stopping() || !has_duty(node, core).await? {
@@ -187,7 +202,7 @@ pub(crate) async fn run_once(
             if is_stopping() || !has_duty(node, core).await? {
                 return Ok(());
             }
-            remove_some(node, core, chunk).await?;
+            on_duty(node, core, remove_some(node, core, chunk)).await?;
         }
         if is_last {
             break;
@@ -203,7 +218,21 @@ pub(crate) async fn run_once(
     Ok(())
 }
 
-/// Removes some leases, those of a database that does not answer later.
+/// Waits for work, and keeps the duty meanwhile.
+async fn on_duty<T>(node: &Node, core: &Core, doing: impl Future<Output = T>) -> T {
+    let mut doing = std::pin::pin!(doing);
+    loop {
+        tokio::select! {
+            done = &mut doing => return done,
+            () = tokio::time::sleep(RENEWAL) => {
+                // Lost or not, the work ends: it may be done twice.
+                let _ = has_duty(node, core).await;
+            }
+        }
+    }
+}
+
+/// Removes some leases: a database that does not answer keeps those of others from nothing.
 async fn remove_some(
     node: &Arc<Node>,
     core: &Arc<Core>,
@@ -214,36 +243,51 @@ async fn remove_some(
         let key = (found.value.mount, found.value.connection.clone());
         by_database.entry(key).or_default().push(found.clone());
     }
+    let mut databases = JoinSet::new();
     for leases in by_database.into_values() {
-        let mut waiting = leases.into_iter();
-        // The first one finds out whether the database answers at all.
-        let Some(first) = waiting.next() else {
-            continue;
-        };
-        let answers = remove_noted(node, core, &first).await?;
-        let mut rest: Vec<Found<Leased>> = waiting.collect();
-        if !answers {
-            let later = node.now().plus(Span::from_seconds(PAUSE_SECONDS));
-            core.state.postpone_leases(&rest, later).await?;
-            continue;
-        }
-        let mut running = JoinSet::new();
-        loop {
-            while running.len() < AT_ONCE_MAX
-                && let Some(found) = rest.pop()
-            {
-                let (node, core) = (Arc::clone(node), Arc::clone(core));
-                running.spawn(async move { remove_noted(&node, &core, &found).await });
-            }
-            match running.join_next().await {
-                Some(Ok(done)) => done.map(drop)?,
-                // A bug ended it: it is due again.
-                Some(Err(_)) => {}
-                None => break,
-            }
+        let (node, core) = (Arc::clone(node), Arc::clone(core));
+        databases.spawn(async move { remove_of_one(&node, &core, leases).await });
+    }
+    while let Some(done) = databases.join_next().await {
+        match done {
+            Ok(done) => done?,
+            // A bug ended it: they are due again.
+            Err(_) => {}
         }
     }
     Ok(())
+}
+
+/// Removes leases of one database, later where it does not answer.
+async fn remove_of_one(
+    node: &Arc<Node>,
+    core: &Arc<Core>,
+    leases: Vec<Found<Leased>>,
+) -> Result<(), Error> {
+    let mut rest = leases;
+    // The first one finds out whether the database answers at all.
+    let Some(first) = (!rest.is_empty()).then(|| rest.remove(0)) else {
+        return Ok(());
+    };
+    if !remove_noted(node, core, &first).await? {
+        let later = node.now().plus(Span::from_seconds(PAUSE_SECONDS));
+        return core.state.postpone_leases(&rest, later).await;
+    }
+    let mut running = JoinSet::new();
+    loop {
+        while running.len() < AT_ONCE_MAX
+            && let Some(found) = rest.pop()
+        {
+            let (node, core) = (Arc::clone(node), Arc::clone(core));
+            running.spawn(async move { remove_noted(&node, &core, &found).await });
+        }
+        match running.join_next().await {
+            Some(Ok(done)) => done.map(drop)?,
+            // A bug ended it: it is due again.
+            Some(Err(_)) => {}
+            None => return Ok(()),
+        }
+    }
 }
 
 /// Removes what a lease stands for, between two lines in the audit log, and notes what became of
@@ -253,7 +297,7 @@ async fn remove_noted(node: &Node, core: &Core, found: &Found<Leased>) -> Result
     let request_id = crate::node::new_nonce(&*node.rng);
     let table = core.mounts();
     let entry = Entry {
-        at: node.now(),
+        at: node.wall(),
         request_id: &request_id,
         operation: "revoke",
         path: &leased.lease_id,
@@ -367,7 +411,7 @@ async fn rotate(
     let request_id = crate::node::new_nonce(&*node.rng);
     let path = format!("{}rotate-role/{name}", live.path);
     let entry = Entry {
-        at: node.now(),
+        at: node.wall(),
         request_id: &request_id,
         operation: "update",
         path: &path,

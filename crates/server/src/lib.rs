@@ -10,6 +10,7 @@ mod aws;
 mod bodies;
 mod cache;
 mod cidr;
+pub mod clock;
 pub mod config;
 mod core;
 mod databases;

@@ -22,6 +22,7 @@ use strongroom_crypto::header::Unsealed;
 use strongroom_crypto::password::LOGIN_COST;
 use strongroom_crypto::password::PasswordHash;
 use strongroom_engine::Error;
+use strongroom_engine::duty::LEASE_SECONDS;
 use strongroom_engine::duty::Moment;
 use strongroom_engine::duty::Post;
 
@@ -145,7 +146,7 @@ impl Node {
         settings: Settings,
     ) -> Self {
         let rotate = crate::rotate::Driver::new(&*rng);
-        let upkeep = Post::new("upkeep", rotate.holder());
+        let upkeep = Post::new("upkeep", rotate.holder(), LEASE_SECONDS);
         let leases = crate::leases::Driver::new(rotate.holder());
         Self {
             keeper,
@@ -177,6 +178,16 @@ impl Node {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// What the machine's clock shows: for what others compare with theirs.
+    pub(crate) fn wall(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    /// A point in time as others may see it by their clocks.
+    pub(crate) fn for_others(&self, at: Timestamp) -> Timestamp {
+        crate::clock::for_others(&*self.clock, at)
     }
 
     /// Now, also by the clock that is never set.

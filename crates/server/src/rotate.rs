@@ -143,6 +143,7 @@ pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
         round.fill(&node, &core).await;
         if looks.is_multiple_of(LOOKS_PER_SCAN) {
             scan(&node, &core).await;
+            round.look_ahead(&node, &core).await;
         }
         looks += 1;
     }
@@ -179,6 +180,16 @@ impl Round {
             // A bug ended it; which one it was shows when all others have ended.
             None if self.running.is_empty() => self.busy.clear(),
             None => {}
+        }
+    }
+
+    /// Those that wait for a time of a clock that was set back go on with the others.
+    async fn look_ahead(&mut self, node: &Node, core: &Core) {
+        match core.state.rotations_ahead(node.now()).await {
+            Ok(found) => self.waiting.extend(found),
+            Err(error) => node.log.error(&format!(
+                "rotations of a clock that was ahead are looked at later: {error}"
+            )),
         }
     }
 
@@ -283,7 +294,7 @@ async fn step(
     let request_id = crate::node::new_nonce(&*node.rng);
     let audited = format!("{}data/{}", live.path, claim.path());
     let entry = Entry {
-        at: node.now(),
+        at: node.wall(),
         request_id: &request_id,
         operation: "update",
         path: &audited,

@@ -7,6 +7,7 @@ use std::process::Command;
 use crate::failure::Failure;
 use crate::shell;
 
+use super::database::Database;
 use super::http;
 use super::http::Request;
 use super::server;
@@ -14,11 +15,15 @@ use super::server::Kind;
 use super::server::Mode;
 use super::server::Server;
 
-const SCRIPTS: [(&str, Mode); 4] = [
+/// The one that has users made in a database.
+const DATABASES: &str = "database_client.py";
+
+const SCRIPTS: [(&str, Mode); 5] = [
     ("hvac_client.py", Mode::Dev),
     ("hvac_operator.py", Mode::Empty),
     ("bao_client.py", Mode::Dev),
     ("node_client.js", Mode::Dev),
+    (DATABASES, Mode::Dev),
 ];
 
 /// Clients of AWS: strongroom alone serves them.
@@ -59,6 +64,14 @@ pub(super) fn run(root: &Path, kind: &Kind) -> Result<(), Failure> {
             .env("TOKEN", "root")
             .env("AUDIT_FOLDER", server.folder())
             .env("BAO", &bao);
+        // It lives for as long as the script runs.
+        let database = match script {
+            DATABASES => Some(Database::start()?),
+            _ => None,
+        };
+        if let Some(database) = &database {
+            command.envs(database.variables());
+        }
         if shell::run(&mut command).is_err() {
             failed.push(script);
         }

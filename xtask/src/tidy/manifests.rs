@@ -264,7 +264,10 @@ const MAP: &[(&str, &[&str])] = &[
             "strongroom-core",
         ],
     ),
-    ("strongroom-postgres", &["strongroom-core"]),
+    (
+        "strongroom-postgres",
+        &["strongroom-crypto", "strongroom-core"],
+    ),
     (
         "strongroom-rotators",
         &[

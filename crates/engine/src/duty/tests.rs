@@ -32,7 +32,10 @@ fn take(post: &mut Post, state: &State, at: Moment) -> bool {
 #[test]
 fn one_has_it_until_it_stops_renewing() {
     let state = state();
-    let (mut one, mut two) = (Post::new("work", "one"), Post::new("work", "two"));
+    let (mut one, mut two) = (
+        Post::new("work", "one", LEASE_SECONDS),
+        Post::new("work", "two", LEASE_SECONDS),
+    );
     assert!(take(&mut one, &state, at(0, 0)));
     for seconds in 0..60 {
         assert!(take(&mut one, &state, at(seconds, 0)));
@@ -48,7 +51,10 @@ fn one_has_it_until_it_stops_renewing() {
 fn clocks_need_not_agree() {
     for skew in [-3600, -30, 30] {
         let state = state();
-        let (mut one, mut two) = (Post::new("work", "one"), Post::new("work", "two"));
+        let (mut one, mut two) = (
+            Post::new("work", "one", LEASE_SECONDS),
+            Post::new("work", "two", LEASE_SECONDS),
+        );
         assert!(take(&mut one, &state, at(0, 0)));
         assert!(!take(&mut two, &state, at(1, skew)));
         assert!(!take(&mut two, &state, at(20, skew)), "{skew}");
@@ -59,18 +65,40 @@ fn clocks_need_not_agree() {
 #[test]
 fn what_was_left_long_ago_is_taken_at_once() {
     let state = state();
-    let (mut one, mut two) = (Post::new("work", "one"), Post::new("work", "two"));
+    let (mut one, mut two) = (
+        Post::new("work", "one", LEASE_SECONDS),
+        Post::new("work", "two", LEASE_SECONDS),
+    );
     assert!(take(&mut one, &state, at(0, 0)));
     assert!(!take(&mut two, &state, at(80, 0)));
-    let mut three = Post::new("work", "three");
+    let mut three = Post::new("work", "three", LEASE_SECONDS);
     assert!(take(&mut three, &state, at(81, 0)));
     assert!(!take(&mut two, &state, at(82, 0)));
 }
 
 #[test]
+fn who_looks_before_there_is_work_misses_a_holder_in_time() {
+    let state = state();
+    let (mut one, mut two) = (Post::new("work", "one", 3), Post::new("work", "two", 3));
+    assert!(take(&mut one, &state, at(0, 0)));
+    pollster::block_on(two.watch(&state, at(1, 0))).unwrap();
+    assert!(!take(&mut two, &state, at(3, 0)));
+    // Renewed, it is somebody's for as long again.
+    assert!(take(&mut one, &state, at(3, 0)));
+    for seconds in 4..7 {
+        pollster::block_on(two.watch(&state, at(seconds, 0))).unwrap();
+    }
+    assert!(take(&mut two, &state, at(7, 0)), "looked at since 4");
+    assert!(!take(&mut one, &state, at(8, 0)));
+}
+
+#[test]
 fn what_was_laid_down_is_taken_at_once() {
     let state = state();
-    let (mut one, mut two) = (Post::new("work", "one"), Post::new("work", "two"));
+    let (mut one, mut two) = (
+        Post::new("work", "one", LEASE_SECONDS),
+        Post::new("work", "two", LEASE_SECONDS),
+    );
     assert!(take(&mut one, &state, at(0, 0)));
     // Who does not have it lays nothing down.
     pollster::block_on(two.lay_down(&state, NOW)).unwrap();
@@ -85,7 +113,10 @@ fn what_was_laid_down_is_taken_at_once() {
 #[test]
 fn duties_do_not_touch_each_other() {
     let state = state();
-    let (mut one, mut two) = (Post::new("work", "one"), Post::new("other", "two"));
+    let (mut one, mut two) = (
+        Post::new("work", "one", LEASE_SECONDS),
+        Post::new("other", "two", LEASE_SECONDS),
+    );
     assert!(take(&mut one, &state, at(0, 0)));
     assert!(take(&mut two, &state, at(0, 0)));
 }

@@ -57,6 +57,8 @@ pub struct NewLease {
     pub times: Lease,
     /// How it is removed.
     pub revocation: Vec<String>,
+    /// Until when it may be renewed at most.
+    pub ends_by: Option<Timestamp>,
     /// Leases that the role may have.
     pub leases_max: u64,
 }
@@ -92,6 +94,7 @@ impl State {
             stage: Stage::Begun,
             attempts: 0,
             revocation: new.revocation,
+            ends_by: new.ends_by,
         };
         for _ in 0..ATTEMPTS_MAX {
             let count = self.load::<LeaseCount>(&counted).await?;

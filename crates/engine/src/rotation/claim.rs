@@ -101,6 +101,17 @@ impl State {
         due.iter().map(|(record, _)| self.open(record)).collect()
     }
 
+    /// The rotations that were noted by a clock that was ahead: the index of what is due has them
+    /// at a time that is far away.
+    ///
+    /// # Errors
+    /// `Damaged`, storage errors.
+    pub async fn rotations_ahead(&self, now: Timestamp) -> Result<Vec<Found<Rotation>>, Error> {
+        let all = self.all::<Rotation>(crate::state::Shelf::Kind).await?;
+        let found = all.into_iter().map(|(_, found)| found);
+        Ok(found.filter(|found| found.value.is_ahead(now)).collect())
+    }
+
     /// All rotations that were ever set up, sorted by path.
     ///
     /// # Errors
@@ -136,6 +147,9 @@ impl Rotations {
         };
         let unchanged = found.unchanged();
         let mut rotation = found.value;
+        if rotation.is_ahead(now) {
+            rotation.come_back(now, self.spread_of(path));
+        }
         if rotation.is_held(&self.holder, now) {
             return Ok(None);
         }

@@ -53,6 +53,7 @@ struct Service {
     accepted: Mutex<BTreeSet<String>>,
     drawn: Mutex<u32>,
     fails: Mutex<Option<Step>>,
+    fails_back: Mutex<bool>,
     steps: Mutex<Vec<Step>>,
     taken_back: Mutex<u32>,
     engine: Engine,
@@ -70,6 +71,7 @@ impl Service {
             accepted: Mutex::new(BTreeSet::from(["old".to_owned()])),
             drawn: Mutex::new(0),
             fails: Mutex::new(None),
+            fails_back: Mutex::new(false),
             steps: Mutex::new(Vec::new()),
             taken_back: Mutex::new(0),
             engine: world.engine.clone(),
@@ -171,6 +173,10 @@ impl Rotator for Service {
 
     fn take_back<'a>(&'a self, call: &'a StepCall<'a>) -> BoxFuture<'a, Result<(), RotatorError>> {
         assert_eq!(shown(call.current), "old");
+        if *self.fails_back.lock().unwrap() {
+            let error = RotatorError::new("test.failed", "made by the test");
+            return Box::pin(std::future::ready(Err(error)));
+        }
         if let Some(pending) = call.pending {
             self.accepted.lock().unwrap().remove(&shown(Some(pending)));
         }
@@ -611,4 +617,79 @@ fn a_rotation_follows_its_secret() {
     assert!(matches!(after, Some(After::Finished)), "{after:?}");
     assert_rotated(&world, &service);
     world.assert_sound();
+}
+
+/// A restart with a clock that was set back by a day, or by years, in the middle of a rotation or
+/// after one.
+#[test]
+fn a_clock_that_was_set_back_holds_nothing_up() {
+    let ahead = |world: &World, now| {
+        let state = State::new(Arc::clone(&world.storage), world.barrier.clone());
+        let found = pollster::block_on(state.rotations_ahead(now)).unwrap();
+        found.len()
+    };
+    for seconds in [120, 86_400, 3_650 * 86_400] {
+        let before = NOW.plus(Span::from_seconds(seconds));
+        let world = World::new();
+        world.set("db", "old");
+        let service = Service::new(&world, Writer::Engine);
+        let (first, second) = (rotations(&world, "a"), rotations(&world, "b"));
+        ask(&first, before, TOKEN, Purpose::Rotate).unwrap();
+        // It is claimed and never finished.
+        assert!(pollster::block_on(first.claim(&at(before), &path("db"))).is_ok());
+        assert_eq!(ahead(&world, NOW), 1, "{seconds}");
+        let after = drive(&second, &service, NOW).unwrap();
+        assert!(
+            matches!(after, Some(After::Finished)),
+            "{seconds}: {after:?}"
+        );
+        assert_rotated(&world, &service);
+        assert_eq!(ahead(&world, NOW), 0);
+
+        // One that was finished then: the next comes by the clock as it is.
+        let third = TOKEN.replace('1', "3");
+        ask(&first, before, &third, Purpose::Rotate).unwrap();
+        drive(&first, &service, before).unwrap();
+        assert_eq!(ahead(&world, NOW), 1);
+        assert!(drive(&second, &service, NOW).unwrap().is_none());
+        let next = record(&second).next.unwrap().begins;
+        assert!(next > NOW && next < NOW.plus(Span::from_seconds(20 * 86_400)));
+        assert_eq!(ahead(&world, NOW), 0);
+    }
+    // Another server's clock that is a little ahead changes nothing.
+    let world = World::new();
+    world.set("db", "old");
+    let first = rotations(&world, "a");
+    let before = NOW.plus(Span::from_seconds(50));
+    ask(&first, before, TOKEN, Purpose::Rotate).unwrap();
+    assert!(pollster::block_on(first.claim(&at(before), &path("db"))).is_ok());
+    assert_eq!(ahead(&world, NOW), 0);
+}
+
+#[test]
+fn what_may_work_with_neither_value_is_tried_again_soon() {
+    let world = World::new();
+    world.set("db", "old");
+    let service = Service::new(&world, Writer::Engine);
+    *service.fails.lock().unwrap() = Some(Step::Set);
+    *service.fails_back.lock().unwrap() = true;
+    let rotations = rotations(&world, "a");
+    ask(&rotations, NOW, TOKEN, Purpose::Rotate).unwrap();
+    let mut now = NOW;
+    for attempt in 0..20 {
+        let after = drive(&rotations, &service, now).unwrap();
+        let Some(After::Again(at)) = after else {
+            panic!("{attempt}: {after:?}");
+        };
+        let wait = at.seconds_since(now);
+        assert!((1..=30).contains(&wait), "{attempt}: {wait} s");
+        now = at;
+    }
+    // Where the old value works there is time.
+    *service.fails_back.lock().unwrap() = false;
+    let after = drive(&rotations, &service, now).unwrap();
+    assert!(
+        matches!(after, Some(After::Again(at)) if at.seconds_since(now) > 3_600),
+        "{after:?}"
+    );
 }

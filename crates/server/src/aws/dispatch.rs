@@ -83,7 +83,7 @@ impl Request {
     /// What the audit log says of it.
     pub(super) fn entry<'a>(&'a self, operation: &'a str, path: &'a str) -> Entry<'a> {
         Entry {
-            at: self.now,
+            at: self.node.wall(),
             request_id: &self.request_id,
             operation,
             path,
@@ -174,14 +174,15 @@ where
     let headers = core.audit.headers(&options.audited_headers, &parts.headers);
     let authenticated = async {
         let claim = Claim::read(&signed)?;
-        let key = keys::authenticate(&core, &claim, &signed, service, now).await?;
+        claim.check(service, node.wall())?;
+        let key = keys::authenticate(&core, &claim, &signed, now).await?;
         Ok((claim.region, key))
     };
     let (region, key) = match authenticated.await {
         Ok(found) => found,
         Err(fault) => {
             let entry = Entry {
-                at: now,
+                at: node.wall(),
                 request_id,
                 operation: "read",
                 path: &format!("aws/{service}"),

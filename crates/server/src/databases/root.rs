@@ -90,6 +90,24 @@ async fn end_change(
     Err(contended())
 }
 
+/// Uses the password that is being set where it works already. Whoever sets it may be at it, or
+/// was cut off: which of the two shows later, and until then the old one may be refused.
+async fn tried(node: &Node, found: &mut Found<Connection>, next: Pending) {
+    let is_known = node.databases.has_next(found);
+    let users = match is_known {
+        true => None,
+        false => super::connect(&found.value, Some(&next.password.0)).ok(),
+    };
+    let works = match users {
+        Some(users) => in_time(users.connect()).await.is_ok(),
+        None => is_known,
+    };
+    if works {
+        found.value.password = Some(next.password);
+        found.value.is_next = true;
+    }
+}
+
 /// The connection with the password that works, where a change of it was cut off.
 pub(super) async fn settled(
     node: &Node,
@@ -102,6 +120,7 @@ pub(super) async fn settled(
         return Ok(found);
     };
     if next.is_under_way(node.now()) {
+        tried(node, &mut found, next).await;
         return Ok(found);
     }
     let lost = |fault: Fault| UserError::Unreachable {
@@ -246,7 +265,7 @@ pub(crate) async fn put_static(
     }
 }
 
-/// A static role with the password that works, where a change of it was cut off.
+/// A static role with the password that works, also while it is being changed.
 pub(crate) async fn settled_static(
     core: &Core,
     owner: &str,
@@ -257,13 +276,23 @@ pub(crate) async fn settled_static(
     let Some(next) = found.value.next.clone() else {
         return Ok(found);
     };
-    if next.is_under_way(now) {
-        return Ok(found);
-    }
     let failed = |error: UserError| Fault::Backend(error.to_string());
     let connection = super::connection(&core.state, owner, &found.value.connection).await?;
     let connection = connection.ok_or_else(|| missing(&found.value.connection))?;
     let username = found.value.username.clone();
+    if next.is_under_way(now) {
+        // Whoever changes it may be at it, or was cut off: what is told is what is let in.
+        let address = connection.value.address(None).map_err(Fault::Backend)?;
+        let tried = role::check_login(&address, &username, &next.password.0);
+        if in_time(async { Ok(tried.await.is_ok()) })
+            .await
+            .unwrap_or(false)
+        {
+            found.value.password = Some(next.password);
+            found.value.last = Some(next.since);
+        }
+        return Ok(found);
+    }
     if works(&connection.value, &username, &next.password.0)
         .await
         .map_err(failed)?

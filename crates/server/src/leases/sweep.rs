@@ -34,6 +34,8 @@ use crate::node::Node;
 
 /// So often all databases are looked at.
 const INTERVAL: Duration = Duration::from_secs(300);
+/// So often it is looked whether it is time.
+const LOOKS: Duration = Duration::from_secs(1);
 /// What is younger may be on its way, in seconds.
 const YOUNG_SECONDS: i64 = 120;
 /// How the names begin that are made here.
@@ -41,40 +43,47 @@ const PREFIX: &str = "v-";
 /// Names in a report, at most.
 const NAMES_MAX: usize = 1_000;
 
-/// When databases were last looked at.
-#[derive(Default)]
-pub(crate) struct Sweeps {
-    last: Option<Instant>,
-}
-
-impl Sweeps {
-    /// Looks at all databases, if it is time and this server's duty.
-    pub(crate) async fn run_if_due(
-        &mut self,
-        node: &Arc<Node>,
-        core: &Arc<Core>,
-    ) -> Result<(), Error> {
-        if self.last.is_some_and(|last| last.elapsed() < INTERVAL) {
-            return Ok(());
+/// Looks at all databases from time to time, until it is dropped. A database that does not answer
+/// is waited for here, and keeps no lease from its end.
+pub(super) async fn work(node: Arc<Node>) {
+    let mut last = None;
+    loop {
+        tokio::time::sleep(LOOKS).await;
+        if last.is_some_and(|last: Instant| last.elapsed() < INTERVAL) {
+            continue;
         }
-        let databases = databases_of(core);
-        if databases.is_empty() || !has_duty(node, core).await? {
-            return Ok(());
-        }
-        self.last = Some(Instant::now());
-        let mut orphans = 0;
-        for live in databases {
-            for found in sweep(node, core, &live, true).await? {
-                orphans += found.orphans.len() as u64;
-                found.log(node);
+        let Some(core) = node.core() else { continue };
+        match all(&node, &core).await {
+            Ok(true) => last = Some(Instant::now()),
+            // Nothing to look at, or another server does it.
+            Ok(false) => {}
+            Err(error) => {
+                last = Some(Instant::now());
+                node.log
+                    .error(&format!("users of databases are looked at later: {error}"));
             }
         }
-        let counters = &node.metrics.leases;
-        counters.orphans.store(orphans, Ordering::Relaxed);
-        let troubles = core.state.troubles().await?.len() as u64;
-        counters.irrevocable.store(troubles, Ordering::Relaxed);
-        Ok(())
     }
+}
+
+/// Looks at all databases, if that is this server's duty.
+async fn all(node: &Arc<Node>, core: &Arc<Core>) -> Result<bool, Error> {
+    let databases = databases_of(core);
+    if databases.is_empty() || !has_duty(node, core).await? {
+        return Ok(false);
+    }
+    let mut orphans = 0;
+    for live in databases {
+        for found in sweep(node, core, &live, true).await? {
+            orphans += found.orphans.len() as u64;
+            found.log(node);
+        }
+    }
+    let counters = &node.metrics.leases;
+    counters.orphans.store(orphans, Ordering::Relaxed);
+    let troubles = core.state.troubles().await?.len() as u64;
+    counters.irrevocable.store(troubles, Ordering::Relaxed);
+    Ok(true)
 }
 
 pub(crate) fn is_database(live: &Live) -> bool {
@@ -221,6 +230,10 @@ impl Sweeper<'_> {
         name: &str,
         findings: &mut Findings,
     ) {
+        // Its lease ended while this looked, and it with it.
+        if let Ok(None) = in_time(users.find(name)).await {
+            return;
+        }
         if !self.repair || found.value.is_retired {
             findings.orphans.push(name.to_owned());
             return;

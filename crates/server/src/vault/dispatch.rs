@@ -117,7 +117,7 @@ pub(crate) async fn answer(
         .audit
         .headers(&options.audited_headers, &incoming.headers);
     let entry = Entry {
-        at: now,
+        at: node.wall(),
         request_id,
         operation: verb.word(),
         path: path.as_str(),
@@ -310,7 +310,7 @@ async fn run(call: &mut Call, route: Option<&'static Route>) -> Result<Answer, F
 
 fn entry_of(call: &Call) -> Entry<'_> {
     Entry {
-        at: call.now,
+        at: call.node.wall(),
         request_id: &call.request_id,
         operation: call.verb.word(),
         path: call.path.as_str(),

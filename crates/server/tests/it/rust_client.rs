@@ -2,11 +2,19 @@
 
 use std::collections::HashMap;
 
+use strongroom_core::secret::SecretValue;
+use strongroom_postgres::DatabaseUrl;
+use strongroom_postgres::role::check_login;
+use strongroom_testkit::postgres::Postgres;
 use vaultrs::api::auth::approle::requests::SetAppRoleRequest;
+use vaultrs::api::database::requests::PostgreSQLConnectionRequest;
+use vaultrs::api::database::requests::SetRoleRequest;
+use vaultrs::api::database::requests::SetStaticRoleRequest;
 use vaultrs::api::kv2::requests::SetSecretRequestOptions;
 use vaultrs::auth::approle;
 use vaultrs::client::VaultClient;
 use vaultrs::client::VaultClientSettingsBuilder;
+use vaultrs::database;
 use vaultrs::error::ClientError;
 use vaultrs::kv2;
 use vaultrs::sys;
@@ -111,4 +119,96 @@ async fn an_application_logs_in_and_uses_its_secrets() {
     let policies = sys::policy::list(&root).await.unwrap();
     assert!(!policies.policies.contains(&"app".to_owned()));
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_of_a_database_are_made_for_an_application() {
+    let postgres = Postgres::start();
+    let _ = postgres.sql(
+        "postgres",
+        "CREATE ROLE app; CREATE ROLE admin SUPERUSER LOGIN PASSWORD 'first-one' IN ROLE app; \
+         CREATE ROLE fixed LOGIN IN ROLE app",
+    );
+    let address: DatabaseUrl = postgres.url("postgres").parse().unwrap();
+    let works = async |user: &str, password: &str| {
+        let password = SecretValue::from_text(password.to_owned());
+        check_login(&address, user, &password).await.is_ok()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(None, folder.path()).await;
+    let root = client(&server, ROOT);
+    sys::mount::enable(&root, "db", "database", None)
+        .await
+        .unwrap();
+    let url = format!(
+        "postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{}/postgres",
+        postgres.port()
+    );
+    let mut config = PostgreSQLConnectionRequest::builder();
+    config
+        .plugin_name("postgresql-database-plugin")
+        .connection_url(url)
+        .allowed_roles(vec!["*".to_owned()])
+        .username("admin")
+        .password("first-one")
+        .verify_connection(true);
+    database::connection::postgres(&root, "db", "pg", Some(&mut config))
+        .await
+        .unwrap();
+    let listed = database::connection::list(&root, "db").await.unwrap();
+    assert_eq!(listed.keys, ["pg"]);
+    database::connection::read(&root, "db", "pg").await.unwrap();
+    database::connection::reset(&root, "db", "pg")
+        .await
+        .unwrap();
+    database::connection::rotate(&root, "db", "pg")
+        .await
+        .unwrap();
+    assert!(!works("admin", "first-one").await, "the server has another");
+
+    let mut role = SetRoleRequest::builder();
+    role.db_name("pg")
+        .creation_statements(vec![
+            "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' IN ROLE app".to_owned(),
+        ])
+        .default_ttl("1h")
+        .max_ttl("2h");
+    database::role::set(&root, "db", "app", Some(&mut role))
+        .await
+        .unwrap();
+    let read = database::role::read(&root, "db", "app").await.unwrap();
+    assert_eq!(read.db_name, "pg");
+    assert_eq!(
+        database::role::list(&root, "db").await.unwrap().keys,
+        ["app"]
+    );
+    let made = database::role::creds(&root, "db", "app").await.unwrap();
+    assert!(works(&made.username, &made.password).await);
+    assert!(!works(&made.username, "another").await);
+
+    let mut fixed = SetStaticRoleRequest::builder();
+    fixed.db_name("pg").username("fixed").rotation_period("1h");
+    database::static_role::set(&root, "db", "s", Some(&mut fixed))
+        .await
+        .unwrap();
+    let creds = async || {
+        let told = database::static_role::creds(&root, "db", "s")
+            .await
+            .unwrap();
+        told.password
+    };
+    let first = creds().await;
+    assert!(works("fixed", &first).await);
+    database::static_role::rotate(&root, "db", "s")
+        .await
+        .unwrap();
+    let second = creds().await;
+    assert!(works("fixed", &second).await && !works("fixed", &first).await);
+    assert_eq!(
+        status(database::role::creds(&root, "db", "none").await),
+        400
+    );
+    // The mount goes, and its users with it.
+    sys::mount::disable(&root, "db").await.unwrap();
+    assert!(!works(&made.username, &made.password).await);
 }

@@ -251,6 +251,7 @@ fn fill(rig: &Rig, leases: u64) -> AnyResult<()> {
                 token: None,
                 times,
                 revocation: Vec::new(),
+                ends_by: None,
                 leases_max: PER_ROLE,
             };
             let state = state.clone();

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use rig::AnyResult;
 
 const USAGE: &str = "reliability kill|power|damage|many|migrate|sinks|requests|connections|\
-timing|guesses|shares|histories|policies|soak|poison|\
+timing|guesses|shares|histories|policies|rotation|leases|soak|poison|\
 chaos [ROUNDS]";
 
 fn main() -> AnyResult<ExitCode> {
@@ -50,6 +50,8 @@ fn main() -> AnyResult<ExitCode> {
         "shares" => server::shares::run(rounds(100)?)?,
         "histories" => server::histories::run(rounds(100_000)?)?,
         "policies" => server::policies::run(rounds(60)?)?,
+        "leases" => server::leases::run(rounds(20)?)?,
+        "rotation" => server::rotation::run(rounds(20)?)?,
         "soak" => server::soak::run(rounds(60)?)?,
         "chaos" => chaos::run(rounds(20)?, rest.get(1).map_or(Ok(0), |text| text.parse())?)?,
         "chaos-inside" => chaos::inside(rest)?,

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use rustix::process::Resource;
@@ -20,6 +21,7 @@ use strongroom_engine::Engine;
 use strongroom_server::FirstMount;
 use strongroom_server::Node;
 use strongroom_server::TlsFiles;
+use strongroom_server::clock::SteadyClock;
 use strongroom_server::config::Config;
 use strongroom_server::config::ConfigError;
 use strongroom_server::keeper::DatabaseKeeper;
@@ -124,12 +126,17 @@ impl ServeArgs {
     }
 }
 
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
-    }
+/// The machine's clock, beside one that is never set and that goes on while the machine sleeps.
+fn clock() -> impl Clock {
+    let steady = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(
+            u64::try_from(time.tv_sec).unwrap_or_default(),
+            u32::try_from(time.tv_nsec).unwrap_or_default(),
+        )
+    };
+    let wall = || Timestamp::from_micros(jiff::Timestamp::now().as_microsecond());
+    SteadyClock::new(wall, steady)
 }
 
 pub(crate) fn run(app: &App, args: &ServeArgs) -> Result<(), CommandError> {
@@ -316,7 +323,7 @@ async fn start(
             _ => failed,
         }
     };
-    let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
+    let (clock, rng) = (Arc::new(clock()), Arc::new(SystemRng));
     if in_memory {
         let node = Node::new(Box::<MemoryKeeper>::default(), clock, rng, settings);
         if args.dev {

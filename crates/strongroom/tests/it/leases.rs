@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 use serde_json::Value;
 use serde_json::json;
+use strongroom_testkit::openbao::OpenBao;
 use strongroom_testkit::postgres::Postgres;
 
 use crate::served::Served;
@@ -64,6 +65,37 @@ impl Place {
             "max_ttl": max_ttl,
         });
         self.ask("POST", "database/roles/ro", &role);
+    }
+
+    /// Has OpenBao make the same users in the same database.
+    fn at_openbao(&self) -> OpenBao {
+        let server = OpenBao::start();
+        let port = self.postgres.port();
+        let config = json!({
+            "plugin_name": "postgresql-database-plugin",
+            "connection_url": format!(
+                "postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{port}/postgres\
+                 ?sslmode=disable"
+            ),
+            "allowed_roles": "*",
+            "username": "admin",
+            "password": "first-one",
+        });
+        let role = json!({
+            "db_name": "pg",
+            "creation_statements": CREATE,
+            "default_ttl": "1h",
+            "max_ttl": "24h",
+        });
+        for (path, body) in [
+            ("sys/mounts/database", json!({"type": "database"})),
+            ("database/config/pg", config),
+            ("database/roles/ro", role),
+        ] {
+            let answer = server.ask("POST", path, &body.to_string());
+            assert!(answer.starts_with("HTTP/1.1 20"), "{path}: {answer}");
+        }
+        server
     }
 
     /// A lease's id.
@@ -202,16 +234,57 @@ fn users_of_a_run_that_is_killed_end_by_themselves() {
     place.served.wait_until(|| place.users().is_empty());
 }
 
+/// A token of OpenBao that lives so long.
+fn token_of(server: &OpenBao, ttl: &str) -> String {
+    let body = json!({"policies": ["root"], "ttl": ttl}).to_string();
+    let answer = server.ask("POST", "auth/token/create", &body);
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let made: Value = serde_json::from_str(body).unwrap();
+    made["auth"]["client_token"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_run_takes_no_lease_that_outlives_its_token() {
+    let place = Place::new();
+    declare(&place);
+    let case = &place.case;
+    // OpenBao says that a lease lives for an hour that it will end with its token in a minute.
+    let openbao = place.at_openbao();
+    case.env(
+        "STRONGROOM_ADDR",
+        format!("http://127.0.0.1:{}", openbao.port()),
+    );
+    case.env("STRONGROOM_TOKEN", token_of(&openbao, "60s"));
+    case.sr("run -- touch started")
+        .code(2)
+        .says("would live for 3600 s, and the token that they end with for ");
+    assert!(!case.in_project("started").exists(), "nothing was run");
+    assert_eq!(place.users(), Vec::<String>::new(), "and nothing is left");
+    // One that lives long enough is taken, and one without an end.
+    for token in [token_of(&openbao, "2h"), "root".to_owned()] {
+        case.env("STRONGROOM_TOKEN", token);
+        case.sr("run -- true").ok();
+        assert_eq!(place.users(), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn a_run_takes_no_lease_that_ends_with_its_token_too_soon() {
     let place = Place::new();
     declare(&place);
-    let body = json!({"policies": ["root"], "ttl": "1h"});
+    let body = json!({"policies": ["root"], "ttl": "20m"});
     let made = place.ask("POST", "auth/token/create", &body);
     let token = made["auth"]["client_token"].as_str().unwrap();
+    // Our server says how long it really lives: it is taken, and renewed no further.
+    let (_, made) = place.served.ask("GET", "database/creds/ro", token, "");
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let seconds = made["lease_duration"].as_i64().unwrap();
+    assert!((1190..=1200).contains(&seconds), "{made}");
     place.case.env("STRONGROOM_TOKEN", token);
     place.case.sr("run -- true").ok();
-    assert_eq!(place.users(), Vec::<String>::new());
+    assert_eq!(place.users().len(), 1, "the one that was read by hand");
+    place.ask("POST", "auth/token/revoke", &json!({ "token": token }));
+    place.served.wait_until(|| place.users().is_empty());
     // Nobody is named who could make them.
     place.case.env("STRONGROOM_ADDR", "");
     place.case.sr("run -- true").code(2).says("none is named");

@@ -91,6 +91,7 @@ fn new_connection() -> Connection {
         details: "{}".into(),
         is_verified: true,
         is_retired: false,
+        is_next: false,
     }
 }
 

@@ -29,6 +29,7 @@ use crate::databases::DatabaseRole;
 use crate::databases::in_time;
 use crate::databases::missing;
 use crate::leases;
+use crate::node::Node;
 use crate::vault::call::Call;
 use crate::vault::error::Fault;
 use crate::vault::login::limits_of;
@@ -78,8 +79,9 @@ fn texts(capped: Option<Capped>) -> Vec<String> {
 }
 
 /// Until when the database lets a user in.
-fn until(times: Lease) -> String {
-    databases::expiration(times.expires_at.plus(Span::from_seconds(GRACE_SECONDS)))
+fn until(node: &Node, times: Lease) -> String {
+    let end = times.expires_at.plus(Span::from_seconds(GRACE_SECONDS));
+    databases::expiration(node.for_others(end))
 }
 
 fn fault_of(error: UserError) -> Fault {
@@ -124,6 +126,8 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
         token,
         times,
         revocation: role.value.revocation.clone(),
+        // Of what has no record nobody could tell later when it ends.
+        ends_by: end.filter(|_| caller.token.kind == TokenKind::Batch),
         leases_max: match role.value.leases_max {
             0 => ROLE_LEASES_MAX,
             own => own,
@@ -131,7 +135,15 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     };
     let (mut found, connection, users) = begin(call, &new).await?;
     let password = databases::new_password(&call.node);
-    let made = make(&users, &found.value, &role.value, &connection, &password).await;
+    let made = make(
+        &call.node,
+        &users,
+        &found.value,
+        &role.value,
+        &connection,
+        &password,
+    )
+    .await;
     match made {
         Ok(()) => {}
         Err(error) if !matches!(error, UserError::Lost { .. }) => {
@@ -187,13 +199,14 @@ async fn begin(call: &Call, new: &NewLease) -> Result<(Found<Leased>, Connection
 }
 
 async fn make(
+    node: &Node,
     users: &Users,
     leased: &Leased,
     role: &DatabaseRole,
     connection: &Connection,
     password: &SecretValue,
 ) -> Result<(), UserError> {
-    let until = until(leased.times);
+    let until = until(node, leased.times);
     let values = Values {
         name: &leased.username,
         password: Some(password),
@@ -241,6 +254,7 @@ pub(crate) async fn renew(
         .renew(limits_of(live), terms(&role.value), increment, call.now);
     let (times, capped) = renewed.map_err(|_| Fault::invalid("lease not found"))?;
     let mut warnings = texts(capped);
+    let end = end.into_iter().chain(leased.ends_by).min();
     let times = within(times, end, &mut warnings);
     let users = databases::users_of(&call.node, &call.core, &live.owner, &leased.connection).await;
     let users = users.map_err(fault_of)?;
@@ -249,7 +263,7 @@ pub(crate) async fn renew(
         [] => &usual[..],
         own => own,
     };
-    let until = until(times);
+    let until = until(&call.node, times);
     let values = Values {
         name: &leased.username,
         password: None,

@@ -150,7 +150,10 @@ async fn try_out(
     // Of the usual form: should the server die now, the user is found by its name.
     let username = core.state.new_username(uuid, "trial", name, call.now);
     let password = databases::new_password(&call.node);
-    let until = databases::expiration(call.now.plus(Span::from_seconds(TRIAL_SECONDS)));
+    let until = databases::expiration(
+        call.node
+            .for_others(call.now.plus(Span::from_seconds(TRIAL_SECONDS))),
+    );
     let values = Values {
         name: &username,
         password: Some(&password),

@@ -274,6 +274,48 @@ async fn a_lease_ends_with_its_token() {
 }
 
 #[tokio::test]
+async fn no_lease_outlives_what_it_was_given_to() {
+    let place = Place::new().await;
+    let world = &place.world;
+    let token = async |body: &str| {
+        let made = world.root("POST auth/token/create", body).await;
+        let token = made.body["auth"]["client_token"].as_str();
+        token.unwrap_or_else(|| panic!("{made:?}")).to_owned()
+    };
+    // A token that ends with this request would take its user along at once.
+    let last = token(r#"{"policies":["root"],"num_uses":1,"ttl":"1h"}"#).await;
+    let reply = world.ask(Some(&last), "GET database/creds/ro", "").await;
+    let (status, why) = reply.error();
+    assert_eq!(status, 400, "{why}");
+    assert!(why.contains("last use"), "{why}");
+    assert_eq!(place.users(), Vec::<String>::new());
+    // With one more use it gets one, which ends with the token's last.
+    let two = token(r#"{"policies":["root"],"num_uses":2,"ttl":"1h"}"#).await;
+    let creds = place.creds(&two).await;
+    assert!(place.logs_in(&creds).await);
+    world
+        .ask(Some(&two), "GET auth/token/lookup-self", "")
+        .await;
+    place.work().await;
+    assert_eq!(place.users(), Vec::<String>::new());
+    // One without a record of its own ends by its time.
+    world
+        .policy("db", r#"path "database/*" { capabilities = ["read"] }"#)
+        .await;
+    let batch = token(r#"{"policies":["db"],"type":"batch","ttl":"5m"}"#).await;
+    let creds = place.creds(&batch).await;
+    assert_eq!(creds.seconds, 300);
+    let body = json!({ "lease_id": creds.lease, "increment": 7200 }).to_string();
+    let renewed = world.root("PUT sys/leases/renew", &body).await;
+    assert_eq!(renewed.status, 200, "{renewed:?}");
+    let left = renewed.body["lease_duration"].as_i64().unwrap();
+    assert!(
+        left <= 300,
+        "somebody else renews it no further: {renewed:?}"
+    );
+}
+
+#[tokio::test]
 async fn leases_are_revoked_one_by_one_and_by_prefix() {
     let place = Place::new().await;
     let world = &place.world;
@@ -354,6 +396,7 @@ async fn what_nobody_was_given_is_removed() {
             token: None,
             times,
             revocation: Vec::new(),
+            ends_by: None,
             leases_max: 10,
         };
         core.state.begin_lease(new, &[]).await.unwrap();
@@ -691,21 +734,25 @@ async fn a_password_that_was_being_changed_is_found_again() {
             let was_reached = storage.calls() >= nth;
             storage.fail_at(0);
             cut_off += u32::from(reply.status >= 300);
-            // Whoever was at it has had its time.
-            place.world.pass(121);
-            // Connections that are open would not be asked for a password.
-            place.done("POST database/reset/pg", Value::Null).await;
-            let creds = place.creds(ROOT).await;
-            assert!(place.logs_in(&creds).await, "{line} {nth}");
-            let fixed = place.world.root("GET database/static-creds/s", "").await;
-            let text = |name: &str| fixed.data()[name].as_str().unwrap_or_default().to_owned();
-            let fixed = Creds {
-                lease: String::new(),
-                username: text("username"),
-                password: text("password"),
-                seconds: 0,
-            };
-            assert!(place.logs_in(&fixed).await, "{line} {nth}");
+            // At once, as if it was still being changed, and when whoever was at it has had its
+            // time.
+            for seconds in [0, 1, 121] {
+                place.world.pass(seconds);
+                // Connections that are open would not be asked for a password.
+                place.done("POST database/reset/pg", Value::Null).await;
+                let what = format!("{line} {nth}, after {seconds} s");
+                let creds = place.creds(ROOT).await;
+                assert!(place.logs_in(&creds).await, "{what}");
+                let fixed = place.world.root("GET database/static-creds/s", "").await;
+                let text = |name: &str| fixed.data()[name].as_str().unwrap_or_default().to_owned();
+                let fixed = Creds {
+                    lease: String::new(),
+                    username: text("username"),
+                    password: text("password"),
+                    seconds: 0,
+                };
+                assert!(place.logs_in(&fixed).await, "{what}");
+            }
             if !was_reached {
                 break;
             }

@@ -104,7 +104,12 @@ impl Node {
         Ok(node)
     }
 
-    fn of_command(command: &mut Command, log: &Path, address: SocketAddr) -> AnyResult<Self> {
+    /// A command that serves at this address.
+    pub(crate) fn of_command(
+        command: &mut Command,
+        log: &Path,
+        address: SocketAddr,
+    ) -> AnyResult<Self> {
         let log = File::options().create(true).append(true).open(log)?;
         let child = command.stdout(log.try_clone()?).stderr(log).spawn()?;
         let mut node = Self {
@@ -123,6 +128,22 @@ impl Node {
             pause(Duration::from_millis(2));
         }
         Ok(node)
+    }
+
+    /// Waits until it serves: it listens before it does.
+    pub(crate) fn until_ready(&self) -> AnyResult<()> {
+        let begun = Instant::now();
+        let status = || {
+            let answer = self.ask("GET", "sys/health", &Value::Null);
+            answer.map_or(0, |answer| answer.status)
+        };
+        while status() != 200 {
+            if begun.elapsed() > START {
+                return Err("a server does not serve".into());
+            }
+            pause(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// A connection that is kept.
@@ -177,6 +198,14 @@ impl Node {
     /// Whether it still runs.
     pub(crate) fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub(crate) fn end(&mut self, signal: Signal) -> AnyResult<()> {
+        let id = i32::try_from(self.child.id())?;
+        kill_process(Pid::from_raw(id).ok_or("no process")?, signal)?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// `kill -9`.

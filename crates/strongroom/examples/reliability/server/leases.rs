@@ -1,0 +1,178 @@
+//! Users of databases under faults: whoever was told of one can use it, and nobody else is left.
+
+mod clocks;
+mod kills;
+mod mounts;
+mod outages;
+mod place;
+mod restarts;
+
+use std::time::Duration;
+
+use super::requests::zero;
+use crate::note::note;
+use crate::report;
+use crate::rig::AnyResult;
+
+/// What was cut off, or could not be done, is done so long after the cause is gone.
+const OVER: Duration = Duration::from_secs(60);
+/// A user is gone so long after its time.
+const LATE: Duration = Duration::from_secs(5);
+/// Kills under load, for each time.
+const KILLS: u64 = 10;
+
+/// Each kind of fault; prints the figures.
+pub(crate) fn run(times: u64) -> AnyResult<bool> {
+    report::heading(&["what", "figure", "goal", "reached"]);
+    let mut database = place::database();
+    let mut is_good = true;
+    note("kills under load");
+    let found = kills::run(&database, times * KILLS)?;
+    report::row(&[
+        "kills while 8 clients make, renew and revoke users",
+        &found.kills.to_string(),
+        "",
+        "",
+    ]);
+    report::row(&[
+        "users that clients were told of; revoked; requests without an answer",
+        &format!("{}; {}; {}", found.told, found.revoked, found.cut_off),
+        "",
+        "",
+    ]);
+    report::row(&[
+        "users in the database of whom nobody was told, after the last kill",
+        &found.untold.to_string(),
+        "",
+        "",
+    ]);
+    is_good &= in_time(
+        "each of them has a lease, or is gone, after the next start",
+        found.recovery,
+        OVER,
+    );
+    report::row(&[
+        "of these: the lease was confirmed, and only the answer lost: they end with it",
+        &found.kept.to_string(),
+        "",
+        "",
+    ]);
+    is_good &= none("users without a lease after one sweep", found.orphans);
+    is_good &= none(
+        "users that clients were told of and that are not let in",
+        found.lost,
+    );
+    note("passwords");
+    let found = kills::passwords(&database, times * KILLS)?;
+    report::row(&[
+        "kills while a database's own password or a static role's is changed",
+        &format!("{}, {} of them in the middle", found.kills, found.cut_off),
+        "",
+        "",
+    ]);
+    is_good &= none(
+        "users that could not be made after the next start",
+        found.not_made,
+    );
+    is_good &= none(
+        "passwords of the static role told that are refused",
+        found.refused,
+    );
+    note("restarts");
+    let found = restarts::run(&database, times)?;
+    report::row(&[
+        "restarts at 12 points of the life of users with a TTL of 6 s, half of them `kill -9`",
+        &format!("{}, {} users", found.restarts, found.users),
+        "",
+        "",
+    ]);
+    is_good &= in_time(
+        "a user is gone after the end of its time, or the return of the server",
+        found.latest,
+        LATE,
+    );
+    is_good &= none("users that went before their time", found.early);
+    note("mounts");
+    let found = mounts::run(&database, times)?;
+    report::row(&[
+        "mounts that are removed with 12 users, and a kill meanwhile",
+        &format!(
+            "{}, {} of them in the middle",
+            found.removals, found.cut_off
+        ),
+        "",
+        "",
+    ]);
+    is_good &= in_time(
+        "their users are gone after the next start",
+        found.slowest,
+        OVER,
+    );
+    is_good &= none("users that outlived their mount", found.left);
+    is_good &= none("removals that left rows in the store", found.rows);
+    is_good &= clocks(&database)?;
+    note("outages");
+    let found = outages::run(&mut database, times)?;
+    report::row(&[
+        "revocations while the database is down, for 0 to 12 s and once for long",
+        &format!("{} outages, {} users", found.outages, found.users),
+        "",
+        "",
+    ]);
+    is_good &= none("revocations answered as done that were not", found.lies);
+    is_good &= in_time("they are done after its return", found.slowest, OVER);
+    let shown = format!("shown after {:.0} s", found.shown_after.as_secs_f64());
+    report::row(&[
+        "the list of what cannot be revoked, meanwhile and afterwards",
+        &format!("{shown}, then empty"),
+        "shown, then empty",
+        report::verdict(found.is_list_empty),
+    ]);
+    Ok(is_good & found.is_list_empty)
+}
+
+fn clocks(database: &strongroom_testkit::postgres::Postgres) -> AnyResult<bool> {
+    note("clocks");
+    let what =
+        "the server's clock is set: a day and ten years either way, a second, standing still";
+    let Some(found) = clocks::run(database)? else {
+        report::row(&[what, "not tried: libfaketime is not there", "", ""]);
+        return Ok(true);
+    };
+    report::row(&[what, &format!("{} times", found.jumps), "", ""]);
+    let mut is_good = none(
+        "users and tokens gone over 5 s before their time",
+        found.early,
+    );
+    is_good &= in_time(
+        "and after it, by a clock that is not set",
+        found.latest,
+        LATE,
+    );
+    is_good &= none(
+        "users made that the database does not let in",
+        found.refused,
+    );
+    is_good &= in_time(
+        "a rotation that was cut off by a server with that clock is over after the next start",
+        found.rotation,
+        OVER,
+    );
+    Ok(is_good)
+}
+
+fn none(what: &str, count: u64) -> bool {
+    zero(what, count);
+    count == 0
+}
+
+fn in_time(what: &str, took: Duration, goal: Duration) -> bool {
+    let is_so = took <= goal;
+    report::row(&[
+        what,
+        &format!("at most {:.1} s", took.as_secs_f64()),
+        &format!("at most {} s", goal.as_secs()),
+        report::verdict(is_so),
+    ]);
+    is_so
+}

@@ -1,0 +1,131 @@
+//! A mount that is removed while its users live, and a kill in the middle of it.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::Value;
+use strongroom_testkit::postgres::Postgres;
+
+use super::super::node::pause;
+use super::place::Place;
+use super::place::ask;
+use super::place::until;
+use crate::draw::Draw;
+use crate::note::note;
+use crate::rig::AnyResult;
+
+const USERS: usize = 12;
+const LANE: usize = 3;
+
+#[derive(Default)]
+pub(super) struct Figures {
+    pub(super) removals: u64,
+    pub(super) cut_off: u64,
+    /// Users that were left after the mount was gone.
+    pub(super) left: u64,
+    /// Rows of the store that were left.
+    pub(super) rows: u64,
+    /// From the next start, until nobody was left.
+    pub(super) slowest: Duration,
+}
+
+/// So many removals, most of them cut off.
+pub(super) fn run(database: &Postgres, times: u64) -> AnyResult<Figures> {
+    let mut place = Place::new(database, LANE)?;
+    let mount = place.mount.clone();
+    let path = format!("sys/mounts/{mount}");
+    // The first one leaves what every later one finds: folders, counters of the audit log.
+    for _ in 0..2 {
+        place.node()?.demand("DELETE", &path, &Value::Null)?;
+        place.enable(database.port(), LANE)?;
+    }
+    place.node()?.demand("DELETE", &path, &Value::Null)?;
+    let before = rows(&place)?;
+    let mut draw = Draw::new(6_000);
+    let mut figures = Figures::default();
+    for round in 0..times {
+        place.enable(database.port(), LANE)?;
+        for _ in 0..USERS {
+            place.make()?;
+        }
+        let (address, token, asked) = (place.address, place.token.clone(), path.clone());
+        let request = thread::spawn(move || {
+            let answer = ask(address, &token, "DELETE", &asked, &Value::Null);
+            answer.map_or(0, |answer| answer.status)
+        });
+        pause(Duration::from_micros(draw.below(250_000)));
+        place.kill()?;
+        let status = request.join().map_err(|_| "a request panicked")?;
+        figures.cut_off += u64::from(status == 0);
+        figures.removals += 1;
+        if status == 204 && !Place::users(database).is_empty() {
+            figures.left += 1;
+        }
+        place.start()?;
+        let is_there = place.node()?.demand("GET", "sys/mounts", &Value::Null)?["data"]
+            [format!("{mount}/")]
+        .is_object();
+        if is_there && round % 2 == 0 {
+            // What was begun to be removed goes by itself, or is asked for again.
+            place.node()?.demand("DELETE", &path, &Value::Null)?;
+        }
+        // A mount that was not touched yet keeps its users, who are nobody's orphans.
+        let untouched = is_there && round % 2 == 1 && is_usable(&place);
+        if untouched {
+            place.node()?.demand("DELETE", &path, &Value::Null)?;
+        }
+        let took = until(
+            "all users go",
+            &mut || Ok(Place::users(database).is_empty()),
+        )?;
+        figures.slowest = figures.slowest.max(took);
+        if is_there && round % 2 == 1 && !untouched {
+            place.node()?.demand("DELETE", &path, &Value::Null)?;
+        }
+        // Records of a mount that is gone are removed by background work.
+        let mut after = rows(&place)?;
+        for _ in 0..60 {
+            if after == before {
+                break;
+            }
+            pause(Duration::from_millis(250));
+            after = rows(&place)?;
+        }
+        if after != before {
+            note(&format!(
+                "BAD: round {round}: rows {before:?}, then {after:?}"
+            ));
+            figures.rows += 1;
+        }
+    }
+    Ok(figures)
+}
+
+/// Whether users can still be made: the removal had not begun.
+fn is_usable(place: &Place) -> bool {
+    place.make().is_ok()
+}
+
+/// How many rows each table of the store has.
+fn rows(place: &Place) -> AnyResult<BTreeMap<String, u64>> {
+    let file = place
+        .rig
+        .project()
+        .join("../.local/share/strongroom/store.db");
+    let store = Connection::open(file)?;
+    let sql = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1";
+    let mut tables = store.prepare(sql)?;
+    let names: Vec<String> = tables
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut counts = BTreeMap::new();
+    for name in names {
+        let count = store.query_row(&format!("SELECT count(*) FROM \"{name}\""), [], |row| {
+            row.get::<_, i64>(0)
+        })?;
+        counts.insert(name, u64::try_from(count)?);
+    }
+    Ok(counts)
+}
