@@ -302,9 +302,10 @@ audit log anew, and the key of a signature derived from the secret each time (fo
 one that counts). Now the answer with the current value and its hashes stay in memory until the
 secret changes, as for Vault clients, and so does the key of a day, a region and a service; a batch
 puts such answers together. With two lines of the audit log for each of its 20 values a batch cost
-4.3 times what one does; with one line each, that of the answer, 3.2: 21 lines with a kilobyte of
-hashes each are written where one value has two. Lists are taken from a catalogue of all secrets in memory, of which only
-what has changed is read anew; before, each page read the head of every secret.
+4.3 times what one does; with one line each, that of the answer, 3.2, and now that line has the
+hashes of the value and its version alone. Lists are taken from a catalogue of all secrets in
+memory, of which only what has changed is read anew; before, each page read the head of every
+secret.
 
 Writes are those of Vault's API with a signature: what SQLite allows for a version, its head and its
 folder is in the section on the store, and the two designs of writing there are those here.",
