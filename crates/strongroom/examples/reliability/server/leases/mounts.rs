@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use rusqlite::Connection;
 use serde_json::Value;
@@ -18,6 +19,8 @@ use crate::rig::AnyResult;
 
 const USERS: usize = 12;
 const LANE: usize = 3;
+/// Background work has done what it has to.
+const SETTLED: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub(super) struct Figures {
@@ -36,16 +39,12 @@ pub(super) fn run(database: &Postgres, times: u64) -> AnyResult<Figures> {
     let mut place = Place::new(database, LANE)?;
     let mount = place.mount.clone();
     let path = format!("sys/mounts/{mount}");
-    // The first one leaves what every later one finds: folders, counters of the audit log.
-    for _ in 0..2 {
-        place.node()?.demand("DELETE", &path, &Value::Null)?;
-        place.enable(database.port(), LANE)?;
-    }
     place.node()?.demand("DELETE", &path, &Value::Null)?;
-    let before = rows(&place)?;
+    // The first round leaves what every later one finds: folders, who has which duty.
+    let mut before = None;
     let mut draw = Draw::new(6_000);
     let mut figures = Figures::default();
-    for round in 0..times {
+    for round in 0..=times {
         place.enable(database.port(), LANE)?;
         for _ in 0..USERS {
             place.make()?;
@@ -85,15 +84,18 @@ pub(super) fn run(database: &Postgres, times: u64) -> AnyResult<Figures> {
             place.node()?.demand("DELETE", &path, &Value::Null)?;
         }
         // Records of a mount that is gone are removed by background work.
+        let Some(before) = &before else {
+            pause(SETTLED);
+            before = Some(rows(&place)?);
+            continue;
+        };
+        let begun = Instant::now();
         let mut after = rows(&place)?;
-        for _ in 0..60 {
-            if after == before {
-                break;
-            }
+        while after != *before && begun.elapsed() < SETTLED * 3 {
             pause(Duration::from_millis(250));
             after = rows(&place)?;
         }
-        if after != before {
+        if after != *before {
             note(&format!(
                 "BAD: round {round}: rows {before:?}, then {after:?}"
             ));
