@@ -9,6 +9,8 @@ mod restarts;
 
 use std::time::Duration;
 
+use strongroom_testkit::postgres::Postgres;
+
 use super::requests::zero;
 use crate::note::note;
 use crate::report;
@@ -25,9 +27,36 @@ const KILLS: u64 = 10;
 pub(crate) fn run(times: u64) -> AnyResult<bool> {
     report::heading(&["what", "figure", "goal", "reached"]);
     let mut database = place::database();
+    let mut is_good = under_load(&database, times)?;
+    is_good &= passwords(&database, times)?;
+    is_good &= restarts(&database, times)?;
+    is_good &= mounts(&database, times)?;
+    is_good &= clocks(&database)?;
+    note("outages");
+    let found = outages::run(&mut database, times)?;
+    report::row(&[
+        "revocations while the database is down, for 0 to 12 s and once for long",
+        &format!("{} outages, {} users", found.outages, found.users),
+        "",
+        "",
+    ]);
+    is_good &= none("revocations answered as done that were not", found.lies);
+    is_good &= in_time("they are done after its return", found.slowest, OVER);
+    let shown = format!("shown after {:.0} s", found.shown_after.as_secs_f64());
+    report::row(&[
+        "the list of what cannot be revoked, meanwhile and afterwards",
+        &format!("{shown}, then empty"),
+        "shown, then empty",
+        report::verdict(found.is_list_empty),
+    ]);
+    Ok(is_good & found.is_list_empty)
+}
+
+/// Users that are made and revoked all the time.
+fn under_load(database: &Postgres, times: u64) -> AnyResult<bool> {
     let mut is_good = true;
     note("kills under load");
-    let found = kills::run(&database, times * KILLS)?;
+    let found = kills::run(database, times * KILLS)?;
     report::row(&[
         "kills while 8 clients make, renew and revoke users",
         &found.kills.to_string(),
@@ -62,8 +91,14 @@ pub(crate) fn run(times: u64) -> AnyResult<bool> {
         "users that clients were told of and that are not let in",
         found.lost,
     );
+    Ok(is_good)
+}
+
+/// Changes of passwords of users that stay.
+fn passwords(database: &Postgres, times: u64) -> AnyResult<bool> {
+    let mut is_good = true;
     note("passwords");
-    let found = kills::passwords(&database, times * KILLS)?;
+    let found = kills::passwords(database, times * KILLS)?;
     report::row(&[
         "kills while a database's own password or a static role's is changed",
         &format!("{}, {} of them in the middle", found.kills, found.cut_off),
@@ -78,8 +113,14 @@ pub(crate) fn run(times: u64) -> AnyResult<bool> {
         "passwords of the static role told that are refused",
         found.refused,
     );
+    Ok(is_good)
+}
+
+/// A restart at each point of a lease's life.
+fn restarts(database: &Postgres, times: u64) -> AnyResult<bool> {
+    let mut is_good = true;
     note("restarts");
-    let found = restarts::run(&database, times)?;
+    let found = restarts::run(database, times)?;
     report::row(&[
         "restarts at 12 points of the life of users with a TTL of 6 s, half of them `kill -9`",
         &format!("{}, {} users", found.restarts, found.users),
@@ -92,8 +133,14 @@ pub(crate) fn run(times: u64) -> AnyResult<bool> {
         LATE,
     );
     is_good &= none("users that went before their time", found.early);
+    Ok(is_good)
+}
+
+/// A mount that goes while its users live.
+fn mounts(database: &Postgres, times: u64) -> AnyResult<bool> {
+    let mut is_good = true;
     note("mounts");
-    let found = mounts::run(&database, times)?;
+    let found = mounts::run(database, times)?;
     report::row(&[
         "mounts that are removed with 12 users, and a kill meanwhile",
         &format!(
@@ -110,28 +157,11 @@ pub(crate) fn run(times: u64) -> AnyResult<bool> {
     );
     is_good &= none("users that outlived their mount", found.left);
     is_good &= none("removals that left rows in the store", found.rows);
-    is_good &= clocks(&database)?;
-    note("outages");
-    let found = outages::run(&mut database, times)?;
-    report::row(&[
-        "revocations while the database is down, for 0 to 12 s and once for long",
-        &format!("{} outages, {} users", found.outages, found.users),
-        "",
-        "",
-    ]);
-    is_good &= none("revocations answered as done that were not", found.lies);
-    is_good &= in_time("they are done after its return", found.slowest, OVER);
-    let shown = format!("shown after {:.0} s", found.shown_after.as_secs_f64());
-    report::row(&[
-        "the list of what cannot be revoked, meanwhile and afterwards",
-        &format!("{shown}, then empty"),
-        "shown, then empty",
-        report::verdict(found.is_list_empty),
-    ]);
-    Ok(is_good & found.is_list_empty)
+    Ok(is_good)
 }
 
-fn clocks(database: &strongroom_testkit::postgres::Postgres) -> AnyResult<bool> {
+/// A clock that is set.
+fn clocks(database: &Postgres) -> AnyResult<bool> {
     note("clocks");
     let what =
         "the server's clock is set: a day and ten years either way, a second, standing still";
