@@ -249,10 +249,9 @@ async fn remove_some(
         databases.spawn(async move { remove_of_one(&node, &core, leases).await });
     }
     while let Some(done) = databases.join_next().await {
-        match done {
-            Ok(done) => done?,
-            // A bug ended it: they are due again.
-            Err(_) => {}
+        // Where a bug ended it, they are due again.
+        if let Ok(done) = done {
+            done?;
         }
     }
     Ok(())

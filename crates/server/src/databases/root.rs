@@ -283,7 +283,7 @@ pub(crate) async fn settled_static(
     if next.is_under_way(now) {
         // Whoever changes it may be at it, or was cut off: what is told is what is let in.
         let address = connection.value.address(None).map_err(Fault::Backend)?;
-        let tried = role::check_login(&address, &username, &next.password.0);
+        let tried = Box::pin(role::check_login(&address, &username, &next.password.0));
         if in_time(async { Ok(tried.await.is_ok()) })
             .await
             .unwrap_or(false)
