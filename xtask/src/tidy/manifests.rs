@@ -171,6 +171,7 @@ const KNOWS_TOKIO: &[&str] = &[
     "strongroom-backend-kubernetes",
     "strongroom-backend-vault",
     "strongroom-postgres",
+    "strongroom-redis",
     "strongroom-rotators",
     "strongroom-store-postgres",
     "strongroom-supervise",
@@ -233,6 +234,7 @@ const MAP: &[(&str, &[&str])] = &[
             "strongroom-store",
             "strongroom-store-postgres",
             "strongroom-postgres",
+            "strongroom-redis",
             "strongroom-userkeys",
             "strongroom-backends",
             "strongroom-deploy",
@@ -266,10 +268,15 @@ const MAP: &[(&str, &[&str])] = &[
     ),
     ("strongroom-postgres", &["strongroom-core"]),
     (
+        "strongroom-redis",
+        &["strongroom-crypto", "strongroom-core"],
+    ),
+    (
         "strongroom-rotators",
         &[
             "strongroom-engine",
             "strongroom-postgres",
+            "strongroom-redis",
             "strongroom-crypto",
             "strongroom-core",
         ],
