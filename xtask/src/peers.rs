@@ -470,6 +470,12 @@ const PEERS: &[Peer] = &[
         "databases that many servers share a store in",
     ),
     Peer::apt(
+        "redis-server",
+        "redis-server",
+        Need::Required,
+        "users whose passwords rotate, and that are made for a time",
+    ),
+    Peer::apt(
         "xfsprogs",
         "mkfs.xfs",
         Need::Optional,

@@ -9,6 +9,7 @@ use crate::time::Timestamp;
 
 mod backend;
 pub mod circuit;
+mod database;
 mod rotator;
 mod variables;
 
@@ -31,6 +32,9 @@ pub use backend::VersionChange;
 pub use backend::VersionDetails;
 pub use backend::VersionRef;
 pub use backend::every_address;
+pub use database::DatabaseUsers;
+pub use database::NewUser;
+pub use database::UserError;
 pub use rotator::Rotator;
 pub use rotator::RotatorError;
 pub use rotator::Step;

@@ -10,6 +10,8 @@ use serde::Serialize;
 pub enum RotatorSpec {
     /// The password of a role of PostgreSQL.
     Postgres(PostgresRole),
+    /// The password of a user of Redis or Valkey.
+    Redis(RedisUser),
     /// A key that tokens are signed with.
     SigningKey(SigningKey),
     /// A program.
@@ -34,6 +36,24 @@ pub struct PostgresRole {
     /// The secret with the administrator's password. Default: the role changes its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<String>,
+}
+
+/// A user of Redis or Valkey, which takes two passwords while they change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RedisUser {
+    /// Where: `rediss://HOST:PORT`, with the administrator's name, without a password.
+    pub address: String,
+    /// The user. Default: the one that the secret names, or `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The secret with the administrator's password. Default: the user changes its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+    /// How a new password outlasts a restart of the server: by its ACL file where it has one
+    /// (`acl-file`, the default), by its configuration file (`config`), or not (`none`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persist: Option<String>,
 }
 
 /// A key that tokens (JWT) are signed with, and its public half for those that check them.
@@ -73,6 +93,7 @@ impl RotatorSpec {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Postgres(_) => "postgres",
+            Self::Redis(_) => "redis",
             Self::SigningKey(_) => "signing-key",
             Self::Command(_) => "command",
             Self::Manual(_) => "manual",
@@ -84,6 +105,7 @@ impl RotatorSpec {
     pub fn admin(&self) -> Option<&str> {
         match self {
             Self::Postgres(role) => role.admin.as_deref(),
+            Self::Redis(user) => user.admin.as_deref(),
             Self::SigningKey(_) | Self::Command(_) | Self::Manual(_) => None,
         }
     }

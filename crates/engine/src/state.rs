@@ -130,6 +130,12 @@ pub trait Stored: Serialize + DeserializeOwned {
     }
 }
 
+/// Reads what was stored as a type; for [`Stored::earlier`].
+#[must_use]
+pub fn decode<T: DeserializeOwned>(plain: &[u8]) -> Option<T> {
+    record::decode::<T>(plain).map(|(value, _)| value)
+}
+
 /// A stored value with what is needed to change it.
 #[derive(Clone, Debug)]
 pub struct Found<T> {

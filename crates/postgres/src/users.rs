@@ -4,93 +4,68 @@
 //! at all. Where a statement says `PASSWORD '{{password}}'`, the database is given a verifier
 //! ([`crate::role`]) in place of the password.
 
+mod port;
 mod statement;
 
 use deadpool_postgres::Object;
 use deadpool_postgres::Pool;
 use deadpool_postgres::PoolError;
 use deadpool_postgres::TimeoutType;
+use strongroom_core::port::UserError;
 use strongroom_core::secret::SecretValue;
 use tokio_postgres::Error;
 use tokio_postgres::SimpleQueryMessage;
 
+use crate::address::DatabaseUrl;
+use crate::error::ConnectError;
 use crate::error::Course;
 use crate::error::course;
 use crate::error::pool_words;
 use crate::error::words;
 use crate::role::quoted;
+use crate::session::connector;
+use crate::session::pool;
 
 pub use statement::Passwords;
-pub use statement::Values;
-pub use statement::render;
-pub use statement::shows_password;
 
 /// Said on each connection: what hangs is given up, and quotes mean what they mean by default.
-pub const SESSION: &str = "SET statement_timeout = '20s'; SET lock_timeout = '10s'; \
+const SESSION: &str = "SET statement_timeout = '20s'; SET lock_timeout = '10s'; \
     SET idle_in_transaction_session_timeout = '20s'; SET standard_conforming_strings = on";
 /// What another session's change of the same row has undone is tried again so often.
 const ATTEMPTS_MAX: usize = 8;
 /// Users that are looked at, at most.
 const USERS_MAX: usize = 1_000_000;
 
-/// Why a user was not made, changed or removed.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum UserError {
-    /// All connections are in use.
-    #[error("{detail}")]
-    Busy {
-        /// How many there are.
-        detail: String,
-    },
-    /// Nobody answers: nothing was done.
-    #[error("the database cannot be reached: {detail}")]
-    Unreachable {
-        /// What the system said.
-        detail: String,
-    },
-    /// The connection was lost meanwhile: it may have been done or not.
-    #[error("the connection to the database was lost: {detail}")]
-    Lost {
-        /// What the system said.
-        detail: String,
-    },
-    /// The database refused.
-    #[error("failed to execute query: {detail}")]
-    Refused {
-        /// What it said.
-        detail: String,
-    },
-}
-
-/// One pool's users.
-#[derive(Clone)]
+/// The users of one database.
 pub struct Users {
+    address: DatabaseUrl,
+    passwords: Passwords,
     pool: Pool,
     connections: usize,
 }
 
 impl Users {
-    /// Users of the database that a pool connects to.
-    #[must_use]
-    pub fn new(pool: Pool, connections: usize) -> Self {
-        Self { pool, connections }
-    }
-
-    /// Connects, if nothing is connected yet.
+    /// Users of a database, over so many connections at most. None is opened yet.
     ///
     /// # Errors
-    /// Why not.
-    pub async fn connect(&self) -> Result<(), UserError> {
-        self.session().await.map(drop)
+    /// When certificates cannot be read.
+    pub fn new(
+        address: DatabaseUrl,
+        connections: usize,
+        passwords: Passwords,
+    ) -> Result<Self, ConnectError> {
+        let pool = pool(&address, connector(&address)?, connections, SESSION)?;
+        Ok(Self {
+            address,
+            passwords,
+            pool,
+            connections,
+        })
     }
 
     /// Runs statements as a whole. Where the connection is lost meanwhile, it is not known whether
     /// they were done.
-    ///
-    /// # Errors
-    /// What the database says, without what was put in for placeholders.
-    pub async fn run(&self, sql: &SecretValue, hidden: &[&SecretValue]) -> Result<(), UserError> {
+    async fn run(&self, sql: &SecretValue, hidden: &[&SecretValue]) -> Result<(), UserError> {
         // EXPOSE: SQL with a verifier in it, or with a password where a role wants that.
         let text = sql.expose_secret_text().unwrap_or_default();
         let mut attempts = 0;
@@ -108,11 +83,7 @@ impl Users {
         }
     }
 
-    /// Whether there is a user of that name; `Some(true)` when it may log in.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn find(&self, name: &str) -> Result<Option<bool>, UserError> {
+    async fn find_user(&self, name: &str) -> Result<Option<bool>, UserError> {
         let session = self.session().await?;
         let asked = "SELECT rolcanlogin FROM pg_catalog.pg_roles WHERE rolname = $1";
         let found = session.query_opt(asked, &[&name]).await;
@@ -120,11 +91,7 @@ impl Users {
         Ok(found.and_then(|row| row.try_get(0).ok()))
     }
 
-    /// The users whose name begins so, and that may log in.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn named(&self, prefix: &str) -> Result<Vec<String>, UserError> {
+    async fn users_named(&self, prefix: &str) -> Result<Vec<String>, UserError> {
         let session = self.session().await?;
         let asked = "SELECT rolname::text FROM pg_catalog.pg_roles \
             WHERE rolcanlogin AND starts_with(rolname::text, $1) ORDER BY 1 LIMIT $2";
@@ -139,10 +106,7 @@ impl Users {
 
     /// Removes a user with the rights it was given in this database. What it owns is left alone:
     /// then it cannot be removed.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn drop_user(&self, name: &str) -> Result<(), UserError> {
+    async fn drop_user(&self, name: &str) -> Result<(), UserError> {
         let role = quoted(name).map_err(|error| UserError::Refused {
             detail: error.to_string(),
         })?;

@@ -1,6 +1,6 @@
 //! A name and a password, in the forms that applications keep them in.
 //!
-//! A secret is a `postgres://` address, a JSON object with `username` and `password` (as AWS has
+//! A secret is the address of a database, a JSON object with `username` and `password` (as AWS has
 //! it), or the password alone. A new one has the same form, and keeps everything else in it.
 
 use strongroom_core::port::RotatorError;
@@ -9,9 +9,26 @@ use strongroom_core::secret::SecretValue;
 use strongroom_core::secret::Shape;
 use strongroom_engine::object::Object;
 use tokio_postgres::Config;
+use url::Url;
 
 const USER: &str = "username";
 const PASSWORD: &str = "password";
+
+/// Which addresses a secret may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Urls {
+    Postgres,
+    Redis,
+}
+
+impl Urls {
+    fn schemes(self) -> [&'static str; 2] {
+        match self {
+            Self::Postgres => ["postgres", "postgresql"],
+            Self::Redis => ["redis", "rediss"],
+        }
+    }
+}
 
 /// What a secret says.
 #[derive(Debug)]
@@ -28,20 +45,21 @@ enum Form {
     Password,
 }
 
-fn form_of(payload: &Payload) -> Result<Form, RotatorError> {
+fn form_of(payload: &Payload, urls: Urls) -> Result<Form, RotatorError> {
     // EXPOSE: looked at for its beginning only.
     let text = payload.value.expose_secret_text();
     match (payload.shape, text) {
         (Shape::Fields, Some(_)) => Ok(Form::Object),
         (Shape::Text, Some(text)) if text.contains("://") => Ok(Form::Url),
         (Shape::Text, Some(text)) if !text.is_empty() => Ok(Form::Password),
-        _ => Err(unread()),
+        _ => Err(unread(urls)),
     }
 }
 
 /// Reads a secret.
-pub(crate) fn read(payload: &Payload) -> Result<Credential, RotatorError> {
-    match form_of(payload)? {
+pub(crate) fn read(payload: &Payload, urls: Urls) -> Result<Credential, RotatorError> {
+    let unread = || unread(urls);
+    match form_of(payload, urls)? {
         Form::Password => Ok(Credential {
             user: None,
             password: payload.value.clone(),
@@ -57,26 +75,61 @@ pub(crate) fn read(payload: &Payload) -> Result<Credential, RotatorError> {
         Form::Url => {
             // EXPOSE: read for its name and password, which are kept as secrets are.
             let text = payload.value.expose_secret_text().unwrap_or_default();
-            // How the connection is protected is not looked at here.
-            let address = text.split_once('?').map_or(text, |(address, _)| address);
-            let config: Config = address.parse().map_err(|_| unread())?;
-            let user = config.get_user().ok_or_else(unread)?.to_owned();
-            let password = config.get_password().ok_or_else(unread)?;
-            Ok(Credential {
-                user: Some(user),
-                password: SecretValue::copy_from(password),
-            })
+            let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+            if !scheme.is_some_and(|scheme| urls.schemes().contains(&scheme)) {
+                return Err(unread());
+            }
+            match urls {
+                Urls::Postgres => of_postgres(text).ok_or_else(unread),
+                Urls::Redis => of_url(text).ok_or_else(unread),
+            }
         }
     }
 }
 
-/// The same secret with another name and password.
+fn of_postgres(text: &str) -> Option<Credential> {
+    // How the connection is protected is not looked at here.
+    let address = text.split_once('?').map_or(text, |(address, _)| address);
+    let config: Config = address.parse().ok()?;
+    Some(Credential {
+        user: Some(config.get_user()?.to_owned()),
+        password: SecretValue::copy_from(config.get_password()?),
+    })
+}
+
+/// The user may be left out.
+fn of_url(text: &str) -> Option<Credential> {
+    let url = Url::parse(text).ok()?;
+    let user = String::from_utf8(decoded(url.username())).ok()?;
+    let password = SecretValue::new(decoded(url.password()?));
+    Some(Credential {
+        user: Some(user).filter(|user| !user.is_empty()),
+        password,
+    })
+}
+
+/// What percent signs stand for.
+fn decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&byte) = text.as_bytes().get(at) {
+        let digits = text.get(at + 1..at + 3).filter(|_| byte == b'%');
+        let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(value.unwrap_or(byte));
+        at += if value.is_some() { 3 } else { 1 };
+    }
+    bytes
+}
+
+/// The same secret with another name and password. No name stays none.
 pub(crate) fn write(
     payload: &Payload,
+    urls: Urls,
     user: &str,
     password: &SecretValue,
 ) -> Result<Payload, RotatorError> {
-    match form_of(payload)? {
+    let unread = || unread(urls);
+    match form_of(payload, urls)? {
         Form::Password => Ok(Payload {
             value: password.clone(),
             shape: Shape::Text,
@@ -129,12 +182,13 @@ fn push_encoded(into: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-fn unread() -> RotatorError {
-    RotatorError::new(
-        "rotation.no_credential",
-        "the value is none that has a password: a postgres:// address with user and password, a \
-         JSON object with the texts `username` and `password`, or the password alone",
-    )
+fn unread(urls: Urls) -> RotatorError {
+    let [scheme, _] = urls.schemes();
+    let message = format!(
+        "the value is none that has a password: a {scheme}:// address with user and password, a \
+         JSON object with the texts `username` and `password`, or the password alone"
+    );
+    RotatorError::new("rotation.no_credential", message)
 }
 
 #[cfg(test)]
@@ -149,8 +203,12 @@ mod tests {
     }
 
     fn check(text: &str, shape: Shape, user: Option<&str>, password: &str, expected: &str) {
+        let urls = match text.contains("redis") {
+            true => Urls::Redis,
+            false => Urls::Postgres,
+        };
         let before = payload(text, shape);
-        let found = read(&before).unwrap();
+        let found = read(&before, urls).unwrap();
         assert_eq!(found.user.as_deref(), user, "{text}");
         assert_eq!(
             found.password.expose_secret_text(),
@@ -158,10 +216,10 @@ mod tests {
             "{text}"
         );
         let new = SecretValue::copy_from(b"n/e:w@");
-        let after = write(&before, "next one", &new).unwrap();
+        let after = write(&before, urls, user.map_or("", |_| "next one"), &new).unwrap();
         assert_eq!(after.value.expose_secret_text(), Some(expected));
         assert_eq!(after.shape, shape);
-        let again = read(&after).unwrap();
+        let again = read(&after, urls).unwrap();
         assert!(again.password.ct_eq(&new), "{expected}");
         assert_eq!(
             again.user.as_deref(),
@@ -195,6 +253,20 @@ mod tests {
             "pw",
             "postgres://next%20one:n%2Fe%3Aw%40@h",
         );
+        check(
+            "rediss://a%40pp:p%2Fw@h:6379/2?x=a@b",
+            Shape::Text,
+            Some("a@pp"),
+            "p/w",
+            "rediss://next%20one:n%2Fe%3Aw%40@h:6379/2?x=a@b",
+        );
+        check(
+            "redis://:pw@h/0",
+            Shape::Text,
+            None,
+            "pw",
+            "redis://:n%2Fe%3Aw%40@h/0",
+        );
     }
 
     #[test]
@@ -207,9 +279,11 @@ mod tests {
             ("{\"username\":1,\"password\":\"canary\"}", Shape::Fields),
             ("canary", Shape::Binary),
         ] {
-            let error = read(&payload(text, shape)).unwrap_err();
-            assert_eq!(error.code, "rotation.no_credential");
-            assert!(!error.message.contains("canary"));
+            for urls in [Urls::Postgres, Urls::Redis] {
+                let error = read(&payload(text, shape), urls).unwrap_err();
+                assert_eq!(error.code, "rotation.no_credential");
+                assert!(!error.message.contains("canary"));
+            }
         }
     }
 }

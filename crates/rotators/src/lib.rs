@@ -9,6 +9,7 @@ mod credential;
 mod manual;
 mod outlook;
 mod postgres;
+mod redis;
 mod signing;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub struct Needs {
 pub fn check(spec: &RotatorSpec) -> Result<(), String> {
     match spec {
         RotatorSpec::Postgres(role) => postgres::check(role).map(drop),
+        RotatorSpec::Redis(user) => redis::check(user).map(drop),
         RotatorSpec::SigningKey(key) => signing::check(key).map(drop),
         RotatorSpec::Command(program) => command::check(program).map(drop),
         RotatorSpec::Manual(list) => manual::check(list),
@@ -52,6 +54,7 @@ pub fn check(spec: &RotatorSpec) -> Result<(), String> {
 pub fn build(spec: &RotatorSpec, needs: Needs) -> Result<Box<dyn Rotator>, RotatorError> {
     match spec {
         RotatorSpec::Postgres(role) => Ok(Box::new(postgres::Postgres::new(role, needs)?)),
+        RotatorSpec::Redis(user) => Ok(Box::new(redis::Redis::new(user, needs)?)),
         RotatorSpec::SigningKey(key) => Ok(Box::new(signing::Signing::new(key, needs)?)),
         RotatorSpec::Command(program) => Ok(Box::new(command::Own::new(program)?)),
         RotatorSpec::Manual(list) => Ok(Box::new(manual::Manual::new(list))),

@@ -42,6 +42,15 @@ pub fn outlook(spec: Option<&RotatorSpec>) -> Outlook {
                 ),
             }
         }
+        Some(RotatorSpec::Redis(user)) => (
+            "a password is drawn and waits as AWSPENDING",
+            format!(
+                "the user takes it as a second one at {}, and all others but the current one end",
+                user.address
+            ),
+            "the user logs in with it",
+            "the old password works until the next rotation",
+        ),
         Some(RotatorSpec::SigningKey(key)) => (
             "a key is made, waits as AWSPENDING and joins the key set",
             "nobody is told".into(),

@@ -27,6 +27,7 @@ use tokio_postgres::Client;
 use crate::Needs;
 use crate::credential;
 use crate::credential::Credential;
+use crate::credential::Urls;
 use crate::unusable;
 
 /// Longest time of a step.
@@ -67,7 +68,9 @@ impl Postgres {
         let address = check(spec).map_err(unusable)?;
         let address = match (&spec.admin, &needs.admin) {
             (None, _) => address,
-            (Some(_), Some(admin)) => address.with_password(&credential::read(admin)?.password),
+            (Some(_), Some(admin)) => {
+                address.with_password(&credential::read(admin, Urls::Postgres)?.password)
+            }
             (Some(name), None) => {
                 let message = format!("the administrator's secret {name} has no value");
                 return Err(RotatorError::new("rotator.no_admin", message));
@@ -108,7 +111,7 @@ impl Postgres {
 
     fn create(&self, call: &StepCall<'_>) -> Result<Payload, RotatorError> {
         let current = call.current.ok_or_else(no_current)?;
-        let user = self.user_of(&credential::read(current)?)?;
+        let user = self.user_of(&read(current)?)?;
         let next = match (&self.role, &self.alternate) {
             (Some(first), Some(second)) if *first == user => second.clone(),
             (Some(first), Some(_)) => first.clone(),
@@ -118,13 +121,13 @@ impl Postgres {
         let password = spec.generate_matching(None, None, &*self.needs.rng, call.now);
         let password =
             password.map_err(|error| RotatorError::new("rotation.no_value", error.to_string()))?;
-        credential::write(current, &next, &password)
+        credential::write(current, Urls::Postgres, &next, &password)
     }
 
     async fn set(&self, call: &StepCall<'_>) -> Result<(), RotatorError> {
-        let pending = credential::read(call.pending.ok_or_else(no_pending)?)?;
+        let pending = read(call.pending.ok_or_else(no_pending)?)?;
         let user = self.user_of(&pending)?;
-        let current = call.current.map(credential::read).transpose()?;
+        let current = call.current.map(read).transpose()?;
         self.change(&user, &pending.password, current.as_ref())
             .await
     }
@@ -187,21 +190,21 @@ impl Postgres {
     }
 
     async fn test(&self, call: &StepCall<'_>) -> Result<(), RotatorError> {
-        let pending = credential::read(call.pending.ok_or_else(no_pending)?)?;
+        let pending = read(call.pending.ok_or_else(no_pending)?)?;
         let user = self.user_of(&pending)?;
         let tried = role::check_login(&self.address, &user, &pending.password).await;
         tried.map_err(of_connect)
     }
 
     async fn put_back(&self, call: &StepCall<'_>) -> Result<(), RotatorError> {
-        let current = credential::read(call.current.ok_or_else(no_current)?)?;
+        let current = read(call.current.ok_or_else(no_current)?)?;
         let user = self.user_of(&current)?;
         match role::check_login(&self.address, &user, &current.password).await {
             Ok(()) => return Ok(()),
             Err(ConnectError::Refused { .. }) => {}
             Err(error) => return Err(of_connect(error)),
         }
-        let pending = call.pending.map(credential::read).transpose()?;
+        let pending = call.pending.map(read).transpose()?;
         self.change(&user, &current.password, pending.as_ref())
             .await?;
         let tried = role::check_login(&self.address, &user, &current.password).await;
@@ -242,6 +245,10 @@ async fn in_time(work: impl Future<Output = Result<(), RotatorError>>) -> Result
             Err(RotatorError::new("rotator.unreachable", message))
         }
     }
+}
+
+fn read(payload: &Payload) -> Result<Credential, RotatorError> {
+    credential::read(payload, Urls::Postgres)
 }
 
 fn quoted(name: &str) -> Result<String, RotatorError> {

@@ -1,15 +1,20 @@
 //! Databases that users are made in: what is known of them, and the connections to them.
 
+mod place;
 mod root;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
+use strongroom_core::port::DatabaseUsers;
+use strongroom_core::port::NewUser;
 use strongroom_core::port::RecordId;
+use strongroom_core::port::UserError;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
@@ -17,17 +22,12 @@ use strongroom_engine::state::Found;
 use strongroom_engine::state::Kind;
 use strongroom_engine::state::State;
 use strongroom_engine::state::Stored;
-use strongroom_postgres::DatabaseUrl;
-use strongroom_postgres::users::Passwords;
-use strongroom_postgres::users::SESSION;
-use strongroom_postgres::users::UserError;
-use strongroom_postgres::users::Users;
-use strongroom_postgres::users::Values;
-use strongroom_postgres::users::render;
 
 use crate::core::Core;
 use crate::node::Node;
 
+pub(crate) use place::Plugin;
+pub(crate) use place::connect;
 pub(crate) use root::is_plain_name;
 pub(crate) use root::missing;
 pub(crate) use root::put_static;
@@ -35,8 +35,6 @@ pub(crate) use root::rotate_root;
 pub(crate) use root::rotate_static;
 pub(crate) use root::settled_static;
 
-/// The only kind of database there is.
-pub(crate) const PLUGIN: &str = "postgresql-database-plugin";
 /// Connections to one database, unless it says otherwise.
 pub(crate) const CONNECTIONS: u32 = 4;
 /// Longest time that a change of a password may take, in seconds: some calls.
@@ -86,13 +84,52 @@ pub(crate) struct Connection {
     pub(crate) is_verified: bool,
     /// It was deleted, and is kept for as long as there are leases.
     pub(crate) is_retired: bool,
+    /// Which kind of database it is, as the client named it.
+    pub(crate) plugin: String,
     /// `password` is the one that is being set: it was tried, and works already.
     #[serde(skip)]
     pub(crate) is_next: bool,
 }
 
+/// What was written before there were kinds: all are of PostgreSQL.
+#[derive(Serialize, Deserialize)]
+struct FirstConnection {
+    plugin_version: String,
+    allowed_roles: Vec<String>,
+    root_rotation: Vec<String>,
+    url: String,
+    username: String,
+    password: Option<Password>,
+    next: Option<Pending>,
+    connections: u32,
+    password_authentication: String,
+    details: String,
+    is_verified: bool,
+    is_retired: bool,
+}
+
 impl Stored for Connection {
     const KIND: Kind = Kind::DatabaseConnection;
+
+    fn earlier(plain: &[u8]) -> Option<Self> {
+        let first: FirstConnection = strongroom_engine::state::decode(plain)?;
+        Some(Self {
+            plugin_version: first.plugin_version,
+            allowed_roles: first.allowed_roles,
+            root_rotation: first.root_rotation,
+            url: first.url,
+            username: first.username,
+            password: first.password,
+            next: first.next,
+            connections: first.connections,
+            password_authentication: first.password_authentication,
+            details: first.details,
+            is_verified: first.is_verified,
+            is_retired: first.is_retired,
+            plugin: "postgresql-database-plugin".into(),
+            is_next: false,
+        })
+    }
 }
 
 /// What users of a role are like.
@@ -138,37 +175,6 @@ pub(crate) fn of_mount(owner: &str, name: &str) -> String {
 }
 
 impl Connection {
-    /// Where it is, with a password.
-    pub(crate) fn address(&self, password: Option<&SecretValue>) -> Result<DatabaseUrl, String> {
-        let user = in_url(&self.username);
-        let mut url = self.url.replace("{{username}}", &user);
-        url = url.replacen(":{{password}}@", "@", 1);
-        if url.contains("{{") {
-            return Err(
-                "connection_url has a placeholder that is none, or at another place than \
-                        user:password"
-                    .into(),
-            );
-        }
-        let named = with_database(&url);
-        let address: DatabaseUrl = named
-            .parse()
-            .map_err(|error| format!("connection_url cannot be used: {error}"))?;
-        Ok(match password {
-            Some(password) => address.with_password(password),
-            None => address,
-        })
-    }
-
-    /// What stands for `{{password}}` in statements.
-    pub(crate) fn passwords(&self) -> Passwords {
-        match self.password_authentication.as_str() {
-            "scram-sha-256" => Passwords::VerifierEverywhere,
-            "password" => Passwords::Clear,
-            _ => Passwords::Verifier,
-        }
-    }
-
     pub(crate) fn allows(&self, role: &str) -> bool {
         self.allowed_roles.iter().any(|allowed| fits(allowed, role))
     }
@@ -185,35 +191,65 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// A name as it stands in a URL.
-fn in_url(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::new(), |mut url, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
-                url.push(char::from(byte));
-            }
-            _ => {
-                let _ = write!(url, "%{byte:02X}");
-            }
-        }
-        url
-    })
-}
+/// The users of a database. Each call ends in time.
+#[derive(Clone)]
+pub(crate) struct Users(Arc<dyn DatabaseUsers>);
 
-/// Clients leave the database out where it is called as the user is.
-fn with_database(url: &str) -> String {
-    let (place, query) = match url.split_once('?') {
-        Some((place, query)) => (place, format!("?{query}")),
-        None => (url, String::new()),
-    };
-    let Some((scheme, rest)) = place.split_once("://") else {
-        return url.to_owned();
-    };
-    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-    match (database, authority.rsplit_once('@')) {
-        ("", Some((user, _))) => format!("{scheme}://{authority}/{user}{query}"),
-        _ => url.to_owned(),
+impl Users {
+    pub(crate) async fn connect(&self) -> Result<(), UserError> {
+        in_time(self.0.connect()).await
+    }
+
+    /// What there is to say about how users are to be made; why they cannot be made so.
+    pub(crate) fn review(&self, statements: &[String]) -> Result<Vec<String>, String> {
+        self.0.review(statements)
+    }
+
+    pub(crate) async fn create(&self, new: NewUser<'_>) -> Result<(), UserError> {
+        in_time(self.0.create(new)).await
+    }
+
+    pub(crate) async fn renew(
+        &self,
+        name: &str,
+        until: &str,
+        statements: &[String],
+    ) -> Result<(), UserError> {
+        in_time(self.0.renew(name, until, statements)).await
+    }
+
+    pub(crate) async fn set_password(
+        &self,
+        name: &str,
+        password: &SecretValue,
+        statements: &[String],
+    ) -> Result<(), UserError> {
+        in_time(self.0.set_password(name, password, statements)).await
+    }
+
+    pub(crate) async fn accepts(
+        &self,
+        name: &str,
+        password: &SecretValue,
+    ) -> Result<bool, UserError> {
+        in_time(self.0.accepts(name, password)).await
+    }
+
+    /// Removes a user; one that is not there is removed.
+    pub(crate) async fn remove(&self, name: &str, statements: &[String]) -> Result<(), UserError> {
+        in_time(self.0.remove(name, statements)).await
+    }
+
+    pub(crate) async fn lock(&self, name: &str) -> Result<(), UserError> {
+        in_time(self.0.lock(name)).await
+    }
+
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<bool>, UserError> {
+        in_time(self.0.find(name)).await
+    }
+
+    pub(crate) async fn named(&self, prefix: &str) -> Result<Vec<String>, UserError> {
+        in_time(self.0.named(prefix)).await
     }
 }
 
@@ -261,25 +297,8 @@ impl Databases {
     }
 }
 
-/// Connections to a database with a password; none is opened yet.
-pub(crate) fn connect(
-    connection: &Connection,
-    password: Option<&SecretValue>,
-) -> Result<Users, UserError> {
-    let unusable = |detail: String| UserError::Refused { detail };
-    let address = connection.address(password).map_err(unusable)?;
-    let size = usize::try_from(connection.connections).unwrap_or(1).max(1);
-    let connector = strongroom_postgres::connector(&address);
-    let connector = connector.map_err(|error| unusable(error.to_string()))?;
-    let pool = strongroom_postgres::pool(&address, connector, size, SESSION);
-    let pool = pool.map_err(|error| unusable(error.to_string()))?;
-    Ok(Users::new(pool, size))
-}
-
 /// A call to a database that ends in time.
-pub(crate) async fn in_time<T>(
-    call: impl Future<Output = Result<T, UserError>>,
-) -> Result<T, UserError> {
+async fn in_time<T>(call: impl Future<Output = Result<T, UserError>>) -> Result<T, UserError> {
     match tokio::time::timeout(CALL_MAX, call).await {
         Ok(done) => done,
         Err(_) => Err(UserError::Lost {
@@ -295,30 +314,6 @@ pub(crate) async fn connection(
     name: &str,
 ) -> Result<Option<Found<Connection>>, strongroom_engine::Error> {
     state.load(&of_mount(owner, name)).await
-}
-
-/// Removes a user; one that is not there is removed.
-pub(crate) async fn remove_user(
-    users: &Users,
-    name: &str,
-    statements: &[String],
-) -> Result<(), UserError> {
-    if statements.is_empty() {
-        return in_time(users.drop_user(name)).await;
-    }
-    let values = Values {
-        name,
-        password: None,
-        expiration: "",
-    };
-    let sql = render(statements, values, Passwords::Verifier);
-    match in_time(users.run(&sql, &[])).await {
-        Err(error @ UserError::Refused { .. }) => match in_time(users.find(name)).await {
-            Ok(None) => Ok(()),
-            _ => Err(error),
-        },
-        done => done,
-    }
 }
 
 /// A new password: letters, digits and `-`, each kind at least once.

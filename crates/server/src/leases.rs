@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use strongroom_core::port::UserError;
 use strongroom_core::time::Span;
 use strongroom_engine::Error;
 use strongroom_engine::duty::Post;
@@ -21,7 +22,6 @@ use strongroom_engine::leases::Leased;
 use strongroom_engine::leases::Stage;
 use strongroom_engine::state::Found;
 use strongroom_engine::state::Kind;
-use strongroom_postgres::users::UserError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -390,7 +390,7 @@ pub(crate) async fn remove(
     let leased = &found.value;
     let owner = strongroom_engine::tokens::owner_of(strongroom_core::port::RecordId(leased.mount));
     let users = databases::users_of(node, core, &owner, &leased.connection).await?;
-    databases::remove_user(&users, &leased.username, &leased.revocation).await?;
+    users.remove(&leased.username, &leased.revocation).await?;
     core.state.end_lease(found).await?;
     node.metrics.leases.revoked.fetch_add(1, Ordering::Relaxed);
     Ok(())

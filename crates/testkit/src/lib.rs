@@ -9,6 +9,7 @@ pub mod history;
 pub mod openbao;
 pub mod port;
 pub mod postgres;
+pub mod redis;
 pub mod rng;
 pub mod store_contract;
 pub mod userkeys;

@@ -373,7 +373,7 @@ fn owner() -> Option<(u32, u32)> {
     }
 }
 
-fn pause() {
+pub(crate) fn pause() {
     // Nobody ever sends: this only waits.
     let (_kept, never) = std::sync::mpsc::channel::<()>();
     let _ = never.recv_timeout(PAUSE);

@@ -35,6 +35,7 @@ pub(crate) fn check(file: &File) -> Vec<Problem> {
                 | "chain"
                 | "sdk"
                 | "postgres"
+                | "redis"
                 | "rotators"
                 | "store-postgres"
                 | "userkeys"

@@ -171,6 +171,7 @@ const KNOWS_TOKIO: &[&str] = &[
     "strongroom-backend-kubernetes",
     "strongroom-backend-vault",
     "strongroom-postgres",
+    "strongroom-redis",
     "strongroom-rotators",
     "strongroom-store-postgres",
     "strongroom-supervise",
@@ -233,6 +234,7 @@ const MAP: &[(&str, &[&str])] = &[
             "strongroom-store",
             "strongroom-store-postgres",
             "strongroom-postgres",
+            "strongroom-redis",
             "strongroom-userkeys",
             "strongroom-backends",
             "strongroom-deploy",
@@ -269,10 +271,15 @@ const MAP: &[(&str, &[&str])] = &[
         &["strongroom-crypto", "strongroom-core"],
     ),
     (
+        "strongroom-redis",
+        &["strongroom-crypto", "strongroom-core"],
+    ),
+    (
         "strongroom-rotators",
         &[
             "strongroom-engine",
             "strongroom-postgres",
+            "strongroom-redis",
             "strongroom-crypto",
             "strongroom-core",
         ],

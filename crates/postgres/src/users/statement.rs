@@ -14,13 +14,13 @@ const PART_BYTES_MIN: usize = 4;
 
 /// What is put in for placeholders. None of them holds a quote.
 #[derive(Clone, Copy, Debug)]
-pub struct Values<'a> {
+pub(super) struct Values<'a> {
     /// For `{{name}}` and `{{username}}`.
-    pub name: &'a str,
+    pub(super) name: &'a str,
     /// For `{{password}}`.
-    pub password: Option<&'a SecretValue>,
+    pub(super) password: Option<&'a SecretValue>,
     /// For `{{expiration}}`.
-    pub expiration: &'a str,
+    pub(super) expiration: &'a str,
 }
 
 /// What is put in for `{{password}}`.
@@ -36,8 +36,11 @@ pub enum Passwords {
 }
 
 /// The statements as one text, with what stands for placeholders put in.
-#[must_use]
-pub fn render(statements: &[String], values: Values<'_>, passwords: Passwords) -> SecretValue {
+pub(super) fn render(
+    statements: &[String],
+    values: Values<'_>,
+    passwords: Passwords,
+) -> SecretValue {
     let verifier = values.password.map(scram_verifier).unwrap_or_default();
     // EXPOSE: goes to the database where a role's statement takes the password itself.
     let clear = values.password.and_then(SecretValue::expose_secret_text);
@@ -111,8 +114,7 @@ fn is_literal(before: &str, after: &str) -> bool {
 }
 
 /// Whether statements have the database see passwords in clear.
-#[must_use]
-pub fn shows_password(statements: &[String], passwords: Passwords) -> bool {
+pub(super) fn shows_password(statements: &[String], passwords: Passwords) -> bool {
     statements.iter().any(|statement| {
         let mut places = statement.match_indices(PASSWORD);
         places.any(|(at, _)| match passwords {

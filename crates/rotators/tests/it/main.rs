@@ -5,5 +5,6 @@
 mod command;
 mod manual;
 mod postgres;
+mod redis;
 mod signing;
 mod support;

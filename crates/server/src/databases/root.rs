@@ -5,33 +5,26 @@
 
 use strongroom_core::port::Precondition;
 use strongroom_core::port::RecordId;
-use strongroom_core::secret::SecretValue;
+use strongroom_core::port::UserError;
 use strongroom_core::time::Span;
 use strongroom_engine::state::Found;
 use strongroom_engine::state::Put;
 use strongroom_engine::state::Shelf;
-use strongroom_postgres::ConnectError;
-use strongroom_postgres::role;
-use strongroom_postgres::users::Passwords;
-use strongroom_postgres::users::UserError;
-use strongroom_postgres::users::Users;
-use strongroom_postgres::users::Values;
-use strongroom_postgres::users::render;
 
 use super::Connection;
 use super::PENDING_SECONDS;
 use super::Password;
 use super::Pending;
 use super::StaticRole;
-use super::in_time;
+use super::Users;
 use super::new_password;
 use super::of_mount;
 use crate::core::Core;
 use crate::node::Node;
 use crate::vault::error::Fault;
 
-/// What changes a password, where nothing else is said.
-const SET_PASSWORD: &str = "ALTER ROLE \"{{name}}\" WITH PASSWORD '{{password}}'";
+/// Longest name of a user, in bytes.
+const NAME_BYTES_MAX: usize = strongroom_postgres::role::ROLE_BYTES_MAX;
 /// A change that others disturb is written again so often.
 const ATTEMPTS_MAX: usize = 16;
 /// A change that failed is tried again after so long.
@@ -41,7 +34,7 @@ const RETRY_SECONDS: i64 = 10;
 /// it puts the name is not known.
 pub(crate) fn is_plain_name(name: &str) -> bool {
     let is_bad = |c: char| c.is_control() || matches!(c, '"' | '\'' | '\\' | ';' | '$' | '`');
-    (1..=role::ROLE_BYTES_MAX).contains(&name.len()) && !name.contains(is_bad)
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(is_bad)
 }
 
 fn contended() -> Fault {
@@ -99,7 +92,7 @@ async fn tried(node: &Node, found: &mut Found<Connection>, next: Pending) {
         false => super::connect(&found.value, Some(&next.password.0)).ok(),
     };
     let works = match users {
-        Some(users) => in_time(users.connect()).await.is_ok(),
+        Some(users) => users.connect().await.is_ok(),
         None => is_known,
     };
     if works {
@@ -129,7 +122,7 @@ pub(super) async fn settled(
             .unwrap_or_else(|| "others keep changing it".into()),
     };
     let users = super::connect(&found.value, Some(&next.password.0))?;
-    let works = match in_time(users.connect()).await {
+    let works = match users.connect().await {
         Ok(()) => Some(&next.password),
         Err(UserError::Refused { .. }) => None,
         Err(error) => return Err(error),
@@ -141,42 +134,26 @@ pub(super) async fn settled(
     Ok(found)
 }
 
-async fn set(
+/// Gives a user another password and looks whether it works; where it does not, the old one again.
+async fn change(
     users: &Users,
-    statements: &[String],
-    name: &str,
-    password: &SecretValue,
-    passwords: Passwords,
-) -> Result<(), UserError> {
-    let usual = [SET_PASSWORD.to_owned()];
-    let statements = match statements {
-        [] => &usual[..],
-        own => own,
-    };
-    let values = Values {
-        name,
-        password: Some(password),
-        expiration: "",
-    };
-    let sql = render(statements, values, passwords);
-    in_time(users.run(&sql, &[password])).await
-}
-
-/// Whether a password works. Where the database lets nobody in from here, it cannot be told.
-async fn works(
-    connection: &Connection,
     username: &str,
-    password: &SecretValue,
-) -> Result<bool, UserError> {
-    let unusable = |detail: String| UserError::Refused { detail };
-    let address = connection.address(None).map_err(unusable)?;
-    match role::check_login(&address, username, password).await {
-        Ok(()) => Ok(true),
-        // 28P01: the password is wrong. All else says nothing of it.
-        Err(ConnectError::Refused { detail, .. }) => Ok(!detail.contains("28P01")),
-        Err(ConnectError::Unreachable { detail, .. }) => Err(UserError::Lost { detail }),
-        Err(error) => Err(unusable(error.to_string())),
+    password: &Password,
+    old: Option<&Password>,
+    statements: &[String],
+) -> Result<(), UserError> {
+    users
+        .set_password(username, &password.0, statements)
+        .await?;
+    if users.accepts(username, &password.0).await? {
+        return Ok(());
     }
+    if let Some(old) = old {
+        users.set_password(username, &old.0, statements).await?;
+    }
+    Err(UserError::refused(
+        "the new password does not work: the old one was set again",
+    ))
 }
 
 /// Gives the database's own user a new password, which nobody but this server knows.
@@ -209,23 +186,9 @@ pub(crate) async fn rotate_root(
         return Err(contended());
     }
     let connection = found.value.clone();
-    let passwords = connection.passwords();
     let (statements, username) = (&connection.root_rotation, &connection.username);
-    let mut done = set(&users, statements, username, &password.0, passwords).await;
-    if done.is_ok() {
-        done = match works(&connection, username, &password.0).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(UserError::Refused {
-                detail: "the new password does not work: the old one was set again".into(),
-            }),
-            Err(error) => Err(error),
-        };
-        if let (Err(UserError::Refused { .. }), Some(old)) = (&done, &connection.password) {
-            set(&users, statements, username, &old.0, passwords)
-                .await
-                .map_err(failed)?;
-        }
-    }
+    let old = connection.password.as_ref();
+    let done = change(&users, username, &password, old, statements).await;
     let works = match &done {
         Ok(()) => Some(&password),
         // It may have been done or not: a later use finds out.
@@ -279,24 +242,17 @@ pub(crate) async fn settled_static(
     let failed = |error: UserError| Fault::Backend(error.to_string());
     let connection = super::connection(&core.state, owner, &found.value.connection).await?;
     let connection = connection.ok_or_else(|| missing(&found.value.connection))?;
-    let username = found.value.username.clone();
+    let users = super::connect(&connection.value, None).map_err(failed)?;
+    let accepts = users.accepts(&found.value.username, &next.password.0);
     if next.is_under_way(now) {
         // Whoever changes it may be at it, or was cut off: what is told is what is let in.
-        let address = connection.value.address(None).map_err(Fault::Backend)?;
-        let tried = Box::pin(role::check_login(&address, &username, &next.password.0));
-        if in_time(async { Ok(tried.await.is_ok()) })
-            .await
-            .unwrap_or(false)
-        {
+        if accepts.await.unwrap_or(false) {
             found.value.password = Some(next.password);
             found.value.last = Some(next.since);
         }
         return Ok(found);
     }
-    if works(&connection.value, &username, &next.password.0)
-        .await
-        .map_err(failed)?
-    {
+    if accepts.await.map_err(failed)? {
         found.value.password = Some(next.password);
         found.value.last = Some(now);
     }
@@ -348,21 +304,8 @@ pub(crate) async fn rotate_static(
     let (unchanged, now) = (found.unchanged(), node.now());
     put_static(core, owner, name, &found.value, unchanged, true, now).await?;
     let role = found.value.clone();
-    let passwords = connection.value.passwords();
-    let (statements, username) = (&role.statements, &role.username);
-    let mut done = set(&users, statements, username, &password.0, passwords).await;
-    if done.is_ok() {
-        let works = works(&connection.value, username, &password.0).await;
-        if !works.map_err(failed)? {
-            if let Some(old) = &role.password {
-                let again = set(&users, statements, username, &old.0, passwords).await;
-                again.map_err(failed)?;
-            }
-            done = Err(UserError::Refused {
-                detail: "the new password does not work".into(),
-            });
-        }
-    }
+    let (statements, old) = (&role.statements, role.password.as_ref());
+    let done = change(&users, &role.username, &password, old, statements).await;
     let works = match &done {
         Ok(()) => Some(&password),
         // It may have been done or not: a later use finds out.

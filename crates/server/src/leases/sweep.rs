@@ -12,7 +12,6 @@ use std::time::Instant;
 
 use serde_json::Value;
 use serde_json::json;
-use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
 use strongroom_engine::Error;
@@ -21,15 +20,13 @@ use strongroom_engine::leases::Stage;
 use strongroom_engine::mounts::Engines;
 use strongroom_engine::state::Found;
 use strongroom_engine::state::Shelf;
-use strongroom_postgres::role::quoted;
-use strongroom_postgres::users::Users;
 
 use super::has_duty;
 use crate::core::Core;
 use crate::core::Live;
 use crate::databases;
 use crate::databases::Connection;
-use crate::databases::in_time;
+use crate::databases::Users;
 use crate::node::Node;
 
 /// So often all databases are looked at.
@@ -201,7 +198,7 @@ impl Sweeper<'_> {
         let users = users.map_err(|error| words(&error))?;
         // What is made while this looks is younger than what it judges.
         let before = self.node.now().plus(Span::from_seconds(-YOUNG_SECONDS));
-        let names = in_time(users.named(PREFIX)).await;
+        let names = users.named(PREFIX).await;
         let names: HashSet<String> = names.map_err(|error| words(&error))?.into_iter().collect();
         let uuid = self.live.mount.uuid;
         for name in &names {
@@ -231,7 +228,7 @@ impl Sweeper<'_> {
         findings: &mut Findings,
     ) {
         // Its lease ended while this looked, and it with it.
-        if let Ok(None) = in_time(users.find(name)).await {
+        if let Ok(None) = users.find(name).await {
             return;
         }
         if !self.repair || found.value.is_retired {
@@ -239,19 +236,12 @@ impl Sweeper<'_> {
             return;
         }
         let counters = &self.node.metrics.leases;
-        if databases::remove_user(users, name, &[]).await.is_ok() {
+        if users.remove(name, &[]).await.is_ok() {
             counters.orphans_removed.fetch_add(1, Ordering::Relaxed);
             findings.removed.push(name.to_owned());
             return;
         }
-        let lock = quoted(name).map(|role| format!("ALTER ROLE {role} NOLOGIN"));
-        let is_locked = match lock {
-            Ok(sql) => in_time(users.run(&SecretValue::from_text(sql), &[]))
-                .await
-                .is_ok(),
-            Err(_) => false,
-        };
-        match is_locked {
+        match users.lock(name).await.is_ok() {
             true => findings.quarantined.push(name.to_owned()),
             false => findings.orphans.push(name.to_owned()),
         }

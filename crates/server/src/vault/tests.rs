@@ -9,6 +9,7 @@ mod kv;
 mod leaks;
 mod methods;
 mod panics;
+mod redis;
 mod rights;
 mod settings;
 mod sinks;

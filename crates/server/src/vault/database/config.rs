@@ -15,9 +15,8 @@ use super::statements;
 use crate::databases;
 use crate::databases::CONNECTIONS;
 use crate::databases::Connection;
-use crate::databases::PLUGIN;
 use crate::databases::Password;
-use crate::databases::in_time;
+use crate::databases::Plugin;
 use crate::databases::missing;
 use crate::databases::of_mount;
 use crate::vault::call::Call;
@@ -62,7 +61,9 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     let connection = found.ok_or(Fault::NotFound)?.value;
     let mut details: Map<String, Value> =
         serde_json::from_str(&connection.details).unwrap_or_default();
-    details.insert("connection_url".into(), connection.url.into());
+    if !connection.url.is_empty() {
+        details.insert("connection_url".into(), connection.url.into());
+    }
     if !connection.username.is_empty() {
         details.insert("username".into(), connection.username.into());
     }
@@ -71,13 +72,13 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
         "allowed_roles": connection.allowed_roles,
         "connection_details": details,
         "password_policy": "",
-        "plugin_name": PLUGIN,
+        "plugin_name": connection.plugin,
         "plugin_version": connection.plugin_version,
         "root_credentials_rotate_statements": connection.root_rotation,
     })))
 }
 
-fn new_connection() -> Connection {
+fn new_connection(plugin: &str) -> Connection {
     Connection {
         plugin_version: String::new(),
         allowed_roles: Vec::new(),
@@ -91,6 +92,7 @@ fn new_connection() -> Connection {
         details: "{}".into(),
         is_verified: true,
         is_retired: false,
+        plugin: plugin.into(),
         is_next: false,
     }
 }
@@ -102,26 +104,31 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
         .as_ref()
         .map_or(Precondition::Absent, state::Found::unchanged);
     let before = found.filter(|found| !found.value.is_retired);
-    let is_new = before.is_none();
-    let mut connection = before.map_or_else(new_connection, |found| found.value);
-    match field::text(&call.fields, "plugin_name")?.as_deref() {
-        Some(PLUGIN) => {}
-        None | Some("") if !is_new => {}
-        None | Some("") => return Err(Fault::invalid("empty plugin name")),
-        Some(other) => {
+    let plugin = field::text(&call.fields, "plugin_name")?.unwrap_or_default();
+    let kind = Plugin::named(&plugin);
+    let mut connection = match (before, kind) {
+        (None, _) if plugin.is_empty() => return Err(Fault::invalid("empty plugin name")),
+        (Some(found), _) if plugin.is_empty() => found.value,
+        (_, None) => {
             return Err(Fault::Invalid(format!(
-                "error creating database object: plugin not found in the catalog: {other}"
+                "error creating database object: plugin not found in the catalog: {plugin}"
             )));
         }
-    }
+        (None, Some(_)) => new_connection(&plugin),
+        (Some(found), Some(kind)) if found.value.kind() == kind => {
+            let plugin = plugin.clone();
+            Connection {
+                plugin,
+                ..found.value
+            }
+        }
+        // What was said of another kind of database means nothing here.
+        (Some(_), Some(_)) => new_connection(&plugin),
+    };
     let mut warnings = Vec::new();
     update(call, &mut connection, &mut warnings)?;
-    if connection.url.is_empty() {
-        let why = "error creating database object: connection_url cannot be empty";
-        return Err(Fault::invalid(why));
-    }
-    let address = connection.address(None);
-    address.map_err(|why| Fault::Invalid(format!("error creating database object: {why}")))?;
+    let checked = connection.check();
+    checked.map_err(|why| Fault::Invalid(format!("error creating database object: {why}")))?;
     if connection.is_verified {
         verify(&connection).await?;
     }
@@ -150,7 +157,7 @@ async fn verify(connection: &Connection) -> Result<(), Fault> {
     };
     let password = connection.password.as_ref().map(|password| &password.0);
     let users = databases::connect(connection, password).map_err(|error| refused(&error))?;
-    let done = in_time(users.connect()).await;
+    let done = users.connect().await;
     done.map_err(|error| refused(&error))
 }
 

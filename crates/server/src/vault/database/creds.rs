@@ -4,7 +4,9 @@ use serde_json::json;
 use strongroom_core::lease::Capped;
 use strongroom_core::lease::Lease;
 use strongroom_core::lease::Terms;
+use strongroom_core::port::NewUser;
 use strongroom_core::port::RecordId;
+use strongroom_core::port::UserError;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
@@ -15,10 +17,6 @@ use strongroom_engine::state;
 use strongroom_engine::state::Found;
 use strongroom_engine::tokens::Token;
 use strongroom_engine::tokens::TokenKind;
-use strongroom_postgres::users::UserError;
-use strongroom_postgres::users::Users;
-use strongroom_postgres::users::Values;
-use strongroom_postgres::users::render;
 
 use super::load;
 use super::name_of;
@@ -26,7 +24,7 @@ use crate::core::Live;
 use crate::databases;
 use crate::databases::Connection;
 use crate::databases::DatabaseRole;
-use crate::databases::in_time;
+use crate::databases::Users;
 use crate::databases::missing;
 use crate::leases;
 use crate::node::Node;
@@ -41,8 +39,6 @@ use crate::vault::reply::Full;
 const ATTEMPTS_MAX: usize = 8;
 /// The database lets a user in for a little longer than the lease says.
 const GRACE_SECONDS: i64 = 5;
-/// What keeps a user for longer, where a role says nothing else.
-const RENEW: &str = "ALTER ROLE \"{{name}}\" VALID UNTIL '{{expiration}}'";
 
 /// The token that a lease ends with, and when that is.
 fn holder(id: RecordId, token: &Token) -> (Option<RecordId>, Option<Timestamp>) {
@@ -101,9 +97,8 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     if !connection.value.allows(&name) {
         return Err(Fault::Backend(format!("\"{name}\" is not an allowed role")));
     }
-    if role.value.creation.is_empty() {
-        return Err(Fault::Backend("empty creation statements".into()));
-    }
+    let users = call.node.databases.users(&connection).map_err(fault_of)?;
+    users.review(&role.value.creation).map_err(Fault::Backend)?;
     let caller = call.caller()?;
     if caller.token.num_uses < 0 {
         return Err(Fault::invalid(
@@ -133,17 +128,9 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
             own => own,
         },
     };
-    let (mut found, connection, users) = begin(call, &new).await?;
+    let (mut found, users) = begin(call, &new).await?;
     let password = databases::new_password(&call.node);
-    let made = make(
-        &call.node,
-        &users,
-        &found.value,
-        &role.value,
-        &connection,
-        &password,
-    )
-    .await;
+    let made = make(&call.node, &users, &found.value, &role.value, &password).await;
     match made {
         Ok(()) => {}
         Err(error) if !matches!(error, UserError::Lost { .. }) => {
@@ -177,7 +164,7 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
 }
 
 /// Notes a lease, while its database is what it was looked at as.
-async fn begin(call: &Call, new: &NewLease) -> Result<(Found<Leased>, Connection, Users), Fault> {
+async fn begin(call: &Call, new: &NewLease) -> Result<(Found<Leased>, Users), Fault> {
     let (core, owner) = (&call.core, &call.live.owner);
     let mut attempts = 0;
     loop {
@@ -189,7 +176,7 @@ async fn begin(call: &Call, new: &NewLease) -> Result<(Found<Leased>, Connection
         }
         let checks = [state::check(connection.id, connection.unchanged())];
         match core.state.begin_lease(new.clone(), &checks).await {
-            Ok(found) => return Ok((found, connection.value, users)),
+            Ok(found) => return Ok((found, users)),
             Err(strongroom_engine::Error::NotFound { .. }) => return Err(Fault::NoToken),
             // Its configuration was changed meanwhile, e.g. its password.
             Err(strongroom_engine::Error::Contended { .. }) if attempts < ATTEMPTS_MAX => {}
@@ -203,17 +190,16 @@ async fn make(
     users: &Users,
     leased: &Leased,
     role: &DatabaseRole,
-    connection: &Connection,
     password: &SecretValue,
 ) -> Result<(), UserError> {
     let until = until(node, leased.times);
-    let values = Values {
+    let new = NewUser {
         name: &leased.username,
-        password: Some(password),
-        expiration: &until,
+        password,
+        until: &until,
+        statements: &role.creation,
     };
-    let sql = render(&role.creation, values, connection.passwords());
-    in_time(users.run(&sql, &[password])).await
+    users.create(new).await
 }
 
 /// Keeps a user for longer; what was cut short is said.
@@ -258,24 +244,10 @@ pub(crate) async fn renew(
     let times = within(times, end, &mut warnings);
     let users = databases::users_of(&call.node, &call.core, &live.owner, &leased.connection).await;
     let users = users.map_err(fault_of)?;
-    let usual = [RENEW.to_owned()];
-    let statements = match role.value.renew.as_slice() {
-        [] => &usual[..],
-        own => own,
-    };
     let until = until(&call.node, times);
-    let values = Values {
-        name: &leased.username,
-        password: None,
-        expiration: &until,
-    };
-    let sql = render(
-        statements,
-        values,
-        strongroom_postgres::users::Passwords::Verifier,
-    );
     // First the database: a user that lives too long is removed when the lease is over.
-    in_time(users.run(&sql, &[])).await.map_err(fault_of)?;
+    let kept = users.renew(&leased.username, &until, &role.value.renew);
+    kept.await.map_err(fault_of)?;
     match call.core.state.renew_lease(&mut found, times).await? {
         true => Ok((found.value, warnings)),
         false => Err(Fault::invalid("lease not found")),

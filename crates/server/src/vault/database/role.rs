@@ -1,15 +1,13 @@
 //! Roles: what the users of a database are like.
 
 use serde_json::json;
+use strongroom_core::port::NewUser;
 use strongroom_core::port::Precondition;
+use strongroom_core::port::UserError;
 use strongroom_core::time::Span;
 use strongroom_engine::state;
 use strongroom_engine::state::Put;
 use strongroom_engine::state::Shelf;
-use strongroom_postgres::users::UserError;
-use strongroom_postgres::users::Values;
-use strongroom_postgres::users::render;
-use strongroom_postgres::users::shows_password;
 
 use super::check_credential_type;
 use super::load;
@@ -19,7 +17,6 @@ use super::statements;
 use crate::databases;
 use crate::databases::Connection;
 use crate::databases::DatabaseRole;
-use crate::databases::in_time;
 use crate::databases::of_mount;
 use crate::vault::call::Call;
 use crate::vault::error::Fault;
@@ -71,16 +68,17 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
     let key = of_mount(&call.live.owner, &role.connection);
     let connection = call.core.state.load::<Connection>(&key).await?;
     if let Some(connection) = connection.filter(|found| !found.value.is_retired) {
-        if shows_password(&role.creation, connection.value.passwords()) {
-            warnings.push(
-                "The creation statements send the password itself to the database: only where it \
-                 stands as PASSWORD '{{password}}' a verifier takes its place"
-                    .to_owned(),
-            );
+        let users = databases::connect(&connection.value, None);
+        let users = users.map_err(|error| Fault::Invalid(error.to_string()))?;
+        match users.review(&role.creation) {
+            Ok(said) => warnings.extend(said),
+            // Then nobody can be made, which is said when somebody asks for one.
+            Err(_) if role.creation.is_empty() => {}
+            Err(why) => return Err(Fault::Invalid(why)),
         }
         let asked = field::flag(&call.fields, "verify_revocation")?;
         if asked.unwrap_or(connection.value.is_verified) && !role.creation.is_empty() {
-            try_out(call, &name, &role, &connection.value, &mut warnings).await?;
+            try_out(call, &name, &role, &mut warnings).await?;
         }
     }
     let key = of_mount(&call.live.owner, &name);
@@ -135,7 +133,6 @@ async fn try_out(
     call: &Call,
     name: &str,
     role: &DatabaseRole,
-    connection: &Connection,
     warnings: &mut Vec<String>,
 ) -> Result<(), Fault> {
     let refused = |what: &str, error: &UserError| {
@@ -154,16 +151,16 @@ async fn try_out(
         call.node
             .for_others(call.now.plus(Span::from_seconds(TRIAL_SECONDS))),
     );
-    let values = Values {
+    let new = NewUser {
         name: &username,
-        password: Some(&password),
-        expiration: &until,
+        password: &password,
+        until: &until,
+        statements: &role.creation,
     };
-    let sql = render(&role.creation, values, connection.passwords());
-    let made = in_time(users.run(&sql, &[&password])).await;
+    let made = users.create(new).await;
     made.map_err(|error| refused("its creation statements fail", &error))?;
-    let removed = databases::remove_user(&users, &username, &role.revocation).await;
-    let left = in_time(users.find(&username)).await;
+    let removed = users.remove(&username, &role.revocation).await;
+    let left = users.find(&username).await;
     match (&removed, &left) {
         (Ok(()), Ok(None)) => Ok(()),
         (Ok(()), Ok(Some(false))) => {
@@ -175,14 +172,14 @@ async fn try_out(
             Ok(())
         }
         (Ok(()), Ok(Some(true))) => {
-            let _ = in_time(users.drop_user(&username)).await;
+            let _ = users.remove(&username, &[]).await;
             Err(Fault::invalid(
                 "the role was not written: its revocation statements leave the user able to log \
                  in (verify_revocation=false writes it untried)",
             ))
         }
         (Err(error), _) | (_, Err(error)) => {
-            let _ = in_time(users.drop_user(&username)).await;
+            let _ = users.remove(&username, &[]).await;
             Err(refused("a user of it cannot be removed again", error))
         }
     }

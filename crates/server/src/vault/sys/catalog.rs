@@ -11,7 +11,14 @@ use crate::vault::reply::Answer;
 /// By type, each sorted.
 const CATALOG: [(&str, &[&str]); 3] = [
     ("auth", &["approle", "userpass"]),
-    ("database", &["postgresql-database-plugin"]),
+    (
+        "database",
+        &[
+            "postgresql-database-plugin",
+            "redis-database-plugin",
+            "valkey-database-plugin",
+        ],
+    ),
     ("secret", &["kv"]),
 ];
 

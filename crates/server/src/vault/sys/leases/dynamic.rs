@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use strongroom_core::port::Precondition;
 use strongroom_core::port::RecordId;
+use strongroom_core::port::UserError;
 use strongroom_core::time::Span;
 use strongroom_engine::leases::Leased;
 use strongroom_engine::leases::Stage;
@@ -14,7 +15,6 @@ use strongroom_engine::state;
 use strongroom_engine::state::Found;
 use strongroom_engine::state::Put;
 use strongroom_engine::state::Shelf;
-use strongroom_postgres::users::UserError;
 use tokio::task::JoinSet;
 
 use crate::core::Live;
