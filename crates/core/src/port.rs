@@ -31,6 +31,7 @@ pub use backend::VersionChange;
 pub use backend::VersionDetails;
 pub use backend::VersionRef;
 pub use backend::every_address;
+pub use rotator::Ending;
 pub use rotator::Rotator;
 pub use rotator::RotatorError;
 pub use rotator::Step;
