@@ -8,6 +8,7 @@ pub mod aws;
 pub mod flat;
 pub mod format;
 pub mod generate;
+pub mod glob;
 pub mod lease;
 pub mod manifest;
 pub mod metadata;

@@ -7,6 +7,7 @@ mod validate;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use raw::OverlapWait;
 pub use raw::Prompt;
 pub use raw::Rotation;
 pub use raw::TierStrategy;
@@ -42,6 +43,7 @@ pub struct Manifest {
     pub default_profile: String,
     profiles: BTreeMap<String, Profile>,
     declarations: Vec<Declaration>,
+    rotations: BTreeMap<String, Rotation>,
 }
 
 /// A profile with everything it inherits.
@@ -80,6 +82,12 @@ impl Manifest {
     #[must_use]
     pub fn declarations(&self) -> &[Declaration] {
         &self.declarations
+    }
+
+    /// The policies of rotation by patterns of paths; what they say is in the declarations, too.
+    #[must_use]
+    pub fn rotations(&self) -> &BTreeMap<String, Rotation> {
+        &self.rotations
     }
 
     /// A declaration by its name.

@@ -35,6 +35,7 @@ pub use backend::every_address;
 pub use database::DatabaseUsers;
 pub use database::NewUser;
 pub use database::UserError;
+pub use rotator::Ending;
 pub use rotator::Rotator;
 pub use rotator::RotatorError;
 pub use rotator::Step;

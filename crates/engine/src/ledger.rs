@@ -8,6 +8,7 @@
 //! this value" and "what did this person see" read what they answer, and no more. Each delivery is
 //! entered once, whoever asks first; two that ask at once are kept apart by preconditions.
 
+mod consumers;
 mod enter;
 mod query;
 mod revoke;
@@ -19,6 +20,10 @@ use strongroom_core::port::Durability;
 use strongroom_core::port::RecordId;
 use strongroom_core::time::Timestamp;
 
+pub use consumers::Consumer;
+pub use consumers::Progress;
+pub use consumers::Reader;
+pub use consumers::consumers_of;
 pub use query::Standing;
 pub use query::Wanted;
 pub use revoke::Mark;

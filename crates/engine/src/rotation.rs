@@ -15,12 +15,14 @@ mod claim;
 mod follow;
 mod generate;
 mod notice;
+mod overlap;
 mod policy;
 mod report;
 mod request;
 mod rotators;
 mod schedule;
 mod steps;
+mod stored;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -37,6 +39,13 @@ pub use generate::Generator;
 pub use notice::Notice;
 pub use notice::Turn;
 pub use notice::Webhook;
+pub use overlap::CONSUMERS_WITHIN;
+pub use overlap::Ended;
+pub use overlap::EndedBy;
+pub use overlap::Keep;
+pub use overlap::Looked;
+pub use overlap::Overlap;
+pub use overlap::Wait;
 pub use policy::Policy;
 pub use policy::policy_of;
 pub use request::Abort;
@@ -72,6 +81,7 @@ pub const LEASE: Span = Span::from_seconds(20);
 
 /// How a secret is rotated, and how far that is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "stored::RotationForm", from = "stored::RotationForm")]
 pub struct Rotation {
     /// The path of the secret in its mount.
     pub path: String,
@@ -97,10 +107,14 @@ pub struct Rotation {
     pub finished: u64,
     /// How many steps failed.
     pub failures: u64,
+    /// The old value that is still good beside the current one.
+    pub overlap: Option<Overlap>,
+    /// What became of the last old values, oldest first.
+    pub ended: Vec<Ended>,
 }
 
 /// What rotates a secret, and when.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Setup {
     /// The ARN of the rotator.
     pub rotator: String,
@@ -112,6 +126,10 @@ pub struct Setup {
     pub expression: Option<String>,
     /// How long the window is, e.g. `3h`.
     pub duration: Option<String>,
+    /// What becomes of the old value.
+    pub keep: Keep,
+    /// It begins within so long after its window has opened; secrets are spread over that.
+    pub jitter: Option<Span>,
 }
 
 /// The next rotation by itself.
@@ -209,6 +227,11 @@ pub struct Outcome {
 
 impl Stored for Rotation {
     const KIND: Kind = Kind::Rotation;
+
+    fn earlier(plain: &[u8]) -> Option<Self> {
+        let (first, _) = crate::record::decode::<stored::FirstRotation>(plain)?;
+        Some(first.into())
+    }
 }
 
 impl Setup {
@@ -247,15 +270,20 @@ impl Rotation {
             history: Vec::new(),
             finished: 0,
             failures: 0,
+            overlap: None,
+            ended: Vec::new(),
         }
     }
 
     /// When background work has to look at it.
     fn due_at(&self) -> Option<Timestamp> {
-        let work = match &self.run {
-            Some(run) => Some(run.resume),
-            None if !self.is_settled => Some(Timestamp::from_micros(0)),
-            None => self.next.map(|next| next.begins),
+        let look = self.overlap.as_ref().map(|overlap| overlap.look);
+        let work = match (&self.run, look) {
+            (Some(run), look) => Some(look.map_or(run.resume, |look| look.min(run.resume))),
+            (None, _) if !self.is_settled => Some(Timestamp::from_micros(0)),
+            // The next one waits for the end of the overlap.
+            (None, Some(look)) => Some(look),
+            (None, None) => self.next.map(|next| next.begins),
         };
         let lease = self.lease.as_ref().map(|lease| lease.until);
         work.map(|work| lease.map_or(work, |until| until.max(work)))
@@ -319,7 +347,7 @@ impl Rotation {
     /// Sets when the next one begins by itself.
     fn plan(&mut self, last: Timestamp, now: Timestamp, spread: u64) {
         self.next = self.setup.window(last, now).map(|window| Planned {
-            begins: window.moment(spread),
+            begins: window.moment(spread, self.setup.jitter),
             closes: window.closes,
         });
     }
@@ -381,14 +409,11 @@ impl Run {
     }
 
     fn fail(&mut self, error: RotatorError, now: Timestamp) {
-        let last = RETRY_SECONDS.len() - 1;
-        let place = usize::try_from(self.attempts).map_or(last, |place| place.min(last));
-        let wait = RETRY_SECONDS.get(place).copied().unwrap_or(86_400);
+        let wait = retry_after(self.attempts);
         let is_urgent = error.code == NOT_TAKEN_BACK;
-        let wait = if is_urgent {
-            wait.min(URGENT_SECONDS)
-        } else {
-            wait
+        let wait = match is_urgent {
+            true => wait.min(Span::from_seconds(URGENT_SECONDS)),
+            false => wait,
         };
         self.attempts = self.attempts.saturating_add(1);
         self.failure = Some(Failure {
@@ -396,8 +421,15 @@ impl Run {
             at: now,
             error,
         });
-        self.resume = now.plus(Span::from_seconds(wait));
+        self.resume = now.plus(wait);
     }
+}
+
+/// How long after its nth failure something is tried again.
+fn retry_after(attempts: u32) -> Span {
+    let last = RETRY_SECONDS.len() - 1;
+    let place = usize::try_from(attempts).map_or(last, |place| place.min(last));
+    Span::from_seconds(RETRY_SECONDS.get(place).copied().unwrap_or(86_400))
 }
 
 /// The rotations of the secrets of one space.
@@ -406,6 +438,8 @@ pub struct Rotations {
     state: State,
     secrets: Engine,
     holder: String,
+    /// What stands before a path in the ledger, and what it calls the source.
+    ledger: (String, String),
 }
 
 impl Rotations {
@@ -416,6 +450,17 @@ impl Rotations {
             state,
             secrets,
             holder: holder.into(),
+            ledger: (String::new(), "store".into()),
+        }
+    }
+
+    /// Of a mount with a space of its own: the ledger has its secrets below `prefix`, from
+    /// `source`.
+    #[must_use]
+    pub fn in_ledger(self, prefix: &str, source: &str) -> Self {
+        Self {
+            ledger: (prefix.into(), source.into()),
+            ..self
         }
     }
 }

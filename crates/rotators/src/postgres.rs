@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use strongroom_core::generate::GeneratorSpec;
 use strongroom_core::port::BoxFuture;
+use strongroom_core::port::Ending;
 use strongroom_core::port::Rotator;
 use strongroom_core::port::RotatorError;
 use strongroom_core::port::Step;
@@ -196,6 +197,21 @@ impl Postgres {
         tried.map_err(of_connect)
     }
 
+    /// Has a role that waits for its next turn take no password that anybody knows.
+    async fn end(&self, ending: &Ending<'_>) -> Result<(), RotatorError> {
+        let user = self.user_of(&read(ending.current)?)?;
+        let old = self.user_of(&read(ending.old)?)?;
+        if user == old {
+            // Its password has ended when the new one was set.
+            return Ok(());
+        }
+        let spec = GeneratorSpec::default();
+        let nobody_knows = spec.generate_matching(None, None, &*self.needs.rng, ending.now);
+        let nobody_knows = nobody_knows
+            .map_err(|error| RotatorError::new("rotation.no_value", error.to_string()))?;
+        self.change(&old, &nobody_knows, None).await
+    }
+
     async fn put_back(&self, call: &StepCall<'_>) -> Result<(), RotatorError> {
         let current = read(call.current.ok_or_else(no_current)?)?;
         let user = self.user_of(&current)?;
@@ -234,6 +250,10 @@ impl Rotator for Postgres {
 
     fn take_back<'a>(&'a self, call: &'a StepCall<'a>) -> BoxFuture<'a, Result<(), RotatorError>> {
         Box::pin(in_time(self.put_back(call)))
+    }
+
+    fn retire<'a>(&'a self, ending: &'a Ending<'a>) -> BoxFuture<'a, Result<(), RotatorError>> {
+        Box::pin(in_time(self.end(ending)))
     }
 }
 

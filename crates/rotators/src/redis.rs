@@ -1,13 +1,14 @@
 //! The password of a user of Redis or Valkey.
 //!
 //! Redis lets a user have several passwords. The new one is added, so that the old one works on
-//! until the next rotation: then the user keeps the one that works and the new one, and all others
-//! end. Redis is given SHA-256 hashes, which it would have stored itself.
+//! until its overlap is over, or the next rotation: then the user keeps the one that works and the
+//! new one, and all others end. Redis is given SHA-256 hashes, which it would have stored itself.
 
 use std::time::Duration;
 
 use strongroom_core::generate::GeneratorSpec;
 use strongroom_core::port::BoxFuture;
+use strongroom_core::port::Ending;
 use strongroom_core::port::Rotator;
 use strongroom_core::port::RotatorError;
 use strongroom_core::port::Step;
@@ -145,6 +146,19 @@ impl Redis {
         tried.map_err(of_user)
     }
 
+    /// The old password ends; the current one stays.
+    async fn end(&self, ending: &Ending<'_>) -> Result<(), RotatorError> {
+        let (current, old) = (read(ending.current)?, read(ending.old)?);
+        let user = self.user_of(&current)?;
+        if self.user_of(&old)? != user {
+            return Ok(());
+        }
+        let (current, old) = (&current.password, &old.password);
+        let mut session = self.session(user, &[Some(current)]).await?;
+        let ended = session.restore_password(user, current, Some(old), self.lasting);
+        ended.await.map_err(of_user)
+    }
+
     async fn put_back(&self, call: &StepCall<'_>) -> Result<(), RotatorError> {
         let current = read(call.current.ok_or_else(no_current)?)?;
         let user = self.user_of(&current)?;
@@ -174,7 +188,7 @@ impl Rotator for Redis {
                 Step::Create => self.create(call).map(Some),
                 Step::Set => in_time(self.set(call)).await.map(|()| None),
                 Step::Test => in_time(self.test(call)).await.map(|()| None),
-                // The engine moves the stages. The old password works on until the next rotation.
+                // The engine moves the stages. The old password works on until it is retired.
                 Step::Finish => Ok(None),
             }
         })
@@ -182,6 +196,10 @@ impl Rotator for Redis {
 
     fn take_back<'a>(&'a self, call: &'a StepCall<'a>) -> BoxFuture<'a, Result<(), RotatorError>> {
         Box::pin(in_time(self.put_back(call)))
+    }
+
+    fn retire<'a>(&'a self, ending: &'a Ending<'a>) -> BoxFuture<'a, Result<(), RotatorError>> {
+        Box::pin(in_time(self.end(ending)))
     }
 }
 

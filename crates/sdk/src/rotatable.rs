@@ -71,6 +71,19 @@ impl Secrets {
     }
 }
 
+impl Secrets {
+    /// As [`Self::rotatable`], for as long as the secret's declaration says (`rotation.overlap`, its
+    /// own or that of a policy in `[rotation]`). Without it no value but the current one is
+    /// accepted.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn rotatable_as_declared(&self, name: &str) -> Result<Rotatable, GetError> {
+        let overlap = self.overlap(name).unwrap_or(Duration::ZERO);
+        self.rotatable(name, overlap).await
+    }
+}
+
 impl Rotatable {
     /// The current value: from memory, or fetched when that is too old.
     ///

@@ -6,6 +6,7 @@ use strongroom_core::manifest;
 use strongroom_core::manifest::Manifest;
 use strongroom_core::manifest::Profile;
 use strongroom_core::secret::SecretValue;
+use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
 use strongroom_crypto::SystemRng;
 use strongroom_engine::resolve;
@@ -166,6 +167,15 @@ impl Secrets {
 }
 
 impl Secrets {
+    /// How long the value before the current one of a declared secret is good.
+    pub(crate) fn overlap(&self, name: &str) -> Option<Duration> {
+        let declaration = self.inner.manifest.declaration(name)?;
+        let text = declaration.rotation.as_ref()?.overlap.as_ref()?;
+        // The manifest was checked when it was read.
+        let seconds = text.parse::<Span>().ok()?.as_seconds();
+        u64::try_from(seconds).ok().map(Duration::from_secs)
+    }
+
     /// Whether the value in memory was fetched longer ago than this.
     pub(crate) async fn is_older(&self, name: &str, age: Duration) -> bool {
         self.inner.cache.is_older(name, age).await

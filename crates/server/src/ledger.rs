@@ -45,6 +45,9 @@ pub(crate) const STORE: &str = "store";
 /// Names that say nothing of who a token is for.
 const NO_NAMES: [&str; 2] = ["", "token"];
 
+/// What batch tokens are called, which have no accessor.
+const BATCH: &str = "batch token";
+
 /// Through which door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Door {
@@ -58,6 +61,14 @@ impl Door {
             Self::Vault => "vault api",
             Self::Aws => "aws api",
         }
+    }
+
+    /// The door and the token's accessor or the key's id in what the ledger calls a place; `None`
+    /// for what has no such handle.
+    pub(crate) fn handle_in(place: &str) -> Option<(Self, &str)> {
+        let of = |door: Self| Some((door, place.strip_prefix(door.word())?.strip_prefix(' ')?));
+        let found = [Self::Vault, Self::Aws].into_iter().find_map(of);
+        found.filter(|(_, handle)| *handle != BATCH)
     }
 }
 
@@ -115,7 +126,7 @@ impl Reads {
         }
         let (secret, source) = name_of(live, path.as_str());
         let handle = match known.token.accessor.as_str() {
-            "" => "batch token".to_owned(),
+            "" => BATCH.to_owned(),
             accessor => accessor.to_owned(),
         };
         let one = Counted {

@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
+use strongroom_core::version::STAGE_PREVIOUS;
+
 use crate::node::Node;
 
 /// Upper ends of the buckets of request times, in microseconds.
@@ -24,6 +26,12 @@ pub(crate) struct Metrics {
     pub(crate) tokens_expired: AtomicU64,
     pub(crate) rotations: AtomicU64,
     pub(crate) rotation_failures: AtomicU64,
+    /// Rotations that have failed and are tried again, as they were looked at last.
+    pub(crate) rotations_failing: AtomicU64,
+    /// Old values that are still good, and consumers that have not read the new one.
+    pub(crate) rotation_overlaps: AtomicU64,
+    pub(crate) consumers_behind: AtomicU64,
+    pub(crate) previous_reads: AtomicU64,
     pub(crate) leases: crate::leases::Counters,
 }
 
@@ -37,6 +45,15 @@ impl Metrics {
         let at = BUCKETS_MICROS.iter().position(|end| micros <= *end);
         if let Some(bucket) = at.and_then(|at| self.buckets.get(at)) {
             bucket.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a read of a version that is not the current one, by its stages.
+    pub(crate) fn note_old_read(&self, stages: &[String]) {
+        if stages.iter().any(|stage| stage == STAGE_PREVIOUS) {
+            self.previous_reads.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -125,6 +142,30 @@ pub(crate) fn render(node: &Node) -> String {
             "counter",
             "Steps of rotations that failed and are tried again.",
             value(&metrics.rotation_failures),
+        ),
+        (
+            "rotations_failing",
+            "gauge",
+            "Rotations whose last step failed; 0 on servers that do not look after them.",
+            value(&metrics.rotations_failing),
+        ),
+        (
+            "rotation_overlaps",
+            "gauge",
+            "Old values that are still good; 0 on servers that do not look after them.",
+            value(&metrics.rotation_overlaps),
+        ),
+        (
+            "rotation_consumers_behind",
+            "gauge",
+            "Consumers that have not read the new value of a secret whose old one is still good.",
+            value(&metrics.consumers_behind),
+        ),
+        (
+            "previous_version_reads_total",
+            "counter",
+            "Reads of the version before the current one.",
+            value(&metrics.previous_reads),
         ),
         (
             "sealed",

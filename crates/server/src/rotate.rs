@@ -5,6 +5,7 @@
 
 mod endpoint;
 pub(crate) mod notices;
+pub(crate) mod overlap;
 pub(crate) mod policies;
 pub(crate) mod rotators;
 
@@ -23,8 +24,11 @@ use strongroom_core::path::SecretPath;
 use strongroom_core::port::RecordId;
 use strongroom_core::port::Rng;
 use strongroom_core::port::RotatorError;
+use strongroom_core::port::Step;
 use strongroom_engine::Error;
 use strongroom_engine::context::OpContext;
+use strongroom_engine::duty::LEASE_SECONDS;
+use strongroom_engine::duty::Post;
 use strongroom_engine::mounts::Engines;
 use strongroom_engine::rotation::After;
 use strongroom_engine::rotation::Claim;
@@ -59,13 +63,17 @@ pub(crate) struct Driver {
     commands: OnceLock<PathBuf>,
     /// The file of notices.
     notices: OnceLock<PathBuf>,
+    /// Whether this server looks after policies and reminders, of those on one store.
+    duty: tokio::sync::Mutex<Post>,
     wake: tokio::sync::Notify,
 }
 
 impl Driver {
     pub(crate) fn new(rng: &dyn Rng) -> Self {
+        let holder = crate::node::new_nonce(rng);
         Self {
-            holder: crate::node::new_nonce(rng),
+            duty: tokio::sync::Mutex::new(Post::new("rotation", &holder, LEASE_SECONDS)),
+            holder,
             commands: OnceLock::new(),
             notices: OnceLock::new(),
             wake: tokio::sync::Notify::new(),
@@ -119,17 +127,20 @@ impl Node {
 
 /// The rotations of a mount's secrets.
 pub(crate) fn rotations(node: &Node, core: &Core, live: &Live) -> Rotations {
-    Rotations::new(
+    let rotations = Rotations::new(
         core.state.clone(),
         live.secrets.clone(),
         &node.rotate.holder,
-    )
+    );
+    let (prefix, source) = crate::ledger::name_of(live, "");
+    rotations.in_ledger(&prefix, &source)
 }
 
 /// Rotates what is due, until the server stops.
 pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     let mut round = Round::default();
     let mut looks = 0_u64;
+    let mut scan = policies::Scan::default();
     loop {
         let is_full = round.busy.len() >= AT_ONCE_MAX;
         tokio::select! {
@@ -142,23 +153,21 @@ pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
         let Some(core) = node.core() else { continue };
         round.fill(&node, &core).await;
         if looks.is_multiple_of(LOOKS_PER_SCAN) {
-            scan(&node, &core).await;
+            if let Err(error) = scan.round(&node, &core).await {
+                node.log.error(&format!(
+                    "policies of rotation cannot be applied, and are tried again: {error}"
+                ));
+            }
             round.look_ahead(&node, &core).await;
         }
         looks += 1;
     }
     round.running.shutdown().await;
-}
-
-/// Sets up what policies are for and nobody has set up yet.
-async fn scan(node: &Node, core: &Core) {
-    let live = core.mounts().get(policies::MOUNT).map(Arc::clone);
-    if let Some(live) = live
-        && let Err(error) = policies::apply(node, core, &live).await
-    {
-        node.log.error(&format!(
-            "policies of rotation cannot be applied, and are tried again: {error}"
-        ));
+    if let Some(core) = node.core() {
+        // Another server need not wait for the end of the lease; where this fails, it waits.
+        let _ = (node.rotate.duty.lock().await)
+            .lay_down(&core.state, node.now())
+            .await;
     }
 }
 
@@ -245,14 +254,25 @@ async fn drive(node: &Node, core: &Core, found: &Found<Rotation>) -> Result<(), 
         return Ok(());
     };
     let rotations = rotations(node, core, &live);
-    let Some(mut claim) = rotations.claim(&context(node), &path).await? else {
+    drive_run(node, core, &live, &rotations, &path).await?;
+    overlap::drive(node, core, &live, &rotations, &path).await
+}
+
+async fn drive_run(
+    node: &Node,
+    core: &Core,
+    live: &Live,
+    rotations: &Rotations,
+    path: &SecretPath,
+) -> Result<(), Error> {
+    let Some(mut claim) = rotations.claim(&context(node), path).await? else {
         return Ok(());
     };
     loop {
         let Some(work) = rotations.begin(claim, node.now()).await? else {
             return Ok(());
         };
-        let result = step(node, core, &live, &rotations, &work).await;
+        let result = step(node, core, live, rotations, &work).await;
         if let Err(error) = &result {
             let run = work.claim().run();
             node.log.error(&format!(
@@ -264,6 +284,10 @@ async fn drive(node: &Node, core: &Core, found: &Found<Rotation>) -> Result<(), 
                 (error.code.as_str(), error.message.as_str()),
             );
             notices::tell_failure(node, core, path.as_str(), step, why).await?;
+        }
+        if work.claim().run().step == Step::Finish {
+            // How often the old value was read before counts from here.
+            crate::ledger::write(core, node.now(), true).await?;
         }
         match rotations.complete(&context(node), work, result).await? {
             After::More(next) => claim = next,
@@ -291,8 +315,26 @@ async fn step(
     work: &Work,
 ) -> Result<(), RotatorError> {
     let claim = work.claim();
+    audited(node, core, live, claim.path(), &told(claim), async {
+        let rotator = rotators::of(node, core, live, claim.rotator()).await?;
+        let context = context(node);
+        let doing = rotations.perform(&context, work, &*rotator);
+        held(node, rotations, work, doing).await
+    })
+    .await
+}
+
+/// Does something between its two lines in the audit log.
+async fn audited(
+    node: &Node,
+    core: &Core,
+    live: &Live,
+    path: &SecretPath,
+    data: &str,
+    doing: impl Future<Output = Result<(), RotatorError>>,
+) -> Result<(), RotatorError> {
     let request_id = crate::node::new_nonce(&*node.rng);
-    let audited = format!("{}data/{}", live.path, claim.path());
+    let audited = format!("{}data/{path}", live.path);
     let entry = Entry {
         at: node.wall(),
         request_id: &request_id,
@@ -309,23 +351,15 @@ async fn step(
         RotatorError::new("audit.unwritable", message)
     };
     let lines = entry.lines();
-    let data = told(claim);
     core.audit
-        .write(&[&lines.request(Some(&data))])
+        .write(&[&lines.request(Some(data))])
         .await
         .map_err(noted)?;
     core.audit.sync().await.map_err(noted)?;
-    let result = match rotators::of(node, core, live, claim.rotator()).await {
-        Ok(rotator) => {
-            let context = context(node);
-            let doing = rotations.perform(&context, work, &*rotator);
-            held(node, rotations, work, doing).await
-        }
-        Err(error) => Err(error),
-    };
+    let result = doing.await;
     let error = result.as_ref().err().map(ToString::to_string);
     let status = if error.is_some() { FAILED } else { 200 };
-    let line = lines.response(status, Some(&data), error.as_deref());
+    let line = lines.response(status, Some(data), error.as_deref());
     core.audit.write(&[&line]).await.map_err(noted)?;
     result
 }

@@ -25,6 +25,9 @@ pub(super) struct RawManifest {
     /// The secrets and settings the application needs; the key is the environment variable.
     #[serde(default)]
     pub(super) secrets: BTreeMap<String, RawDeclaration>,
+    /// How often the secrets of a `pattern` change that say nothing of it themselves.
+    #[serde(default)]
+    pub(super) rotation: BTreeMap<String, Rotation>,
 }
 
 /// The project.
@@ -155,17 +158,53 @@ impl Scalar {
 }
 
 /// How often a secret changes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
-    /// Interval, e.g. `30d`.
-    pub every: String,
+    /// Which secrets: a pattern of paths, `*` for any letters and `?` for one. Only in
+    /// `[rotation]`.
+    pub pattern: Option<String>,
+    /// Interval, e.g. `30d`; or `schedule`.
+    pub every: Option<String>,
+    /// When exactly, in UTC: `rate(10 days)` or `cron(0 8 1 * ? *)`.
+    pub schedule: Option<String>,
+    /// How long the window is in which it begins, e.g. `2h`.
+    pub window: Option<String>,
+    /// Secrets that are due together begin within so long. Default: 10m.
+    pub jitter: Option<String>,
     /// Warn so long before.
     pub notify_before: Option<String>,
-    /// The old value stays valid so long.
+    /// Who answers for them. Only in `[rotation]`: a declaration has its own `owner`.
+    pub owner: Option<String>,
+    /// The old value stays valid so long at most.
     pub overlap: Option<String>,
+    /// What the end of the old value waits for. Default: deadline.
+    pub wait: Option<OverlapWait>,
+    /// Who has read the secret so lately is waited for. Default: 7d.
+    pub consumers_within: Option<String>,
     /// What rotates it. Default: a new value is drawn.
     pub rotator: Option<RotatorSpec>,
+}
+
+/// What the end of an old value waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OverlapWait {
+    /// Until `overlap` is over.
+    Deadline,
+    /// Until everybody who reads the secret has read the new value, or `overlap` is over.
+    Consumers,
+}
+
+impl OverlapWait {
+    /// The word in manifests and policies.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Consumers => "consumers",
+        }
+    }
 }
 
 /// What a person is shown who has to type a value in.

@@ -20,8 +20,9 @@ use super::raw::RawDeclaration;
 use super::raw::RawManifest;
 use super::raw::RawProfile;
 use super::raw::RawProject;
+use super::raw::Rotation;
 
-const ROOT_KEYS: [&str; 3] = ["project", "profiles", "secrets"];
+const ROOT_KEYS: [&str; 4] = ["project", "profiles", "secrets", "rotation"];
 
 /// The raw form, the order of the declarations, and where each thing stands.
 #[derive(Default)]
@@ -98,6 +99,9 @@ impl Reader<'_, '_> {
                 }
                 let entry = reader.read.manifest.secrets.entry(key).or_default();
                 overlay_declaration(entry, secret);
+            }),
+            "rotation" => self.tables(name, value, |reader, key, rotation: Rotation| {
+                reader.read.manifest.rotation.insert(key, rotation);
             }),
             _ => self.unknown_key(name, span, &ROOT_KEYS),
         }

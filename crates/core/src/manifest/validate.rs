@@ -1,5 +1,7 @@
 //! From the raw form to the checked one: contradictions are found here, all at once.
 
+mod rotation;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +19,6 @@ use super::raw::RawDeclaration;
 use super::raw::RawDynamic;
 use super::raw::RawManifest;
 use super::raw::RawProfile;
-use super::raw::Rotation;
 use super::read::Read;
 use crate::format::Pattern;
 use crate::format::PatternSet;
@@ -30,7 +31,6 @@ use crate::registry::Dynamic;
 use crate::registry::DynamicForm;
 use crate::registry::EVERY_OTHER;
 use crate::registry::Target;
-use crate::time::Span;
 
 const BUILT_IN: [(&str, bool); 3] = [
     ("development", false),
@@ -57,6 +57,7 @@ pub(super) fn validate(read: Read) -> Result<(Manifest, Vec<Problem>), Vec<Probl
     let RawManifest {
         project: raw_project,
         mut secrets,
+        rotation: rotations,
         ..
     } = manifest;
     let default_profile = raw_project
@@ -89,6 +90,10 @@ pub(super) fn validate(read: Read) -> Result<(Manifest, Vec<Problem>), Vec<Probl
         }
     }
     check.collisions(&declarations);
+    for (name, policy) in &rotations {
+        check.policy(&format!("rotation.{name}"), policy);
+    }
+    rotation::follow_policies(&mut declarations, &rotations);
     if !check.problems.is_empty() {
         return Err(check.problems);
     }
@@ -99,6 +104,7 @@ pub(super) fn validate(read: Read) -> Result<(Manifest, Vec<Problem>), Vec<Probl
         default_profile,
         profiles,
         declarations,
+        rotations,
     };
     Ok((manifest, check.notices))
 }
@@ -421,21 +427,6 @@ impl Check {
                 "not the name of an environment variable",
                 None,
             );
-        }
-    }
-
-    fn rotation(&mut self, key: &str, rotation: Option<&Rotation>) {
-        let Some(rotation) = rotation else { return };
-        let spans = [
-            ("every", Some(&rotation.every)),
-            ("notify_before", rotation.notify_before.as_ref()),
-            ("overlap", rotation.overlap.as_ref()),
-        ];
-        for (field, text) in spans {
-            if let Some(Err(error)) = text.map(|text| text.parse::<Span>()) {
-                let key = format!("{key}.rotation.{field}");
-                self.add(&key, "manifest.wrong_value", error.to_string(), None);
-            }
         }
     }
 

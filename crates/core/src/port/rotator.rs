@@ -70,6 +70,17 @@ pub struct StepCall<'a> {
     pub now: Timestamp,
 }
 
+/// An old value that nobody needs any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'a> {
+    /// The current value, which stays.
+    pub current: &'a Payload,
+    /// The old one.
+    pub old: &'a Payload,
+    /// The time.
+    pub now: Timestamp,
+}
+
 /// A step that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -106,6 +117,12 @@ pub trait Rotator: Send + Sync {
     /// [`Step::Test`] failed or the rotation was given up. It may be asked for when nothing was
     /// set, and again. Only where the engine writes.
     fn take_back<'a>(&'a self, _call: &'a StepCall<'a>) -> BoxFuture<'a, Result<(), RotatorError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Has whoever checks the value no longer take an old one, after its overlap with the current
+    /// one. It may be asked for again, and when the old one ended before.
+    fn retire<'a>(&'a self, _ending: &'a Ending<'a>) -> BoxFuture<'a, Result<(), RotatorError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 }

@@ -146,7 +146,8 @@ impl Rotations {
             return Ok(None);
         };
         let unchanged = found.unchanged();
-        let mut rotation = found.value;
+        let before = found.value;
+        let mut rotation = before.clone();
         if rotation.is_ahead(now) {
             rotation.come_back(now, self.spread_of(path));
         }
@@ -168,6 +169,7 @@ impl Rotations {
             }
             // Taken back, it is brought in line when it is rotated next.
             rotation.is_settled = true;
+            rotation.overlap_rests(now);
             self.store(&rotation, unchanged).await?;
             return Ok(None);
         }
@@ -177,6 +179,11 @@ impl Rotations {
             rotation.last = newest;
             rotation.plan(now, now, self.spread_of(path));
             rotation.end(run, None, now);
+            if let Some(old) = self.old_of(path).await.map_err(engine)? {
+                let all = rotation.old_versions(old.old);
+                let reads = self.reads_before(path, &all).await?;
+                rotation.overlap_begins(&old, reads, now);
+            }
             rotation.is_settled = false;
             if self.store(&rotation, unchanged).await? {
                 self.settle(context, path).await.map_err(engine)?;
@@ -184,7 +191,8 @@ impl Rotations {
             return Ok(None);
         }
         let is_time = |planned: &Planned| planned.begins <= now;
-        if rotation.run.is_none() && rotation.next.as_ref().is_some_and(is_time) {
+        let is_free = rotation.run.is_none() && rotation.overlap.is_none();
+        if is_free && rotation.next.as_ref().is_some_and(is_time) {
             let written = snapshot.newest().map(|newest| newest.created);
             let by_hand = written.filter(|at| rotation.last.is_none_or(|last| last < *at));
             let moved = by_hand.and_then(|at| rotation.setup.window(at, at));
@@ -193,7 +201,7 @@ impl Rotations {
                 Some(window) if rotation.setup.days.is_some() && window.opens > now => {
                     rotation.plan(window.opens, now, self.spread_of(path));
                     rotation.next = Some(Planned {
-                        begins: window.moment(self.spread_of(path)),
+                        begins: window.moment(self.spread_of(path), rotation.setup.jitter),
                         closes: window.closes,
                     });
                     rotation.is_settled = false;
@@ -209,7 +217,7 @@ impl Rotations {
         if is_ready {
             rotation.lease = Some(self.lease(now));
         }
-        if !self.store(&rotation, unchanged).await? {
+        if rotation != before && !self.store(&rotation, unchanged).await? {
             return Ok(None);
         }
         if !rotation.is_settled {
@@ -291,6 +299,19 @@ impl Rotations {
         let following = claim.run.following();
         let mut after = After::Lost;
         let path = claim.path.clone();
+        let is_last = following.is_none() && result.is_ok();
+        let is_new = matches!(claim.run.purpose, Purpose::Rotate | Purpose::Return);
+        let old = match is_last && is_new {
+            true => self.old_of(&path).await.map_err(engine)?,
+            false => None,
+        };
+        let mut reads = 0;
+        if let Some(old) = &old
+            && let Some(found) = self.find(&path).await?
+        {
+            let all = found.value.old_versions(old.old);
+            reads = self.reads_before(&path, &all).await?;
+        }
         let changed = self.change(&path, |rotation| {
             after = After::Lost;
             if !self.is_mine(rotation, &claim.run) {
@@ -325,7 +346,13 @@ impl Rotations {
                         rotation.last = Some(now);
                         rotation.plan(now, now, self.spread_of(&path));
                     }
+                    if run.purpose == Purpose::Return {
+                        rotation.overlap_is_taken_back();
+                    }
                     rotation.end(run, None, now);
+                    if let Some(old) = &old {
+                        rotation.overlap_begins(old, reads, now);
+                    }
                     rotation.is_settled = false;
                     after = After::Finished;
                 }

@@ -1,4 +1,4 @@
-//! The record of a rotation goes with its secret when that is moved.
+//! The record of a rotation goes with its secret when that is moved or removed.
 
 use std::sync::Arc;
 
@@ -16,6 +16,13 @@ use crate::state::Shelf;
 use crate::state::State;
 
 impl Engine {
+    /// The change that removes a secret's rotation, for the commit that removes the secret.
+    pub(crate) fn removed_rotation(&self, path: &SecretPath) -> BatchItem {
+        let state = State::new(Arc::clone(&self.storage), self.barrier.clone());
+        let id = state.id_of::<Rotation>(&name_of(self.secret_id(path)));
+        state::delete(id, Precondition::Any)
+    }
+
     /// The changes that have a secret's rotation follow it, for the commit that moves the secret.
     /// What is under way goes on at the new place.
     pub(crate) async fn moved_rotation(

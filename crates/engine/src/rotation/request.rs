@@ -11,6 +11,7 @@ use strongroom_core::version::STAGE_CURRENT;
 use strongroom_core::version::STAGE_PENDING;
 use strongroom_core::version::STAGE_PREVIOUS;
 use strongroom_core::version::VersionInfo;
+use strongroom_core::version::VersionState;
 
 use super::Cause;
 use super::Purpose;
@@ -84,7 +85,9 @@ pub enum Refused {
     #[error("a version of the secret has the stage AWSPENDING already")]
     PendingElsewhere,
     /// There is no value before the current one.
-    #[error("the secret has no previous value that could be returned to")]
+    #[error(
+        "the secret has no previous value that could be returned to: it has none, or it was deleted"
+    )]
     NoPrevious,
     /// The secret.
     #[error(transparent)]
@@ -147,8 +150,9 @@ impl Rotations {
             if is_pending(&snapshot) {
                 return Err(Refused::PendingElsewhere);
             }
-            let is_return = request.purpose == Purpose::Return;
-            if is_return && self.staged(&snapshot, STAGE_PREVIOUS).is_none() {
+            let is_live = |info: &VersionInfo| info.state_at(context.now) == VersionState::Live;
+            let previous = self.staged(&snapshot, STAGE_PREVIOUS);
+            if request.purpose == Purpose::Return && !previous.is_some_and(is_live) {
                 return Err(Refused::NoPrevious);
             }
             rotation.secret = request.secret.into();

@@ -26,8 +26,8 @@ const EXPRESSION_CHARS_MAX: usize = 256;
 /// Hours of a day.
 const DAY_HOURS: i64 = 24;
 const HOUR: Span = Span::from_seconds(3600);
-/// The window is used up to here: rotations that are due together are spread over it.
-const SPREAD_SECONDS_MAX: i64 = 600;
+/// Rotations that are due together are spread over so much of the window, unless somebody says.
+const SPREAD_SECONDS: i64 = 600;
 
 /// A rule that says when.
 #[derive(Clone, Debug)]
@@ -157,11 +157,13 @@ impl Schedule {
 }
 
 impl Window {
-    /// A moment in it, the same one for the same number: what is due together is spread.
+    /// A moment in it, the same one for the same number: what is due together is spread over
+    /// `jitter`, or over the whole window where that is shorter.
     #[must_use]
-    pub fn moment(&self, number: u64) -> Timestamp {
-        let length = self.closes.seconds_since(self.opens);
-        let length = u64::try_from(length.clamp(1, SPREAD_SECONDS_MAX)).unwrap_or(1);
+    pub fn moment(&self, number: u64, jitter: Option<Span>) -> Timestamp {
+        let length = self.closes.seconds_since(self.opens).max(1);
+        let spread = jitter.map_or(SPREAD_SECONDS, Span::as_seconds);
+        let length = u64::try_from(spread.clamp(1, length)).unwrap_or(1);
         let seconds = i64::try_from(number % length).unwrap_or(0);
         self.opens.plus(Span::from_seconds(seconds))
     }

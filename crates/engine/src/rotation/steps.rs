@@ -135,7 +135,7 @@ impl Rotations {
         versions.find(|info| self.secrets.version_id(snapshot, info) == token)
     }
 
-    async fn current_of(
+    pub(super) async fn current_of(
         &self,
         context: &OpContext,
         snapshot: &Snapshot,
@@ -290,7 +290,7 @@ async fn taken_back(
     }
 }
 
-fn of_graph(error: GraphError) -> RotatorError {
+pub(super) fn of_graph(error: GraphError) -> RotatorError {
     match error {
         GraphError::Engine(error) => of_engine(error),
         GraphError::NoVersion { .. } => RotatorError::new(VANISHED, error.to_string()),
@@ -299,6 +299,6 @@ fn of_graph(error: GraphError) -> RotatorError {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
-fn of_engine(error: Error) -> RotatorError {
+pub(super) fn of_engine(error: Error) -> RotatorError {
     RotatorError::new(error.code(), error.to_string())
 }

@@ -330,7 +330,8 @@ impl Engine {
             if !may_go(&head) {
                 return Ok(false);
             }
-            let items = self.drop_versions(&head);
+            let mut items = self.drop_versions(&head);
+            items.push(self.removed_rotation(path));
             let heads = vec![HeadChange {
                 path: path.clone(),
                 before: Some(record),

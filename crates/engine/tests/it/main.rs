@@ -15,6 +15,7 @@ mod listing;
 mod memory;
 mod migrate;
 mod model;
+mod overlap;
 mod rotation;
 mod schedules;
 mod secrets;

@@ -201,6 +201,7 @@ fn setup(rule: Option<&str>) -> Setup {
         days: None,
         expression: rule.map(str::to_owned),
         duration: None,
+        ..Setup::default()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use strongroom_core::port::Ending;
 use strongroom_core::port::Rotator;
 use strongroom_core::port::Step;
 use strongroom_core::rotator::PostgresRole;
@@ -433,4 +434,37 @@ async fn declarations_that_cannot_work_are_refused() {
     let after = world.drive(&*rotator).await;
     assert!(matches!(after, After::Again(_)), "{after:?}");
     assert_eq!(world.failure().await.code, "rotation.other_role");
+}
+
+#[tokio::test]
+async fn of_roles_that_take_turns_the_old_one_ends_with_its_overlap() {
+    let server = database();
+    let world = World::with(&url(&server, "app", "old")).await;
+    let rotator = in_turns(&server);
+    let old = world.current().await;
+    world.rotate(&*rotator).await;
+    let current = world.current().await;
+    assert!(works(&old).await && works(&current).await);
+    let ending = Ending {
+        current: &current,
+        old: &old,
+        now: strongroom_core::time::Timestamp::from_micros(0),
+    };
+    for _ in 0..2 {
+        rotator.retire(&ending).await.unwrap();
+        assert!(!works(&old).await, "it is refused from now on");
+        assert!(works(&current).await);
+    }
+    // Of one role nothing is left to be ended, and the current password stays.
+    let one = alone(&server);
+    let same = Ending {
+        old: &current,
+        ..ending
+    };
+    one.retire(&same).await.unwrap();
+    assert!(works(&current).await);
+    // Its next turn gives it a password again.
+    world.rotate(&*rotator).await;
+    let next = world.current().await;
+    assert_eq!(who(&next).await.0, "app");
 }

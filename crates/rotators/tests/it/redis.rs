@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use strongroom_core::port::Ending;
 use strongroom_core::port::Rotator;
 use strongroom_core::port::Step;
 use strongroom_core::port::UserError;
@@ -368,4 +369,26 @@ async fn what_cannot_be_rotated_says_why() {
         ..spec(&server)
     });
     assert!(said.contains("acl-file"), "{said}");
+}
+
+#[tokio::test]
+async fn the_old_password_ends_with_its_overlap() {
+    let server = server();
+    let world = World::with(&url(&server, "app", "old")).await;
+    let rotator = by_the_boss(&server);
+    let old = world.current().await;
+    world.rotate(&*rotator).await;
+    let current = world.current().await;
+    assert!(works(&old).await && works(&current).await);
+    let ending = Ending {
+        current: &current,
+        old: &old,
+        now: strongroom_core::time::Timestamp::from_micros(0),
+    };
+    for _ in 0..2 {
+        rotator.retire(&ending).await.unwrap();
+        assert!(!works(&old).await, "it is refused from now on");
+        assert!(works(&current).await);
+    }
+    assert_eq!(passwords(&server, "app"), 1);
 }

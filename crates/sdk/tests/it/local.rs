@@ -100,6 +100,40 @@ fn it_works_without_async() {
     assert_eq!(text(&secrets.get("API_KEY").unwrap()), "now-there-5Jw");
 }
 
+#[tokio::test]
+async fn the_overlap_of_a_declaration_says_how_long_the_value_before_is_accepted() {
+    let declared = "every = \"30d\"\noverlap = \"3d\"\n";
+    for (rotation, presented) in [
+        (
+            format!("[rotation.keys]\npattern = \"api/*\"\n{declared}"),
+            Presented::Previous,
+        ),
+        (
+            format!("[rotation.keys]\npattern = \"jwt/*\"\n{declared}"),
+            Presented::Neither,
+        ),
+        (
+            format!("[secrets.API_KEY.rotation]\n{declared}"),
+            Presented::Previous,
+        ),
+    ] {
+        let place = Place::new(&format!("{CHAIN}{rotation}"));
+        let store = place.store();
+        let path = "shop/development/api/key";
+        store.set(path, "the-first-4Qz").await;
+        let secrets = place.builder().load().await.unwrap();
+        let rotatable = secrets.rotatable_as_declared("API_KEY").await.unwrap();
+        store.set(path, "the-second-7Kd").await;
+        rotatable.refresh().await.unwrap();
+        let first = SecretValue::copy_from(b"the-first-4Qz");
+        assert_eq!(
+            rotatable.validate(&first).await.unwrap(),
+            presented,
+            "{rotation}"
+        );
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_refused_without_its_value() {
     let place = Place::new(

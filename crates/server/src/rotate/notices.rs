@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -14,19 +15,22 @@ use strongroom_core::time::Timestamp;
 use strongroom_engine::Error;
 use strongroom_engine::rotation::Notice;
 use strongroom_engine::rotation::Planned;
+use strongroom_engine::rotation::Rotation;
 use strongroom_engine::rotation::Turn;
 use strongroom_engine::rotation::WAITS;
 use strongroom_engine::rotation::policy_of;
 use tokio::sync::watch;
 
 use super::endpoint::Endpoint;
+use super::overlap;
+use super::policies;
 use crate::core::Core;
 use crate::node::Node;
 
 /// So often it is looked what is to be told.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// So many rounds are between two looks at what comes.
-const ROUNDS_PER_LOOK: u64 = 300;
+/// So many rounds are between two looks at what comes, fails and waits.
+const ROUNDS_PER_LOOK: u64 = 60;
 /// Longest time of a webhook, in seconds.
 const TIMEOUT_SECONDS: u32 = 15;
 /// What the file is called among those who are told.
@@ -66,11 +70,11 @@ pub(crate) async fn tell(node: &Node, core: &Core, event: &Event<'_>) -> Result<
         "owner": policy.and_then(|(_, policy)| policy.owner.as_deref()),
     })
     .to_string();
-    let names = webhooks.iter().map(|(name, _)| name.as_str());
-    for to in names.chain(file.map(|_| FILE)) {
+    let names = webhooks.into_iter().map(|(name, _)| name);
+    for to in names.chain(file.map(|_| FILE.to_owned())) {
         let notice = Notice {
             key: format!("{}\u{0}{}\u{0}{}", event.what, event.path, event.key),
-            to: to.to_owned(),
+            to,
             body: body.clone(),
             made: now,
             attempts: 0,
@@ -132,14 +136,24 @@ pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Has people told of what comes: once a day before it, and on the day.
+/// Has people told of what comes, once a day before it, and on the day; and counts what fails and
+/// what waits. Of several servers one does.
 pub(crate) async fn look_ahead(node: &Node, core: &Core) -> Result<(), Error> {
+    let is_ours = {
+        let mut post = node.rotate.duty.lock().await;
+        post.take(&core.state, node.moment()).await?
+    };
+    let rotations = match is_ours {
+        true => core.state.rotations().await?,
+        false => Vec::new(),
+    };
+    count(node, core, &rotations).await?;
     let policies = core.state.rotation_policies().await?;
     if policies.is_empty() {
         return Ok(());
     }
     let now = node.now();
-    for rotation in core.state.rotations().await? {
+    for rotation in rotations {
         let policy = policy_of(&policies, &rotation.path).map(|(_, policy)| policy);
         let before = policy.and_then(|policy| policy.notify_before);
         let (Some(before), Some(Planned { begins, .. })) = (before, rotation.next) else {
@@ -161,6 +175,36 @@ pub(crate) async fn look_ahead(node: &Node, core: &Core) -> Result<(), Error> {
         };
         tell(node, core, &event).await?;
     }
+    Ok(())
+}
+
+/// What metrics say of all rotations.
+async fn count(node: &Node, core: &Core, all: &[Rotation]) -> Result<(), Error> {
+    let has_failed = |rotation: &&Rotation| {
+        let run = rotation.run.as_ref().and_then(|run| run.failure.as_ref());
+        let overlap = rotation.overlap.as_ref();
+        run.is_some_and(|failure| failure.error.code != WAITS)
+            || overlap.is_some_and(|overlap| overlap.failure.is_some())
+    };
+    let failing = all.iter().filter(has_failed).count();
+    let (mut open, mut behind) = (0, 0);
+    let live = core.mounts().get(policies::MOUNT).map(Arc::clone);
+    for rotation in all.iter().filter(|one| one.overlap.is_some()) {
+        open += 1;
+        if let Some(live) = &live {
+            let rotations = super::rotations(node, core, live);
+            let progress = overlap::progress(node, core, &rotations, rotation).await?;
+            behind += progress.map_or(0, |progress| progress.behind().count());
+        }
+    }
+    let metrics = &node.metrics;
+    metrics
+        .rotations_failing
+        .store(failing as u64, Ordering::Relaxed);
+    metrics.rotation_overlaps.store(open, Ordering::Relaxed);
+    metrics
+        .consumers_behind
+        .store(behind as u64, Ordering::Relaxed);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ mod hostile;
 mod kv;
 mod leaks;
 mod methods;
-mod panics;
+pub(crate) mod panics;
 mod redis;
 mod rights;
 mod settings;

@@ -1,10 +1,14 @@
 //! `rotate`: a new value in four steps, here or on a server, and how rotations stand.
 
+mod due;
 mod local;
 #[cfg(feature = "vault")]
 mod on_server;
+mod overlap;
 #[cfg(feature = "vault")]
 mod policies;
+#[cfg(feature = "vault")]
+mod push;
 #[cfg(feature = "vault")]
 mod rotators;
 mod views;
@@ -45,6 +49,9 @@ pub(crate) struct RotateArgs {
     /// On a server: only set it up, and rotate at its time
     #[arg(long)]
     later: bool,
+    /// Rotate although the value before the current one is still good for somebody
+    #[arg(long, conflicts_with_all = ["due", "dry_run"])]
+    now: bool,
     /// Only say what would happen, who reads the secret and what would break
     #[arg(long)]
     dry_run: bool,
@@ -68,6 +75,15 @@ enum RotateCommand {
     Resume {
         /// Which secret
         name: String,
+    },
+    /// End the time in which the value before the current one is good: where everybody who reads
+    /// the secret has read the new one
+    Finish {
+        /// Which secret
+        name: String,
+        /// End it also for those who have not read the new one
+        #[arg(long)]
+        now: bool,
     },
     /// Give up the rotation that is under way: the current value stays, and is put back where the
     /// new one was set already
@@ -122,6 +138,9 @@ pub(crate) fn run(app: &App, args: &RotateArgs) -> Result<(), CommandError> {
                 on_server::status(app, &server, name.as_deref())
             }
             Some(RotateCommand::Resume { name }) => on_server::act(app, &server, name, "resume"),
+            Some(RotateCommand::Finish { name, now }) => {
+                on_server::finish(app, &server, name, *now)
+            }
             Some(RotateCommand::Abort { name, abandon }) => {
                 on_server::abort(app, &server, name, *abandon)
             }
@@ -142,17 +161,19 @@ pub(crate) fn run(app: &App, args: &RotateArgs) -> Result<(), CommandError> {
             "a manifest says what rotates the secrets of your own store, and how often",
         )
         .hint("--server URL sets up the rotation of a server's secret")),
-        None if args.due => local::due(app),
+        None if args.due => due::due(app),
         None if args.dry_run => local::plan(app, args.name.as_deref().unwrap_or_default()),
         Some(RotateCommand::History { name }) => local::history(app, name),
-        Some(RotateCommand::Calendar) => local::calendar(app),
+        Some(RotateCommand::Calendar) => due::calendar(app),
         None => local::rotate(
             app,
             args.name.as_deref().unwrap_or_default(),
             Purpose::Rotate,
+            args.now,
         ),
         Some(RotateCommand::Status { name }) => local::status(app, name.as_deref()),
         Some(RotateCommand::Resume { name }) => local::resume(app, name),
+        Some(RotateCommand::Finish { name, now }) => overlap::finish(app, name, *now),
         Some(RotateCommand::Abort { name, abandon }) => match abandon {
             true => local::abort(app, name, Abort::AtOnce),
             false => local::abort(app, name, Abort::Properly),
@@ -161,7 +182,7 @@ pub(crate) fn run(app: &App, args: &RotateArgs) -> Result<(), CommandError> {
             let value = value(app, name, source.as_deref())?;
             local::supply(app, name, value)
         }
-        Some(RotateCommand::Rollback { name }) => local::rotate(app, name, Purpose::Return),
+        Some(RotateCommand::Rollback { name }) => local::rotate(app, name, Purpose::Return, true),
         #[cfg(feature = "vault")]
         Some(
             RotateCommand::Rotators(_) | RotateCommand::Policies(_) | RotateCommand::Webhooks(_),

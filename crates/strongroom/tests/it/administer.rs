@@ -178,3 +178,89 @@ fn without_a_server_they_say_how_to_name_one() {
         case.sr(line).code(2).says("--server");
     }
 }
+
+#[test]
+fn the_policies_of_a_manifest_come_to_a_server() {
+    let served = Served::dev();
+    let case = case_on(&served);
+    case.env("STRONGROOM_TOKEN", "root");
+    let server = format!("--server http://{}", served.address);
+    let manifest = |more: &str| {
+        case.manifest(&format!(
+            "[rotation.jwt]\npattern = \"jwt/*\"\nevery = \"30d\"\nowner = \"platform\"\n\
+             overlap = \"3d\"\nwait = \"consumers\"\njitter = \"1h\"\n{more}\
+             [secrets.JWT_KEY]\npath = \"jwt/key\"\n\
+             generator = {{ type = \"hex\", length = 40 }}\n"
+        ));
+    };
+    let name = |project: &Value, suffix: &str| {
+        let rows = project["policies"].as_array().unwrap();
+        let found = rows
+            .iter()
+            .find(|row| row["name"].as_str().unwrap().ends_with(suffix));
+        found.unwrap().clone()
+    };
+    let more =
+        "[rotation.yearly]\npattern = \"x/*\"\nschedule = \"cron(0 8 1 1 ? *)\"\nwindow = \"2h\"\n";
+    manifest(more);
+    let push = |flags: &str| -> Value {
+        let line = format!("rotate policies push --json {flags} {server}");
+        serde_json::from_str(&case.sr(&line).ok().out()).unwrap()
+    };
+    let list = format!("rotate policies list --json {server}");
+    let listed = || -> Value { serde_json::from_str(&case.sr(&list).ok().out()).unwrap() };
+    assert_eq!(push("--dry-run")["policies"].as_array().unwrap().len(), 3);
+    assert_eq!(listed()["policies"], serde_json::json!([]));
+    let first = push("--prefix app");
+    let jwt = name(&first, "-jwt");
+    assert_eq!(
+        (&jwt["pattern"], &jwt["owner"]),
+        (&"app/jwt/*".into(), &"platform".into())
+    );
+    let (status, _) = served.ask(
+        "PUT",
+        "secret/data/app/jwt/key",
+        "root",
+        r#"{"data":{"a":"b"}}"#,
+    );
+    assert_eq!(status, 200);
+    let again = push("--prefix app");
+    let key = name(&again, "-JWT_KEY");
+    assert_eq!(key["pattern"], "app/jwt/key", "{again}");
+    assert_eq!(key["secrets_set_up"], 1, "{again}");
+    let found = listed();
+    let rows = found["policies"].as_array().unwrap();
+    let jwt = rows
+        .iter()
+        .find(|row| row["pattern"] == "app/jwt/*")
+        .unwrap();
+    assert_eq!(
+        (&jwt["wait"], &jwt["overlap"], &jwt["jitter"]),
+        (&"consumers".into(), &"3d".into(), &"1h".into())
+    );
+    let status = case.sr(&format!("rotate status --json {server}")).ok();
+    let status: Value = serde_json::from_str(&status.out()).unwrap();
+    let row = &status["rotations"][0];
+    assert_eq!(
+        (&row["name"], &row["waits_for"]),
+        (&"app/jwt/key".into(), &"consumers".into()),
+        "{status}"
+    );
+    // What is not in the manifest any more is named, and stays.
+    manifest("");
+    let last = push("--prefix app");
+    assert_eq!(
+        last["not_in_the_manifest"].as_array().unwrap().len(),
+        1,
+        "{last}"
+    );
+    manifest("[rotation.bad]\npattern = \"y\"\nschedule = \"cron(8)\"\n");
+    case.sr(&format!("rotate policies push {server}"))
+        .code(5)
+        .says("schedule");
+    case.manifest("[secrets.A]\n");
+    case.sr(&format!("rotate policies push {server}"))
+        .code(5)
+        .says("[rotation.jwt]");
+    case.sr("rotate policies push").code(2).says("--server");
+}

@@ -182,3 +182,92 @@ fn what_the_manifest_wants_rotated_is_rotated_when_its_time_is_over() {
     case.sr("rotate TOKEN --every 30d").code(2).says("--server");
     case.sr("rotate").code(2);
 }
+
+#[test]
+fn the_old_value_stays_until_those_who_were_given_it_have_the_new_one() {
+    let manifest = |overlap: &str| {
+        format!(
+            "[profiles.development]\nchain = [\"store\"]\n\
+             [secrets.TOKEN]\nclass = \"per_install_generated\"\n\
+             rotation = {{ every = \"30d\", overlap = \"{overlap}\", wait = \"consumers\" }}\n"
+        )
+    };
+    let case = Case::with_manifest(&manifest("3d"));
+    case.set("TOKEN", &case.canary("first"));
+    case.sr("run -- true").ok();
+    case.sr("rotate TOKEN")
+        .ok()
+        .says("everybody has read the new one");
+    let report = || {
+        let status = report(&case, "rotate status TOKEN --json");
+        status["rotations"][0]["overlap"].clone()
+    };
+    let standing = report()["standing"].as_str().unwrap().to_owned();
+    assert!(
+        standing.starts_with("0 of 1 consumer on v2, true ("),
+        "{standing}"
+    );
+    assert_eq!(report()["old_versions"], serde_json::json!([1]));
+    case.sr("rotate status").ok().prints("still on v1");
+    case.sr("get TOKEN --version 1").reveals().ok();
+    // A further one would break what was not restarted yet.
+    case.sr("rotate TOKEN")
+        .code(6)
+        .says("still on v1")
+        .says("rotate finish TOKEN --now");
+    case.sr("rotate finish TOKEN").code(6);
+    case.sr("run -- true").ok();
+    case.sr("rotate --due")
+        .ok()
+        .says("retired the old value of TOKEN");
+    assert_eq!(report(), Value::Null);
+    case.sr("get TOKEN --version 1").code(3);
+    case.sr("rotate finish TOKEN").code(3);
+    let history = self::report(&case, "rotate history TOKEN --json");
+    let ended = &history["history"][0]["old_value"];
+    assert_eq!(ended["because"], "consumers moved", "{history}");
+    case.sr("rotate history TOKEN")
+        .ok()
+        .prints("1 of 1 consumer on v2");
+    // By hand, and over an old value that is still good.
+    case.sr("rotate TOKEN").ok();
+    case.sr("rotate finish TOKEN --now")
+        .ok()
+        .says("still on v2");
+    case.sr("rotate TOKEN").ok();
+    case.sr("rotate TOKEN --now").ok();
+    case.manifest(&manifest("soon"));
+    case.sr("rotate TOKEN").code(5).says("overlap");
+}
+
+#[test]
+fn a_policy_of_the_manifest_is_for_what_says_nothing_itself() {
+    let case = Case::with_manifest(
+        "[rotation.keys]\npattern = \"api/*\"\nevery = \"180d\"\nowner = \"platform\"\n\
+         [rotation.all]\npattern = \"*\"\nschedule = \"cron(0 8 1 * ? *)\"\nnotify_before = \"60d\"\n\
+         [secrets.A]\npath = \"api/a\"\nclass = \"per_install_generated\"\n\
+         [secrets.B]\npath = \"b\"\nclass = \"per_install_generated\"\n\
+         [secrets.C]\npath = \"api/c\"\nclass = \"per_install_generated\"\n\
+         rotation = { every = \"1d\" }\n",
+    );
+    for name in ["A", "B", "C"] {
+        case.set(name, &case.canary(name));
+    }
+    let calendar = report(&case, "rotate calendar --json");
+    let rows = calendar["calendar"].as_array().unwrap();
+    let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap();
+    assert_eq!(row("A")["owner"], "platform", "{calendar}");
+    let begins = row("B")["begins"].as_str().unwrap();
+    assert!(begins.contains("-01T08:00:00"), "{begins}");
+    assert_eq!(rows[0]["name"], "C", "{calendar}");
+    case.sr("rotate --due").ok().says("B is due at");
+    case.manifest("[rotation.x]\nevery = \"1d\"\n[secrets.A]\n");
+    case.sr("rotate calendar").code(5).says("pattern");
+    case.manifest("[rotation.x]\npattern = \"*\"\n[secrets.A]\n");
+    case.sr("rotate calendar").code(5).says("when");
+    case.manifest(
+        "[rotation.x]\npattern = \"*\"\nschedule = \"cron(8)\"\n\
+         [secrets.A]\npath = \"api/a\"\n",
+    );
+    case.sr("rotate calendar").code(5).says("schedule of A");
+}

@@ -137,7 +137,7 @@ fn windows_close_where_aws_says() {
         let window = schedule.next(now, now).unwrap();
         assert_eq!(window.closes.to_string(), expected, "{rule}");
         for number in [0, 1, 599, 600, u64::MAX] {
-            let moment = window.moment(number);
+            let moment = window.moment(number, None);
             assert!(window.opens <= moment && moment <= window.closes, "{rule}");
         }
     }

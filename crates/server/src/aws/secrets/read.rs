@@ -67,6 +67,10 @@ pub(super) async fn value_of(
     let (request, what) = (&call.request, (snapshot.path(), info));
     let reads = &request.core.reads;
     reads.note(Door::Aws, &request.key.known, &call.live, what, request.now);
+    if !is_current {
+        let metrics = &request.node.metrics;
+        metrics.note_old_read(&snapshot.stages(info));
+    }
     Ok(answer)
 }
 

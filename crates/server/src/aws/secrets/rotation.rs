@@ -77,7 +77,12 @@ pub(super) async fn rotate(call: &mut Call) -> Result<Value, Fault> {
     let snapshot = call.primary()?;
     check_deletion(snapshot)?;
     let known = snapshot.aws().and_then(|facts| facts.rotation.as_ref());
-    let setup = setup(fields, rotator, known)?;
+    let mut setup = setup(fields, rotator, known)?;
+    let rotations = rotate::rotations(&call.request.node, &call.request.core, &call.live);
+    // What AWS cannot say stays as it is.
+    if let Some(found) = rotations.find(snapshot.path()).await? {
+        (setup.keep, setup.jitter) = (found.value.setup.keep, found.value.setup.jitter);
+    }
     let (node, core) = (&call.request.node, &call.request.core);
     if !rotate::rotators::is_known(node, core, &setup.rotator).await? {
         return Err(Fault::Denied(Denied {
@@ -98,7 +103,6 @@ pub(super) async fn rotate(call: &mut Call) -> Result<Value, Fault> {
         },
         setup,
     };
-    let rotations = rotate::rotations(node, core, &call.live);
     let asked = rotations.request(&call.context(), &request).await;
     // What goes on because of a refusal goes on at once, too.
     node.rotate.wake();
@@ -128,6 +132,7 @@ fn setup(fields: &Fields, rotator: Option<&str>, known: Option<&Rotation>) -> Re
         days: known.and_then(|rotation| rotation.days),
         expression: known.and_then(|rotation| rotation.schedule.clone()),
         duration: known.and_then(|rotation| rotation.duration.clone()),
+        ..Setup::default()
     };
     match fields.get("RotationRules") {
         None | Some(Value::Null) => {}

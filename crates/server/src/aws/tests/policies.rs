@@ -12,6 +12,8 @@ use super::rotation::Rig;
 use super::rotation::listen;
 use crate::rotate::notices;
 use crate::rotate::policies;
+use crate::vault::tests::World;
+use crate::vault::tests::panics::Buggy;
 
 async fn policy(rig: &Rig, name: &str, body: Value) -> (u16, Value) {
     let line = format!("POST sys/rotation/policies/{name}");
@@ -35,7 +37,7 @@ async fn make(rig: &Rig, name: &str) {
 async fn apply(rig: &Rig) -> u64 {
     let core = rig.world.node.core().unwrap();
     let live = Arc::clone(core.mounts().get("secret/").unwrap());
-    policies::apply(&rig.world.node, &core, &live)
+    policies::apply(&rig.world.node, &core, &live, policies::Look::Listed)
         .await
         .unwrap()
 }
@@ -244,4 +246,50 @@ async fn a_failed_rotation_is_loud() {
     rig.run_due().await;
     deliver(&rig).await;
     assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 2);
+}
+
+#[tokio::test]
+async fn a_look_lists_secrets_and_reads_only_what_it_sets_up() {
+    const SECRETS: u64 = 150;
+    let keeper = Buggy::default();
+    let storage = Arc::clone(&keeper.storage);
+    let rig = Rig::of(World::kept_by(Box::new(keeper)).await).await;
+    for number in 0..SECRETS {
+        let line = format!("PUT secret/data/k/{number}");
+        let made = rig.world.root(&line, r#"{"data":{"a":"b"}}"#).await;
+        assert_eq!(made.status, 200, "{made:?}");
+    }
+    let body = json!({"pattern": "k/*", "rotator": "strongroom-generate", "every": "30d"});
+    let (_, made) = policy(&rig, "k", body).await;
+    assert_eq!(made["data"]["secrets_set_up"], SECRETS, "{made}");
+    let storage = storage.lock().unwrap().clone().unwrap();
+    let (node, core) = (&rig.world.node, rig.world.node.core().unwrap());
+    let mut scan = policies::Scan::default();
+    let mut calls = async || {
+        storage.fail_at(0);
+        scan.round(node, &core).await.unwrap();
+        storage.calls()
+    };
+    // The first look of a server is at each of them: it reads the secret and its rotation.
+    let first = calls().await;
+    assert!(first >= SECRETS, "{first}");
+    assert_eq!(
+        calls().await,
+        1,
+        "nothing has changed: only the revision is asked for"
+    );
+    let made = rig
+        .world
+        .root("PUT secret/data/k/new", r#"{"data":{"a":"b"}}"#)
+        .await;
+    assert_eq!(made.status, 200, "{made:?}");
+    let with_one = calls().await;
+    assert!(
+        with_one < 40,
+        "{with_one} calls for one new secret of {SECRETS}"
+    );
+    assert_eq!(report(&rig, "k/new").await["days"], 30);
+    let after = calls().await;
+    assert!(after < 20, "{after}");
+    assert_eq!(calls().await, 1);
 }

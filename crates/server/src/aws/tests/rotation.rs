@@ -28,7 +28,10 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) async fn new() -> Self {
-        let world = World::new().await;
+        Self::of(World::new().await).await
+    }
+
+    pub(super) async fn of(world: World) -> Self {
         let key = world.key(&["root"]).await;
         let rig = Self { world, key };
         rig.good(

@@ -68,6 +68,9 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     };
     let rendered = Arc::new(render(call, &payload, info, &seen)?);
     call.note_read(&path, info);
+    if !is_newest {
+        call.node.metrics.note_old_read(&seen.snapshot.stages(info));
+    }
     if is_newest {
         let _ = seen.rendered.set(Arc::clone(&rendered));
     }

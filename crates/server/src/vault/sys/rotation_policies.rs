@@ -4,8 +4,10 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 use strongroom_core::time::Span;
+use strongroom_engine::rotation::Keep;
 use strongroom_engine::rotation::Policy;
 use strongroom_engine::rotation::Setup;
+use strongroom_engine::rotation::Wait;
 
 use super::rotations;
 use crate::rotate;
@@ -37,6 +39,10 @@ fn describe(policy: &Policy) -> Value {
         "days": policy.setup.days,
         "schedule": policy.setup.expression,
         "duration": policy.setup.duration,
+        "jitter": policy.setup.jitter.map(|span| span.to_string()),
+        "overlap": policy.setup.keep.overlap.map(|span| span.to_string()),
+        "wait": policy.setup.keep.overlap.map(|_| policy.setup.keep.wait.word()),
+        "consumers_within": policy.setup.keep.consumers_within.map(|span| span.to_string()),
         "notify_before": policy.notify_before.map(|span| span.to_string()),
         "owner": policy.owner,
         "written": policy.written.to_string(),
@@ -74,7 +80,7 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
     let pattern = pattern.ok_or_else(|| {
         Fault::invalid("a policy has a `pattern` of paths, such as jwt/* (`*` and `?`)")
     })?;
-    let setup = setup_of(call, fields).await?;
+    let setup = setup_of(call, fields, None).await?;
     if setup.days.is_none() && setup.expression.is_none() {
         return Err(Fault::invalid(
             "a policy says when: `every` (30d) or `schedule` (rate(…), cron(…))",
@@ -94,18 +100,40 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
     let data = describe(&policy);
     call.core.state.put_rotation_policy(name, policy).await?;
     let live = rotations::live(call)?;
-    let changed = rotate::policies::apply(&call.node, &call.core, &live).await?;
+    let look = rotate::policies::Look::Each;
+    let changed = rotate::policies::apply(&call.node, &call.core, &live, look).await?;
     call.node.rotate.wake();
     let mut data = data;
     data["secrets_set_up"] = json!(changed);
     Ok(Answer::data(data))
 }
 
-/// What rotates and when, as a body says it.
-pub(super) async fn setup_of(call: &Call, fields: &Fields) -> Result<Setup, Fault> {
+/// The fields of a set-up.
+pub(super) const SETUP: [&str; 8] = [
+    "rotator",
+    "every",
+    "schedule",
+    "duration",
+    "jitter",
+    "overlap",
+    "wait",
+    "consumers_within",
+];
+
+/// What rotates and when, as a body says it; what it does not say is as in `base`.
+pub(super) async fn setup_of(
+    call: &Call,
+    fields: &Fields,
+    base: Option<&Setup>,
+) -> Result<Setup, Fault> {
     let aws = &call.node.settings.aws;
     let region = aws.region.as_deref().unwrap_or("us-east-1");
-    let said = field::text(fields, "rotator")?.filter(|name| !name.is_empty());
+    let text = |name: &str| -> Result<Option<String>, Fault> {
+        Ok(field::text(fields, name)?.filter(|text| !text.is_empty()))
+    };
+    let kept = base.map(|base| base.rotator.clone());
+    let kept = kept.filter(|rotator| !rotator.is_empty());
+    let said = text("rotator")?.or(kept);
     let said = said.unwrap_or_else(|| rotators::MANUAL.to_owned());
     let rotator = match said.starts_with("arn:") {
         true => said,
@@ -116,30 +144,55 @@ pub(super) async fn setup_of(call: &Call, fields: &Fields) -> Result<Setup, Faul
             "no rotator is registered as {rotator}"
         )));
     }
-    let every = field::text(fields, "every")?.filter(|text| !text.is_empty());
-    let days = match every {
+    let span = |name: &str| -> Result<Option<Span>, Fault> {
+        let span = text(name)?.map(|text| text.parse::<Span>()).transpose();
+        span.map_err(|error| Fault::Invalid(format!("`{name}`: {error}")))
+    };
+    let days = match span("every")? {
         None => None,
-        Some(text) => {
-            let span = text.parse::<Span>();
-            let span = span.map_err(|error| Fault::Invalid(format!("`every`: {error}")))?;
+        Some(span) => {
             let days = span.as_seconds() / DAY_SECONDS;
             let is_whole = span.as_seconds() % DAY_SECONDS == 0;
             let days = u32::try_from(days).ok().filter(|_| is_whole);
             Some(days.ok_or_else(|| Fault::invalid("`every` is a number of whole days"))?)
         }
     };
+    let base = base.cloned().unwrap_or_default();
+    let said = (days, text("schedule")?, text("duration")?);
+    let (days, expression, duration) = match said {
+        (None, None, None) => (base.days, base.expression, base.duration),
+        (None, None, duration) => (base.days, base.expression, duration),
+        said => said,
+    };
+    let keep = Keep {
+        overlap: span("overlap")?.or(base.keep.overlap),
+        wait: match text("wait")? {
+            Some(word) => Wait::of_word(&word)
+                .ok_or_else(|| Fault::invalid("`wait` is deadline or consumers"))?,
+            None => base.keep.wait,
+        },
+        consumers_within: span("consumers_within")?.or(base.keep.consumers_within),
+    };
     let setup = Setup {
         rotator,
         is_enabled: true,
         days,
-        expression: field::text(fields, "schedule")?.filter(|text| !text.is_empty()),
-        duration: field::text(fields, "duration")?.filter(|text| !text.is_empty()),
+        expression,
+        duration,
+        keep,
+        jitter: span("jitter")?.or(base.jitter),
     };
     if setup.days.is_some() && setup.expression.is_some() {
         return Err(Fault::invalid("`every` and `schedule` exclude each other"));
     }
     let checked = setup.schedule();
     checked.map_err(|error| Fault::Invalid(format!("the schedule cannot be used: {error}")))?;
+    let is_open = keep.overlap.is_none();
+    if is_open && (keep.wait == Wait::Consumers || keep.consumers_within.is_some()) {
+        return Err(Fault::invalid(
+            "`wait` and `consumers_within` belong to an `overlap`, which bounds them: e.g. 3d",
+        ));
+    }
     Ok(setup)
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Map;
+use serde_json::Value;
 use serde_json::json;
 use strongroom_core::path::SecretPath;
 use strongroom_core::secret::Payload;
@@ -15,8 +16,10 @@ use strongroom_engine::rotation::Asked;
 use strongroom_engine::rotation::Purpose;
 use strongroom_engine::rotation::Refused;
 use strongroom_engine::rotation::Request;
+use strongroom_engine::rotation::Rotation;
 use strongroom_engine::rotation::Rotations;
 use strongroom_engine::rotation::Setup;
+use strongroom_engine::rotation::policy_of;
 use strongroom_engine::secrets::GraphError;
 
 use crate::aws::name;
@@ -53,7 +56,7 @@ pub(super) async fn list(call: &mut Call) -> Result<Answer, Fault> {
     for rotation in &all {
         if let Ok(path) = rotation.path.parse::<SecretPath>() {
             let name = name::name_of(&path);
-            info.insert(name.clone(), rotation.report());
+            info.insert(name.clone(), report(call, rotation).await?);
             names.push(name);
         }
     }
@@ -61,8 +64,7 @@ pub(super) async fn list(call: &mut Call) -> Result<Answer, Fault> {
 }
 
 pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
-    let found = rotations(call)?.find(&path(call)?).await?;
-    Ok(Answer::data(found.ok_or(Fault::NotFound)?.value.report()))
+    status(call, &path(call)?).await
 }
 
 /// Rotates a secret now, one that waits after a failure goes on; or what `action` says.
@@ -76,10 +78,11 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
         "resume" => return resume(call).await,
         "supply" => return supply(call).await,
         "abandon" => return give_up(call, Abort::AtOnce).await,
+        "finish" => return finish(call).await,
         _ => {
             return Err(Fault::invalid(
-                "`action` is one of rotate, configure, rollback, try, plan, resume, supply and \
-                 abandon",
+                "`action` is one of rotate, configure, rollback, try, plan, resume, supply, \
+                 finish and abandon",
             ));
         }
     };
@@ -88,16 +91,30 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
     let is_plain = action.as_deref().is_none_or(|action| action == "rotate");
     if is_plain && rotations.resume(&path, call.now).await? {
         call.node.rotate.wake();
-        return status(&rotations, &path).await;
+        return status(call, &path).await;
     }
     let snapshot = live.secrets.snapshot(&path).await?.ok_or(Fault::NotFound)?;
     let aws = &call.node.settings.aws;
     let region = aws.region.as_deref().unwrap_or("us-east-1");
     let known = rotations.find(&path).await?.map(|found| found.value);
-    let is_said = ["rotator", "every", "schedule", "duration"];
-    let is_said = is_said.iter().any(|name| call.fields.has(name));
+    let is_now = field::flag(&call.fields, "now")?.unwrap_or(false);
+    if let (true, false, Some(known)) = (is_plain, is_now, &known) {
+        let (node, core) = (&call.node, &call.core);
+        let progress = rotate::overlap::progress(node, core, &rotations, known).await?;
+        if let Some(progress) = progress {
+            return Err(Fault::Invalid(format!(
+                "the old value of the last rotation is still good: {progress}; `action=finish` \
+                 ends it, `now=true` rotates all the same"
+            )));
+        }
+    }
+    let mut said = super::rotation_policies::SETUP.iter();
+    let is_said = said.any(|name| call.fields.has(name));
     let setup = match &known {
-        _ if is_said => super::rotation_policies::setup_of(call, &call.fields).await?,
+        _ if is_said => {
+            let base = known.as_ref().map(|known| &known.setup);
+            super::rotation_policies::setup_of(call, &call.fields, base).await?
+        }
         Some(rotation) => rotation.setup.clone(),
         // What nobody has set up is drawn anew, once.
         None => Setup {
@@ -122,7 +139,7 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
         let context = call.context();
         let configured = rotations.configure(&context, &path, &secret, &setup);
         configured.await.map_err(of_graph)?;
-        return status(&rotations, &path).await;
+        return status(call, &path).await;
     }
     let mut id = [0; 16];
     call.node.rng.fill(&mut id);
@@ -150,12 +167,46 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
         Err(other) => return Err(Fault::Internal(other.to_string())),
     }
     call.node.rotate.wake();
-    status(&rotations, &path).await
+    status(call, &path).await
 }
 
-async fn status(rotations: &Rotations, path: &SecretPath) -> Result<Answer, Fault> {
-    let found = rotations.find(path).await?.ok_or(Fault::NotFound)?;
-    Ok(Answer::data(found.value.report()))
+async fn status(call: &Call, path: &SecretPath) -> Result<Answer, Fault> {
+    let found = rotations(call)?.find(path).await?;
+    let found = found.ok_or(Fault::NotFound)?;
+    Ok(Answer::data(report(call, &found.value).await?))
+}
+
+/// How a rotation stands, with those who read its secret where an old value is still good.
+async fn report(call: &Call, rotation: &Rotation) -> Result<Value, Fault> {
+    let (node, core, rotations) = (&call.node, &call.core, rotations(call)?);
+    let progress = rotate::overlap::progress(node, core, &rotations, rotation).await?;
+    let policies = core.state.rotation_policies().await?;
+    let policy = policy_of(&policies, &rotation.path);
+    let mut report = rotation.report(progress.as_ref());
+    report["policy"] = json!(policy.map(|(name, _)| name));
+    report["owner"] = json!(policy.and_then(|(_, policy)| policy.owner.as_deref()));
+    Ok(report)
+}
+
+/// Ends the time in which the old value is good: where everybody has read the new one, or at once.
+async fn finish(call: &mut Call) -> Result<Answer, Fault> {
+    let path = path(call)?;
+    let is_now = field::flag(&call.fields, "now")?.unwrap_or(false);
+    let rotations = rotations(call)?;
+    let found = rotations.find(&path).await?.ok_or(Fault::NotFound)?;
+    let (node, core) = (&call.node, &call.core);
+    let progress = rotate::overlap::progress(node, core, &rotations, &found.value).await?;
+    let Some(progress) = progress else {
+        return Err(Fault::invalid("no old value of the secret is still good"));
+    };
+    if !is_now && !progress.has_all() {
+        return Err(Fault::Invalid(format!(
+            "the old value stays: {progress}; `now=true` ends it for them, too"
+        )));
+    }
+    rotations.finish_now(&path, call.now).await?;
+    call.node.rotate.wake();
+    status(call, &path).await
 }
 
 /// What a rotation would do. Nothing is changed, and nobody outside is asked.
@@ -197,7 +248,7 @@ async fn resume(call: &mut Call) -> Result<Answer, Fault> {
         return Err(Fault::invalid(NONE));
     }
     call.node.rotate.wake();
-    status(&rotations, &path).await
+    status(call, &path).await
 }
 
 /// Takes the new value that a rotation waits for.
@@ -221,7 +272,7 @@ async fn supply(call: &mut Call) -> Result<Answer, Fault> {
         return Err(Fault::invalid(NONE));
     }
     call.node.rotate.wake();
-    status(&rotations, &path).await
+    status(call, &path).await
 }
 
 /// Gives up the rotation that is under way.

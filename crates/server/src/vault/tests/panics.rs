@@ -18,9 +18,9 @@ use crate::keeper::MemoryKeeper;
 
 /// Memory that has a bug when the test says so.
 #[derive(Default)]
-pub(super) struct Buggy {
+pub(crate) struct Buggy {
     memory: MemoryKeeper,
-    pub(super) storage: Arc<Mutex<Option<Arc<FaultyStorage>>>>,
+    pub(crate) storage: Arc<Mutex<Option<Arc<FaultyStorage>>>>,
 }
 
 impl Keeper for Buggy {

@@ -7,6 +7,8 @@ use serde_json::Value;
 use serde_json::json;
 use strongroom_core::audit::Action;
 use strongroom_core::generate::GeneratorSpec;
+use strongroom_core::manifest::OverlapWait;
+use strongroom_core::manifest::Rotation;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::Rotator;
 use strongroom_core::registry::Class;
@@ -15,24 +17,25 @@ use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::secret::Shape;
 use strongroom_core::time::Span;
-use strongroom_core::time::Timestamp;
 use strongroom_crypto::SystemRng;
-use strongroom_engine::Error;
 use strongroom_engine::rotation::Abort;
 use strongroom_engine::rotation::Aborted;
 use strongroom_engine::rotation::After;
 use strongroom_engine::rotation::Generator;
+use strongroom_engine::rotation::Keep;
 use strongroom_engine::rotation::Purpose;
 use strongroom_engine::rotation::Refused;
 use strongroom_engine::rotation::Request;
 use strongroom_engine::rotation::Rotations;
 use strongroom_engine::rotation::Setup;
+use strongroom_engine::rotation::Wait;
 use strongroom_engine::secrets::GraphError;
 use strongroom_engine::state::State;
 use strongroom_engine::tokens::random_text;
 use strongroom_rotators::Needs;
 
 use super::hint_of;
+use super::overlap;
 use super::views;
 use crate::app::App;
 use crate::elsewhere;
@@ -48,27 +51,49 @@ use crate::session;
 use crate::session::Session;
 
 /// How what rotates secrets of a store without a server is called.
-const PREFIX: &str = "strongroom:";
+pub(super) const PREFIX: &str = "strongroom:";
 /// How far back readers are looked for, and among how many events.
 const READ_SECONDS: i64 = 30 * 86_400;
 const EVENTS_MAX: usize = 100_000;
 /// Letters of an id of a version.
 const TOKEN_CHARS: usize = 32;
 
-fn rotations(session: &Session) -> Rotations {
+/// What becomes of the old value, as a declaration says.
+fn keep_of(rotation: Option<&Rotation>) -> Keep {
+    // The manifest was checked when it was read.
+    let span = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<Span>().ok());
+    let Some(rotation) = rotation else {
+        return Keep::default();
+    };
+    Keep {
+        overlap: span(&rotation.overlap),
+        wait: match rotation.wait {
+            Some(OverlapWait::Consumers) => Wait::Consumers,
+            Some(OverlapWait::Deadline) | None => Wait::Deadline,
+        },
+        consumers_within: span(&rotation.consumers_within),
+    }
+}
+
+pub(super) fn rotations(session: &Session) -> Rotations {
     let state = State::new(Arc::clone(&session.storage) as _, session.barrier.clone());
     let holder = random_text(&SystemRng, TOKEN_CHARS);
     Rotations::new(state, session.engine.clone(), &holder)
 }
 
 /// What rotates a secret, and what it is called in its record.
-struct Chosen {
+pub(super) struct Chosen {
     name: String,
-    rotator: Box<dyn Rotator>,
+    pub(super) rotator: Box<dyn Rotator>,
 }
 
 /// Rotates a secret now, has one that failed go on, or returns to the value before.
-pub(super) fn rotate(app: &App, name: &str, purpose: Purpose) -> Result<(), CommandError> {
+pub(super) fn rotate(
+    app: &App,
+    name: &str,
+    purpose: Purpose,
+    is_now: bool,
+) -> Result<(), CommandError> {
     let project = project::load_if_there(app)?;
     let place = project::place(project.as_ref(), name)?;
     let has_no_store = |project: &Project| !project.uses_store();
@@ -79,7 +104,12 @@ pub(super) fn rotate(app: &App, name: &str, purpose: Purpose) -> Result<(), Comm
         return rotate_elsewhere(app, &there);
     }
     let session = session::open(app)?;
+    if purpose == Purpose::Rotate && !is_now {
+        overlap::check(app, &session, project.as_ref(), name)?;
+    }
     let rotated = rotate_in(app, &session, project.as_ref(), name, purpose);
+    let found = wait(rotations(&session).find(&place.path))?;
+    let open = found.and_then(|found| found.value.overlap);
     session.finish(app);
     let version = rotated?;
     let path = &place.path;
@@ -89,11 +119,16 @@ pub(super) fn rotate(app: &App, name: &str, purpose: Purpose) -> Result<(), Comm
             "path": path.as_str(),
             "rotated": true,
             "secret_version": version,
+            "old_value_until": open.map(|open| open.until.to_string()),
         }));
     }
+    let kept = match &open {
+        None => "the one before it is kept".to_owned(),
+        Some(open) => format!("the one before it is good until {}", overlap::end_of(open)),
+    };
     let done = match purpose {
         Purpose::Return => format!("{path} has the value before again, as version {version}"),
-        _ => format!("rotated {path}: version {version} is current, the one before it is kept"),
+        _ => format!("rotated {path}: version {version} is current, {kept}"),
     };
     app.ui.say(&done);
     Ok(())
@@ -131,7 +166,15 @@ pub(super) fn rotate_in(
                 .hint(format!("strongroom --server URL rotate {name}")),
         );
     }
-    begin(session, &rotations, path, name, &chosen.name, purpose)?;
+    let keep = keep_of(place.declaration.and_then(|one| one.rotation.as_ref()));
+    begin(
+        session,
+        &rotations,
+        path,
+        name,
+        (&chosen.name, keep),
+        purpose,
+    )?;
     session.note_write();
     finish(app, session, &rotations, path, name, &*chosen.rotator)?;
     let description = wait(session.engine.describe(path))?;
@@ -168,7 +211,7 @@ pub(super) fn resume(app: &App, name: &str) -> Result<(), CommandError> {
         return Err(none_under_way(name));
     };
     session.finish(app);
-    rotate(app, name, run.purpose)
+    rotate(app, name, run.purpose, true)
 }
 
 /// Brings the new value that a rotation waits for, and has it go on.
@@ -187,7 +230,7 @@ pub(super) fn supply(app: &App, name: &str, value: SecretValue) -> Result<(), Co
         return Err(none_under_way(name));
     }
     session.finish(app);
-    rotate(app, name, Purpose::Rotate)
+    rotate(app, name, Purpose::Rotate, true)
 }
 
 fn none_under_way(name: &str) -> CommandError {
@@ -229,7 +272,7 @@ fn finish(
 }
 
 /// What is declared to rotate a secret, or a generator.
-fn chosen(
+pub(super) fn chosen(
     session: &Session,
     project: Option<&Project>,
     place: &Place<'_>,
@@ -301,7 +344,7 @@ fn begin(
     rotations: &Rotations,
     path: &SecretPath,
     name: &str,
-    rotator: &str,
+    (rotator, keep): (&str, Keep),
     purpose: Purpose,
 ) -> Result<(), CommandError> {
     let context = &session.context;
@@ -315,6 +358,7 @@ fn begin(
         purpose,
         setup: Setup {
             rotator: rotator.into(),
+            keep,
             ..Setup::default()
         },
     };
@@ -371,8 +415,13 @@ fn reports(app: &App, name: Option<&str>) -> Result<Vec<(String, Value)>, Comman
                 .hint(format!("strongroom rotate {name} rotates it")));
         }
     }
-    let reports = all.iter().map(|one| (one.path.clone(), one.report()));
-    Ok(reports.collect())
+    let rotations = rotations(&session);
+    let mut reports = Vec::with_capacity(all.len());
+    for one in &all {
+        let progress = overlap::progress(&rotations, one)?;
+        reports.push((one.path.clone(), one.report(progress.as_ref())));
+    }
+    Ok(reports)
 }
 
 pub(super) fn status(app: &App, name: Option<&str>) -> Result<(), CommandError> {
@@ -398,87 +447,8 @@ fn row_json((path, report): &(String, Value)) -> Value {
         "success_percent": report["success_percent"],
         "step": report["run"]["step"],
         "failure": report["run"]["failure"],
+        "overlap": report["overlap"],
     })
-}
-
-/// A declared secret that is there, and when the interval of its rotation is over.
-struct Coming {
-    name: String,
-    rotator: &'static str,
-    at: Timestamp,
-}
-
-/// What the manifest wants rotated.
-fn coming(app: &App) -> Result<Vec<Coming>, CommandError> {
-    let Some(project) = project::load_if_there(app)? else {
-        return Ok(Vec::new());
-    };
-    let session = session::open(app)?;
-    let mut coming = Vec::new();
-    for declared in project.manifest.declarations() {
-        let Some(rotation) = &declared.rotation else {
-            continue;
-        };
-        let place = project.place(&declared.name)?;
-        let described = match wait(session.engine.describe(&place.path)) {
-            Ok(described) => described,
-            // There is nothing to rotate yet.
-            Err(Error::NotFound { .. }) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        // The manifest was checked when it was read.
-        let every = rotation.every.parse::<Span>().ok();
-        let newest = described.versions.last();
-        if let (Some(every), Some(newest)) = (every, newest) {
-            let rotator = rotation.rotator.as_ref();
-            coming.push(Coming {
-                name: declared.name.clone(),
-                rotator: rotator.map_or("generate", RotatorSpec::word),
-                at: newest.created.plus(every),
-            });
-        }
-    }
-    session.finish(app);
-    Ok(coming)
-}
-
-pub(super) fn calendar(app: &App) -> Result<(), CommandError> {
-    let coming = coming(app)?.into_iter().map(|one| {
-        let report = json!({
-            "next": one.at.to_string(),
-            "next_closes": null,
-            "rotator": format!("{PREFIX}{}", one.rotator),
-        });
-        (one.name, report)
-    });
-    views::calendar(app, &coming.collect::<Vec<_>>())
-}
-
-/// Rotates what the manifest wants rotated by now; the others go on when one fails.
-pub(super) fn due(app: &App) -> Result<(), CommandError> {
-    let now = app.now();
-    let due: Vec<Coming> = coming(app)?
-        .into_iter()
-        .filter(|one| one.at <= now)
-        .collect();
-    let mut failed = Vec::new();
-    for one in &due {
-        if let Err(error) = rotate(app, &one.name, Purpose::Rotate) {
-            app.ui.warn(&format!("error: {}", error.message));
-            failed.push(one.name.as_str());
-        }
-    }
-    if due.is_empty() {
-        app.ui.say("nothing is due");
-    }
-    match failed.is_empty() {
-        true => Ok(()),
-        false => {
-            let message = format!("not rotated: {}", failed.join(", "));
-            Err(CommandError::new(Kind::Failed, "rotation.failed", message)
-                .hint("strongroom rotate status shows why, and --due tries them again"))
-        }
-    }
 }
 
 pub(super) fn history(app: &App, name: &str) -> Result<(), CommandError> {
@@ -557,7 +527,7 @@ pub(super) fn abort(app: &App, name: &str, how: Abort) -> Result<(), CommandErro
     Ok(())
 }
 
-fn of_graph(error: GraphError) -> CommandError {
+pub(super) fn of_graph(error: GraphError) -> CommandError {
     match error {
         GraphError::Engine(error) => error.into(),
         other => CommandError::new(Kind::Conflict, "rotation.refused", other.to_string()),

@@ -67,6 +67,9 @@ pub(super) fn rotate(
             body[field] = json!(value);
         }
     }
+    if args.now {
+        body["now"] = json!(true);
+    }
     if !args.later {
         return act_with(app, server, name, body);
     }
@@ -114,9 +117,60 @@ fn act_with(app: &App, server: &Server, name: &str, body: Value) -> Result<(), C
             "rotated": true,
             "version_id": data["history"][0]["version_id"],
             "next": data["next"],
+            "old_value_until": data["overlap"]["ends_at_the_latest"],
         }));
     }
     app.ui.say(&format!("rotated {name}"));
+    if let Some(standing) = data["overlap"]["standing"].as_str() {
+        let until = data["overlap"]["ends_at_the_latest"]
+            .as_str()
+            .unwrap_or_default();
+        app.ui
+            .say(&format!("the old value is good until {until}: {standing}"));
+    }
+    Ok(())
+}
+
+/// Ends the time in which the old value is good, and waits for that.
+pub(super) fn finish(
+    app: &App,
+    server: &Server,
+    name: &str,
+    is_now: bool,
+) -> Result<(), CommandError> {
+    let path = path_of(name)?;
+    let body = json!({ "action": "finish", "now": is_now });
+    let begun = server.ask(Call::Write, &path, Some(body), As::Configured)?;
+    let mut data = begun.ok_or_else(|| not_found(server, name))?.json()["data"].clone();
+    let before = data["failed_steps"].as_u64().unwrap_or(0);
+    for _ in 0..POLLS_MAX {
+        let has_failed = data["failed_steps"].as_u64().unwrap_or(0) > before;
+        if data["overlap"].is_null() || has_failed {
+            break;
+        }
+        runtime::wait(async { tokio::time::sleep(POLL).await });
+        data = server.demand(Call::Read, &path, None)?.json()["data"].clone();
+    }
+    let overlap = &data["overlap"];
+    if !overlap.is_null() {
+        let why = overlap["failure"]["message"].as_str();
+        let why = why.unwrap_or("the server has not come to it yet");
+        let message = format!("the old value of {name} is not retired: {why}");
+        return Err(
+            CommandError::new(Kind::Failed, "rotation.failed", message).hint(format!(
+                "strongroom rotate status {name} shows how it stands"
+            )),
+        );
+    }
+    if app.ui.is_json {
+        return app.ui.print_json(&json!({
+            "version": 1,
+            "name": name,
+            "retired": true,
+            "consumers_behind": data["history"][0]["old_value"]["consumers_behind"],
+        }));
+    }
+    app.ui.say(&format!("retired the old value of {name}"));
     Ok(())
 }
 

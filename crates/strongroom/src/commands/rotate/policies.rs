@@ -36,6 +36,8 @@ pub(super) struct PoliciesArgs {
 enum PoliciesCommand {
     /// Write a policy: what rotates the secrets of a pattern, and when
     Add(AddArgs),
+    /// Bring the manifest's policies: those in [rotation], and of secrets with a rotation
+    Push(super::push::PushArgs),
     /// List the policies
     List,
     /// Forget a policy: what it has set up stays
@@ -65,6 +67,18 @@ struct AddArgs {
     /// How long the window is, e.g. 2h
     #[arg(long, value_name = "TIME")]
     window: Option<String>,
+    /// Secrets that are due together begin within so long [default: 10m]
+    #[arg(long, value_name = "TIME")]
+    jitter: Option<String>,
+    /// Retire the old value after so long at most; without it, it stays
+    #[arg(long, value_name = "TIME")]
+    overlap: Option<String>,
+    /// What the end of the old value waits for
+    #[arg(long, value_parser = ["deadline", "consumers"], requires = "overlap")]
+    wait: Option<String>,
+    /// Who has read the secret so lately is waited for [default: 7d]
+    #[arg(long, value_name = "TIME", requires = "overlap")]
+    consumers_within: Option<String>,
     /// Tell somebody so long before, once a day, and on the day
     #[arg(long, value_name = "TIME")]
     notify_before: Option<String>,
@@ -108,7 +122,7 @@ enum WebhooksCommand {
     },
 }
 
-fn path_of(below: &str, name: &str) -> Result<String, CommandError> {
+pub(super) fn path_of(below: &str, name: &str) -> Result<String, CommandError> {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     match !name.is_empty() && name.chars().all(is_letter) {
         true => Ok(format!("sys/rotation/{below}/{name}")),
@@ -143,13 +157,18 @@ pub(super) fn policies(
                 "every": args.every,
                 "schedule": args.schedule,
                 "duration": args.window,
+                "jitter": args.jitter,
+                "overlap": args.overlap,
+                "wait": args.wait,
+                "consumers_within": args.consumers_within,
                 "notify_before": args.notify_before,
                 "owner": args.owner,
             });
             write(app, server, args.name.as_deref().unwrap_or_default(), body)
         }
+        PoliciesCommand::Push(args) => super::push::run(app, server, args),
         PoliciesCommand::List => {
-            let heads = ["policy", "pattern", "when", "owner", "rotator"];
+            let heads = ["policy", "pattern", "when", "owner", "rotator", "old value"];
             list(app, server, "policies", &heads, |name, info| {
                 let when = match info["days"].as_u64() {
                     Some(days) => format!("every {days} days"),
@@ -158,7 +177,14 @@ pub(super) fn policies(
                 let rotator = text(&info["rotator"]);
                 let rotator = rotator.rsplit(':').next().unwrap_or_default().to_owned();
                 let (pattern, owner) = (text(&info["pattern"]), text(&info["owner"]));
-                vec![name.to_owned(), pattern, when, owner, rotator]
+                let old = match (info["overlap"].as_str(), info["wait"].as_str()) {
+                    (Some(overlap), Some("consumers")) => {
+                        format!("until consumers moved, at most {overlap}")
+                    }
+                    (Some(overlap), _) => format!("for {overlap}"),
+                    (None, _) => "stays".to_owned(),
+                };
+                vec![name.to_owned(), pattern, when, owner, rotator, old]
             })
         }
         PoliciesCommand::Remove { name } => remove(app, server, "policies", name),

@@ -29,7 +29,7 @@ pub(super) fn status(app: &App, all: &[(String, Value)]) -> Result<(), CommandEr
     let rows = all.iter().map(|(name, report)| {
         let run = &report["run"];
         let under_way = match (run.is_null(), run["failure"].is_null()) {
-            (true, _) => "-".to_owned(),
+            (true, _) => waits(&report["overlap"]),
             (false, true) => text(&run["step"], ""),
             (false, false) => format!(
                 "{} failed: {}",
@@ -61,6 +61,25 @@ pub(super) fn status(app: &App, all: &[(String, Value)]) -> Result<(), CommandEr
     app.ui.print_table(&heads, rows.collect())
 }
 
+/// What the end of an old value waits for.
+fn waits(overlap: &Value) -> String {
+    if overlap.is_null() {
+        return "-".to_owned();
+    }
+    let standing = text(&overlap["standing"], "");
+    let until = minute(&overlap["ends_at_the_latest"], "");
+    if let Some(why) = overlap["failure"]["message"].as_str() {
+        return format!("the old value cannot be retired: {why}");
+    }
+    match overlap["old_value_reads"].as_u64() {
+        Some(0) | None => format!("{standing}; the old value ends by {until}"),
+        Some(1) => format!("{standing}; the old value was read once, and ends by {until}"),
+        Some(reads) => {
+            format!("{standing}; the old value was read {reads} times, and ends by {until}")
+        }
+    }
+}
+
 /// What became of the last rotations of a secret, newest first.
 pub(super) fn history(app: &App, name: &str, report: &Value) -> Result<(), CommandError> {
     if app.ui.is_json {
@@ -86,10 +105,30 @@ pub(super) fn history(app: &App, name: &str, report: &Value) -> Result<(), Comma
             minute(&one["ended"], ""),
             text(&one["result"], ""),
             trouble,
+            old_value(&one["old_value"]),
         ]
     });
-    let heads = ["began", "ended", "result", "last failure on the way"];
+    let heads = [
+        "began",
+        "ended",
+        "result",
+        "last failure on the way",
+        "old value",
+    ];
     app.ui.print_table(&heads, rows.collect())
+}
+
+fn old_value(ended: &Value) -> String {
+    match ended.is_null() {
+        true => "-".to_owned(),
+        false => format!(
+            "retired {} ({}): {}, read {} times",
+            minute(&ended["retired"], ""),
+            text(&ended["because"], ""),
+            text(&ended["standing"], ""),
+            text(&ended["reads"], "0")
+        ),
+    }
 }
 
 /// What comes next, soonest first.
@@ -107,6 +146,7 @@ pub(super) fn calendar(app: &App, all: &[(String, Value)]) -> Result<(), Command
                 "begins": report["next"],
                 "closes": report["next_closes"],
                 "rotator": report["rotator"],
+                "owner": report["owner"],
             })
         });
         let rows: Vec<Value> = rows.collect();
@@ -126,9 +166,10 @@ pub(super) fn calendar(app: &App, all: &[(String, Value)]) -> Result<(), Command
             minute(&report["next_closes"], "-"),
             name.clone(),
             text(&report["rotator"], ""),
+            text(&report["owner"], "-"),
         ]
     });
-    let heads = ["begins", "window closes", "secret", "rotator"];
+    let heads = ["begins", "window closes", "secret", "rotator", "owner"];
     app.ui.print_table(&heads, rows.collect())
 }
 
