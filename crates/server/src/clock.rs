@@ -3,7 +3,8 @@
 //! ends earlier or lives longer for it.
 //!
 //! What others compare with their own clocks (lines of the audit log, signatures) goes by the
-//! machine's clock: [`Clock::wall`]. A database lets a user in until both clocks say that it is over.
+//! machine's clock: [`Clock::wall`]. A database lets a user in until both clocks say that it is
+//! over.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
