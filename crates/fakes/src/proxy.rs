@@ -96,7 +96,10 @@ impl Drop for Proxy {
 
 impl Shared {
     async fn carry(&self, mut client: TcpStream, server: u16) {
-        let mut server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+        // A server that is away closes the line at once.
+        let Ok(mut server) = TcpStream::connect(("127.0.0.1", server)).await else {
+            return;
+        };
         let mut asked = vec![0; PIECE_BYTES];
         let mut answer = vec![0; PIECE_BYTES];
         loop {
