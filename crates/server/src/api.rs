@@ -15,6 +15,7 @@ mod planning;
 mod profiles;
 mod registry;
 mod scenarios;
+mod security;
 mod swaps;
 #[cfg(test)]
 mod tests;
@@ -96,6 +97,11 @@ pub(crate) const ROUTES: &[Route] = &[
         Write => values::validate,
     }),
     route!(Policy "api/v1/orientation/summary" { Read => orientation::summary }),
+    route!(Policy "api/v1/security/scan" { Read => security::scan, Write => security::take }),
+    route!(Policy "api/v1/security/vulnerabilities" { Read => security::vulnerabilities }),
+    route!(Policy "api/v1/vulnerabilities" { Read => security::vulnerabilities }),
+    route!(Policy "api/v1/security/vulnerabilities/+/status" { Write => security::set_status }),
+    route!(Policy "api/v1/security/compliance" { Read => security::compliance }),
     route!(Policy "api/v1/files/content" { Read => no_files }),
     route!(Policy "api/v1/dependencies/analyze/+" { Read => swaps::dependencies }),
     route!(Policy "api/v1/fitness/score" { Write => swaps::fitness }),

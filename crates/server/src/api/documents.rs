@@ -37,6 +37,10 @@ pub(super) enum Of {
     Campaigns,
     /// How the last check of a secret ended.
     Checks,
+    /// What scans found, by what was scanned.
+    Weaknesses,
+    /// That there was a scan.
+    Scans,
 }
 
 impl Of {
@@ -49,6 +53,8 @@ impl Of {
             Self::Versions => "versions",
             Self::Campaigns => "campaigns",
             Self::Checks => "checks",
+            Self::Weaknesses => "weaknesses",
+            Self::Scans => "scans",
         }
     }
 }

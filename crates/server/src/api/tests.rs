@@ -3,6 +3,7 @@
 mod deployment;
 mod ledger;
 mod secrets;
+mod security;
 
 use http::Request;
 use http_body_util::BodyExt;
