@@ -22,6 +22,7 @@ use crate::cache::Cache;
 use crate::environment::Environment;
 use crate::error::GetError;
 use crate::error::LoadError;
+use crate::notes::Notes;
 
 /// The declared secrets of one project and profile. Cheap to clone; clones share what is in
 /// memory.
@@ -37,6 +38,8 @@ struct Inner {
     environment: Environment,
     cache: Cache,
     on_error: OnError,
+    /// `None` where there is no store to keep a ledger.
+    notes: Option<Notes>,
     #[cfg(feature = "userkeys")]
     users: crate::users::Users,
 }
@@ -65,12 +68,12 @@ impl Secrets {
     }
 
     pub(crate) fn new(
-        manifest: Manifest,
-        profile: Profile,
+        (manifest, profile): (Manifest, Profile),
         links: Vec<Link>,
         environment: Environment,
         ttl: Duration,
         on_error: OnError,
+        notes: Option<Notes>,
         #[cfg(feature = "userkeys")] users: crate::users::Users,
     ) -> Self {
         Self {
@@ -81,6 +84,7 @@ impl Secrets {
                 environment,
                 cache: Cache::new(ttl),
                 on_error,
+                notes,
                 #[cfg(feature = "userkeys")]
                 users,
             }),
@@ -202,6 +206,10 @@ impl Inner {
             now: now(),
         };
         let resolution = resolve::resolve(&request, &self.links).await;
+        if let (Some(notes), Some(resolved)) = (&self.notes, resolution.secrets.last()) {
+            let of = (&self.manifest, self.profile.name.as_str());
+            notes.note(of, resolved).await;
+        }
         self.answer(name, resolution)
     }
 
