@@ -21,6 +21,7 @@ use strongroom_core::port::Durability;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Timestamp;
 use strongroom_core::version::VersionInfo;
+use strongroom_deploy::assemble;
 use strongroom_engine::Error;
 use strongroom_engine::leases::Leased;
 use strongroom_engine::ledger::Channel;
@@ -228,6 +229,32 @@ pub(crate) async fn note_lease(
         is_repeat: false,
     };
     ledger.note(&delivery, Durability::Relaxed).await
+}
+
+/// A bundle was made, which opens every secret that is fetched where it runs.
+pub(crate) async fn note_bundle(
+    call: &Call,
+    manifest: &serde_json::Value,
+    to: &str,
+) -> Result<(), Error> {
+    let references = assemble::references(manifest).into_iter();
+    let items: Vec<(Given, u64)> = references
+        .map(|one| (Given::reference(&one.path, &one.kind), 1))
+        .collect();
+    if items.is_empty() {
+        return Ok(());
+    }
+    let token = call.caller.as_ref().map(|known| &known.token);
+    let delivery = Delivery {
+        at: call.now,
+        who: token.map_or_else(String::new, person_of),
+        channel: Channel::Bundle,
+        to: to.to_owned(),
+        request_id: call.request_id.clone(),
+        items,
+        is_repeat: false,
+    };
+    of(&call.core).note(&delivery, Durability::Relaxed).await
 }
 
 /// What reads through a door with a token.

@@ -41,6 +41,10 @@ pub(super) enum Of {
     Weaknesses,
     /// That there was a scan.
     Scans,
+    /// What came of deploying a profile.
+    Deployments,
+    /// Events of installed applications, counted.
+    Telemetry,
 }
 
 impl Of {
@@ -55,6 +59,8 @@ impl Of {
             Self::Checks => "checks",
             Self::Weaknesses => "weaknesses",
             Self::Scans => "scans",
+            Self::Deployments => "deployments",
+            Self::Telemetry => "telemetry",
         }
     }
 }

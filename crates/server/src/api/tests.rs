@@ -1,5 +1,6 @@
 //! The endpoints below `/api/`, without a network.
 
+mod delivery;
 mod deployment;
 mod ledger;
 mod secrets;
