@@ -11,9 +11,12 @@ use std::sync::Arc;
 
 use crate::secret::SecretValue;
 
+pub use self::find::Found;
+pub use self::find::find;
 pub use self::stream::Redactor;
 
 mod encode;
+mod find;
 mod index;
 mod prefix;
 mod store;

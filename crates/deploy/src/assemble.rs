@@ -194,3 +194,38 @@ pub fn parts(text: &str) -> impl Iterator<Item = &str> {
     let parts = text.split(is_edge).chain(text.split_whitespace());
     parts.filter(move |part| *part != text)
 }
+
+/// A secret that is fetched by whoever has the bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// Its id in the manifest.
+    pub id: String,
+    /// What keeps it, such as `vault`.
+    pub kind: String,
+    /// Its path there; of the usual mount of Vault's, below it.
+    pub path: String,
+}
+
+/// The secrets of a manifest that are fetched where it runs: the values that a bundle opens.
+#[must_use]
+pub fn references(manifest: &Value) -> Vec<Reference> {
+    let fetched = json::items(manifest, "secrets").iter().filter(|secret| {
+        let class = json::text(secret, "class");
+        class.and_then(|class| class.parse::<Strategy>().ok()) == Some(Strategy::Fetch)
+    });
+    let references = fetched.filter_map(|secret| {
+        let source = secret.get("vault")?;
+        let path = json::text(source, "path")?;
+        let path = path.trim_matches('/');
+        let path = match path.split_once('/') {
+            Some(("secret", below)) => below.strip_prefix("data/").unwrap_or(below),
+            _ => path,
+        };
+        Some(Reference {
+            id: json::text(secret, "id")?,
+            kind: json::text(source, "type")?,
+            path: path.to_owned(),
+        })
+    });
+    references.collect()
+}

@@ -11,6 +11,7 @@
 mod consumers;
 mod enter;
 mod query;
+mod resolved;
 mod revoke;
 
 use serde::Deserialize;
@@ -65,11 +66,13 @@ pub enum Channel {
     Server,
     /// A lease was given for it.
     Lease,
+    /// An application fetched it with the library.
+    Sdk,
 }
 
 impl Channel {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Run,
         Self::Reveal,
         Self::Export,
@@ -80,6 +83,7 @@ impl Channel {
         Self::Supervise,
         Self::Server,
         Self::Lease,
+        Self::Sdk,
     ];
 
     /// The word in tables and JSON.
@@ -96,6 +100,7 @@ impl Channel {
             Self::Supervise => "supervise",
             Self::Server => "server",
             Self::Lease => "lease",
+            Self::Sdk => "sdk",
         }
     }
 
@@ -105,6 +110,9 @@ impl Channel {
         Self::ALL.into_iter().find(|channel| channel.word() == word)
     }
 }
+
+/// The fingerprint of a reference: whoever has it fetches whatever value there is.
+pub const NO_VALUE: [u8; 16] = [0; 16];
 
 /// A version of a secret that was given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -117,6 +125,20 @@ pub struct Given {
     pub version: Option<String>,
     /// Keyed hash of the value.
     pub fingerprint: [u8; 16],
+}
+
+impl Given {
+    /// A reference that whoever has it fetches a secret with. Its source is not that of values, so
+    /// that no other value takes its place: it opens each.
+    #[must_use]
+    pub fn reference(path: &str, kind: &str) -> Self {
+        Self {
+            secret: path.to_owned(),
+            source: format!("reference to {kind}"),
+            version: None,
+            fingerprint: NO_VALUE,
+        }
+    }
 }
 
 /// Secrets were given to somebody.

@@ -48,6 +48,7 @@ pub use graph::Limits;
 pub use patch::MetadataPatch;
 pub use versions::NewVersion;
 pub use versions::Snapshot;
+pub use write::Together;
 pub use write::WriteOptions;
 pub use write::Written;
 

@@ -1,5 +1,6 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use strongroom_backends::env::EnvBackend;
@@ -20,6 +21,7 @@ use strongroom_engine::resolve::Link;
 
 use crate::environment::Environment;
 use crate::error::LoadError;
+use crate::notes::Notes;
 use crate::secrets::Secrets;
 use crate::store::Place;
 use crate::store::StoreLink;
@@ -169,6 +171,7 @@ impl Builder {
             place: &self.place,
             folder,
             base: entry::base_of(Some(&path)),
+            notes: OnceLock::new(),
         };
         let mut links = Vec::with_capacity(chain.len());
         for text in &chain {
@@ -179,16 +182,17 @@ impl Builder {
                 is_remote: !entry.is_local(),
             });
         }
+        let notes = opener.notes();
         let ttl = self.ttl.unwrap_or(TTL_DEFAULT);
         #[cfg(feature = "userkeys")]
         let users = crate::users::Users::new(&environment, self.user_keys, self.place, ttl);
         Ok(Secrets::new(
-            declared,
-            profile,
+            (declared, profile),
             links,
             environment,
             ttl,
             self.on_error,
+            notes,
             #[cfg(feature = "userkeys")]
             users,
         ))
@@ -229,6 +233,8 @@ struct Opener<'o> {
     place: &'o Place,
     folder: String,
     base: PathBuf,
+    /// Of the store, when it is in the chain.
+    notes: OnceLock<Notes>,
 }
 
 impl Opener<'_> {
@@ -237,6 +243,9 @@ impl Opener<'_> {
             "store" => {
                 let folder = self.folder.clone();
                 let store = StoreLink::open(self.environment, self.place, folder)?;
+                if let Some(notes) = store.notes() {
+                    let _ = self.notes.set(notes);
+                }
                 Ok(Box::new(store))
             }
             "env" => Ok(Box::new(EnvBackend::new(self.environment.all.clone()))),
@@ -248,6 +257,17 @@ impl Opener<'_> {
                 }
             },
         }
+    }
+
+    /// The ledger of the chain's store, else of the one that lies beside what the chain has: it
+    /// is not needed, and one that does not open is none.
+    fn notes(mut self) -> Option<Notes> {
+        let folder = std::mem::take(&mut self.folder);
+        let of_chain = self.notes.take();
+        of_chain.or_else(|| {
+            let beside = StoreLink::open(self.environment, self.place, folder);
+            beside.ok()?.notes()
+        })
     }
 
     fn surroundings(&self) -> Surroundings {

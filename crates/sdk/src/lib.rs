@@ -39,6 +39,7 @@ mod builder;
 mod cache;
 mod environment;
 mod error;
+mod notes;
 mod rotatable;
 mod secrets;
 mod store;

@@ -23,6 +23,7 @@ use crate::cache::Cache;
 use crate::environment::Environment;
 use crate::error::GetError;
 use crate::error::LoadError;
+use crate::notes::Notes;
 
 /// The declared secrets of one project and profile. Cheap to clone; clones share what is in
 /// memory.
@@ -38,6 +39,8 @@ struct Inner {
     environment: Environment,
     cache: Cache,
     on_error: OnError,
+    /// `None` where there is no store to keep a ledger.
+    notes: Option<Notes>,
     #[cfg(feature = "userkeys")]
     users: crate::users::Users,
 }
@@ -66,12 +69,12 @@ impl Secrets {
     }
 
     pub(crate) fn new(
-        manifest: Manifest,
-        profile: Profile,
+        (manifest, profile): (Manifest, Profile),
         links: Vec<Link>,
         environment: Environment,
         ttl: Duration,
         on_error: OnError,
+        notes: Option<Notes>,
         #[cfg(feature = "userkeys")] users: crate::users::Users,
     ) -> Self {
         Self {
@@ -82,6 +85,7 @@ impl Secrets {
                 environment,
                 cache: Cache::new(ttl),
                 on_error,
+                notes,
                 #[cfg(feature = "userkeys")]
                 users,
             }),
@@ -212,6 +216,10 @@ impl Inner {
             now: now(),
         };
         let resolution = resolve::resolve(&request, &self.links).await;
+        if let (Some(notes), Some(resolved)) = (&self.notes, resolution.secrets.last()) {
+            let of = (&self.manifest, self.profile.name.as_str());
+            notes.note(of, resolved).await;
+        }
         self.answer(name, resolution)
     }
 

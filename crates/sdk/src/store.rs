@@ -16,6 +16,7 @@ use strongroom_core::port::Capabilities;
 use strongroom_core::port::Fetched;
 use strongroom_core::port::Lookup;
 use strongroom_core::port::Rng;
+use strongroom_core::port::Storage;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
 use strongroom_crypto::barrier::Barrier;
@@ -24,6 +25,7 @@ use strongroom_engine::Engine;
 use strongroom_engine::backend::StoreBackend;
 use strongroom_engine::backend::store_capabilities;
 use strongroom_engine::context::OpContext;
+use strongroom_engine::state::State;
 use strongroom_store::embedded::OpenStoreError;
 use strongroom_store::embedded::Rollback;
 use strongroom_store::embedded::StoreFile;
@@ -31,6 +33,7 @@ use strongroom_store::embedded::Writes;
 
 use crate::environment::Environment;
 use crate::error::LoadError;
+use crate::notes::Notes;
 use crate::secrets::now;
 
 /// Where the store and its key are, as far as the application says. A store may be an address with
@@ -51,6 +54,8 @@ impl std::fmt::Debug for Place {
 /// The store; before it is made, a place without secrets.
 pub(crate) struct StoreLink {
     engine: Option<Engine>,
+    /// Where its ledger lies.
+    state: Option<State>,
     /// `None` where the store is a database.
     #[cfg(feature = "userkeys")]
     file: Option<PathBuf>,
@@ -88,7 +93,7 @@ impl StoreLink {
             (None, None) => Ok(None),
         };
         let address = path.to_str().filter(|text| is_database(text));
-        let engine = match address {
+        let opened = match address {
             Some(address) => Some(of_database(address, environment, &key, passphrase)?),
             None => match StoreFile::open(&path) {
                 Ok(file) => Some(of_file(file, &key, passphrase)?),
@@ -96,6 +101,7 @@ impl StoreLink {
                 Err(error) => return Err(error.into()),
             },
         };
+        let (engine, state) = opened.unzip();
         #[cfg(feature = "userkeys")]
         let file = match address {
             Some(_) => None,
@@ -106,11 +112,18 @@ impl StoreLink {
             .or_else(|| environment.text("LOGNAME"));
         Ok(Self {
             engine,
+            state,
             #[cfg(feature = "userkeys")]
             file,
             actor: user.unwrap_or("unknown").to_owned(),
             folder,
         })
+    }
+
+    /// What tells its ledger, and as whom; `None` before the store is made.
+    pub(crate) fn notes(&self) -> Option<Notes> {
+        let state = self.state.clone()?;
+        Some(Notes::new(state, self.actor.clone()))
     }
 
     /// The store's records; `None` before it is made.
@@ -153,14 +166,22 @@ fn is_database(text: &str) -> bool {
     text.starts_with("postgres://") || text.starts_with("postgresql://")
 }
 
+/// The secrets of a store, and what else lies in it.
+type Opened = (Engine, State);
+
+fn opened(storage: Arc<dyn Storage>, barrier: Barrier) -> Opened {
+    let state = State::new(Arc::clone(&storage), barrier.clone());
+    (Engine::new(storage, barrier), state)
+}
+
 fn of_file(
     file: StoreFile,
     key_file: &Path,
     passphrase: impl FnOnce() -> Result<Option<SecretValue>, PassphraseFileError>,
-) -> Result<Engine, LoadError> {
+) -> Result<Opened, LoadError> {
     let barrier = unlocked(file.header(), key_file, passphrase)?;
     let storage = file.unlock(&barrier, Writes::Inline, Rollback::Refuse)?;
-    Ok(Engine::new(Arc::new(storage), barrier))
+    Ok(opened(Arc::new(storage), barrier))
 }
 
 #[cfg(feature = "postgres")]
@@ -169,7 +190,7 @@ fn of_database(
     environment: &Environment,
     key_file: &Path,
     passphrase: impl FnOnce() -> Result<Option<SecretValue>, PassphraseFileError>,
-) -> Result<Engine, LoadError> {
+) -> Result<Opened, LoadError> {
     use strongroom_store_postgres::Database;
     use strongroom_store_postgres::DatabaseUrl;
     use strongroom_store_postgres::OpenDatabaseError;
@@ -189,7 +210,7 @@ fn of_database(
         place: database.place().to_owned(),
     })?;
     let barrier = unlocked(&header, key_file, passphrase)?;
-    Ok(Engine::new(database.open(), barrier))
+    Ok(opened(database.open(), barrier))
 }
 
 #[cfg(not(feature = "postgres"))]
@@ -198,7 +219,7 @@ fn of_database(
     _environment: &Environment,
     _key_file: &Path,
     _passphrase: impl FnOnce() -> Result<Option<SecretValue>, PassphraseFileError>,
-) -> Result<Engine, LoadError> {
+) -> Result<Opened, LoadError> {
     Err(LoadError::NoPostgres)
 }
 

@@ -6,6 +6,7 @@
 
 mod bundles;
 mod campaigns;
+mod deployments;
 mod documents;
 mod error;
 mod field;
@@ -15,7 +16,10 @@ mod planning;
 mod profiles;
 mod registry;
 mod scenarios;
+mod security;
+mod signing;
 mod swaps;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -95,7 +99,13 @@ pub(crate) const ROUTES: &[Route] = &[
         Read => values::validate,
         Write => values::validate,
     }),
+    route!(Policy "api/v1/secrets/test" { Read => values::test, Write => values::test }),
     route!(Policy "api/v1/orientation/summary" { Read => orientation::summary }),
+    route!(Policy "api/v1/security/scan" { Read => security::scan, Write => security::take }),
+    route!(Policy "api/v1/security/vulnerabilities" { Read => security::vulnerabilities }),
+    route!(Policy "api/v1/vulnerabilities" { Read => security::vulnerabilities }),
+    route!(Policy "api/v1/security/vulnerabilities/+/status" { Write => security::set_status }),
+    route!(Policy "api/v1/security/compliance" { Read => security::compliance }),
     route!(Policy "api/v1/files/content" { Read => no_files }),
     route!(Policy "api/v1/dependencies/analyze/+" { Read => swaps::dependencies }),
     route!(Policy "api/v1/fitness/score" { Write => swaps::fitness }),
@@ -123,6 +133,37 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(Policy "api/v1/bundles/merge-secrets" { Write => bundles::merge }),
     route!(Policy "api/v1/bundles/assemble" { Write => bundles::assemble }),
     route!(Policy "api/v1/bundles/export" { Write => bundles::export }),
+    route!(Policy "api/v1/bundles/signing-config" { Write => signing::into_bundle }),
+    route!(Policy "api/v1/profiles/+/signing" {
+        Read => signing::read,
+        Write => signing::write,
+        Delete => signing::delete,
+    }),
+    route!(Policy "api/v1/profiles/+/signing/validate" {
+        Read => signing::validate_own,
+        Write => signing::validate_own,
+    }),
+    route!(Policy "api/v1/signing" { Read => signing::list }),
+    route!(Policy "api/v1/signing/validate" { Write => signing::validate }),
+    route!(Policy "api/v1/signing/prerequisites" { Read => signing::prerequisites }),
+    route!(Policy "api/v1/profiles/+/cost-estimate" {
+        Read => deployments::no_costs,
+        Write => deployments::no_costs,
+    }),
+    route!(Policy "api/v1/deploy/+" { Write => deployments::deploy }),
+    route!(Policy "api/v1/deploy-desktop" { Write => deployments::deploy_desktop }),
+    route!(Policy "api/v1/deployments" { Read => deployments::list }),
+    route!(Policy "api/v1/deployments/+" { Read => deployments::read }),
+    route!(Policy "api/v1/build" {
+        Read => deployments::no_builds,
+        Write => deployments::no_builds,
+    }),
+    route!(Policy "api/v1/build/*" {
+        Read => deployments::no_builds,
+        Write => deployments::no_builds,
+    }),
+    route!(Policy "api/v1/telemetry" { Read => telemetry::list, Write => telemetry::upload }),
+    route!(Policy "api/v1/telemetry/upload" { Write => telemetry::upload }),
 ];
 
 /// Answers a request below `/api/`.

@@ -18,9 +18,12 @@ use std::time::Duration;
 
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::Durability;
+use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Timestamp;
 use strongroom_core::version::VersionInfo;
+use strongroom_deploy::assemble;
 use strongroom_engine::Error;
+use strongroom_engine::leases::Leased;
 use strongroom_engine::ledger::Channel;
 use strongroom_engine::ledger::Delivery;
 use strongroom_engine::ledger::Given;
@@ -33,6 +36,7 @@ use crate::core::Known;
 use crate::core::Live;
 use crate::node::Node;
 use crate::users::user_of;
+use crate::vault::call::Call;
 
 /// So often what was read for the first time is written.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -42,6 +46,8 @@ const REPEATS_MICROS: i64 = 600 * 1_000_000;
 const COUNTED_MAX: usize = 32 * 1024;
 /// The source of what lies in the mount whose paths are those of the store.
 pub(crate) const STORE: &str = "store";
+/// The source of leases.
+pub(crate) const LEASE: &str = "lease";
 /// Names that say nothing of who a token is for.
 const NO_NAMES: [&str; 2] = ["", "token"];
 
@@ -125,13 +131,9 @@ impl Reads {
             }
         }
         let (secret, source) = name_of(live, path.as_str());
-        let handle = match known.token.accessor.as_str() {
-            "" => BATCH.to_owned(),
-            accessor => accessor.to_owned(),
-        };
         let one = Counted {
             who: person_of(&known.token),
-            to: format!("{} {handle}", door.word()),
+            to: place_of(door, &known.token),
             given: Given {
                 secret,
                 source,
@@ -210,6 +212,69 @@ pub(crate) fn person_of(token: &Token) -> String {
         false => name.to_owned(),
         true => format!("token {}", token.accessor),
     }
+}
+
+/// A lease that is given: to whom, of which role, until when. Each has a value of its own, so that
+/// the secret is the lease by its id, which begins with the path of its role.
+pub(crate) async fn note_lease(
+    call: &Call,
+    leased: &Leased,
+    password: &SecretValue,
+) -> Result<(), Error> {
+    let ledger = of(&call.core);
+    let given = Given {
+        secret: leased.lease_id.clone(),
+        source: LEASE.to_owned(),
+        version: None,
+        fingerprint: ledger.fingerprint(password),
+    };
+    let token = call.caller.as_ref().map(|known| &known.token);
+    let place = token.map_or_else(String::new, |token| place_of(Door::Vault, token));
+    let delivery = Delivery {
+        at: call.now,
+        who: token.map_or_else(String::new, person_of),
+        channel: Channel::Lease,
+        to: format!("{place}, until {}", leased.times.expires_at),
+        request_id: call.request_id.clone(),
+        items: vec![(given, 1)],
+        is_repeat: false,
+    };
+    ledger.note(&delivery, Durability::Relaxed).await
+}
+
+/// A bundle was made, which opens every secret that is fetched where it runs.
+pub(crate) async fn note_bundle(
+    call: &Call,
+    manifest: &serde_json::Value,
+    to: &str,
+) -> Result<(), Error> {
+    let references = assemble::references(manifest).into_iter();
+    let items: Vec<(Given, u64)> = references
+        .map(|one| (Given::reference(&one.path, &one.kind), 1))
+        .collect();
+    if items.is_empty() {
+        return Ok(());
+    }
+    let token = call.caller.as_ref().map(|known| &known.token);
+    let delivery = Delivery {
+        at: call.now,
+        who: token.map_or_else(String::new, person_of),
+        channel: Channel::Bundle,
+        to: to.to_owned(),
+        request_id: call.request_id.clone(),
+        items,
+        is_repeat: false,
+    };
+    of(&call.core).note(&delivery, Durability::Relaxed).await
+}
+
+/// What reads through a door with a token.
+fn place_of(door: Door, token: &Token) -> String {
+    let handle = match token.accessor.as_str() {
+        "" => "batch token",
+        accessor => accessor,
+    };
+    format!("{} {handle}", door.word())
 }
 
 /// What the ledger calls a secret, and where it is kept.

@@ -189,6 +189,7 @@ pub(crate) enum Command {
     Audit(commands::audit::AuditArgs),
     Ledger(commands::ledger::LedgerArgs),
     Cache(commands::cache::CacheArgs),
+    Scan(commands::scan::ScanArgs),
     Serve(commands::serve::ServeArgs),
     Operator(commands::operator::OperatorArgs),
     #[command(name = "userkeys")]

@@ -33,6 +33,7 @@ pub(crate) mod policy;
 pub(crate) mod remove;
 pub(crate) mod rotate;
 pub(crate) mod run;
+pub(crate) mod scan;
 pub(crate) mod serve;
 pub(crate) mod set;
 pub(crate) mod setup;

@@ -8,8 +8,6 @@ use strongroom_engine::ledger::Channel;
 use strongroom_engine::ledger::Delivery;
 use strongroom_engine::ledger::Given;
 use strongroom_engine::ledger::Ledger;
-use strongroom_engine::resolve;
-use strongroom_engine::resolve::Origin;
 use strongroom_engine::resolve::Resolved;
 use strongroom_engine::state::State;
 
@@ -49,29 +47,8 @@ pub(crate) fn given_of(
     project: &Project,
     resolved: &Resolved<'_>,
 ) -> Option<Given> {
-    let value = resolved.value.as_ref()?;
-    if !resolved.declaration.is_sensitive {
-        return None;
-    }
-    let place = || {
-        resolve::lookup(
-            &project.manifest,
-            &project.profile.name,
-            resolved.declaration,
-        )
-    };
-    let (secret, source) = match &resolved.origin {
-        Origin::Backend(backend) | Origin::Generated(backend) => {
-            (place().place.to_string(), backend.clone())
-        }
-        Origin::Fallback(path) => (path.clone(), "store".to_owned()),
-        Origin::Default | Origin::ToBeGenerated | Origin::MadeForRun | Origin::Nowhere => {
-            return None;
-        }
-    };
-    let version = resolved.version.clone();
-    let barrier = &session.barrier;
-    Some(given(barrier, &secret, &source, version, value))
+    let of = (&project.manifest, project.profile.name.as_str());
+    Given::resolved(&session.barrier, of, resolved)
 }
 
 /// Whether a command that is run with a secret receives it.

@@ -158,6 +158,21 @@ pub(crate) fn open_if_there(app: &App) -> Result<Option<Session>, CommandError> 
     }
 }
 
+/// The user's store, where something is read that it does not keep: only to note that in its
+/// ledger. Nobody is asked for anything, and nothing goes wrong without it.
+pub(crate) fn open_beside(app: &App) -> Option<Session> {
+    if app.global.server.is_some() {
+        return None;
+    }
+    let path = app.settings.store().ok()?.value;
+    let key_path = app.settings.key_file().ok()?.value;
+    let file = StoreFile::open(&path).ok()?;
+    let mut refused = Vec::new();
+    let found = unlock::without_a_person(file.header(), &key_path, &mut refused).ok()?;
+    let (unsealed, slot) = found?;
+    enter(app, file, unsealed, slot, Rollback::Refuse).ok()
+}
+
 /// The header of a new store, and where the key file lies that opens it.
 pub(crate) fn draft(app: &App) -> Result<(Header, Unsealed, PathBuf), CommandError> {
     let key_path = app.settings.key_file()?.value;

@@ -27,6 +27,7 @@ use strongroom_engine::ledger::Channel;
 use strongroom_engine::ledger::Delivery;
 use strongroom_engine::ledger::Given;
 use strongroom_engine::ledger::Ledger;
+use strongroom_engine::secrets::Together;
 use strongroom_engine::secrets::WriteOptions;
 use strongroom_engine::state::State;
 use strongroom_store::embedded::EmbeddedStorage;
@@ -149,25 +150,25 @@ impl Keep {
     }
 
     pub(crate) async fn put(&self, id: &str, kept: &Kept) -> Result<(), EngineError> {
-        let provenance = match kept.origin {
-            Origin::Generated => Provenance::Generated,
-            Origin::Rotated => Provenance::Rotated,
-            Origin::Given => Provenance::Set,
-            Origin::Remote => Provenance::Copied("where it is kept".to_owned()),
-            Origin::Imported => Provenance::Imported("secrets.json".to_owned()),
-        };
-        let payload = Payload::detect(kept.value.clone());
-        let options = WriteOptions::new(provenance);
-        let (context, path) = (self.context(), path_of(id)?);
-        let written = self.engine.write(&context, &path, &payload, &options);
-        written.await.map(drop)
+        self.change([(id, Some(kept))]).await
     }
 
-    pub(crate) async fn remove(&self, id: &str) -> Result<(), EngineError> {
-        match self.engine.remove(&self.context(), &path_of(id)?).await {
-            Err(EngineError::NotFound { .. }) => Ok(()),
-            other => other,
-        }
+    /// Gives secrets values, or takes them away: all in one transaction.
+    pub(crate) async fn change<'k>(
+        &self,
+        changes: impl IntoIterator<Item = (&'k str, Option<&'k Kept>)>,
+    ) -> Result<(), EngineError> {
+        let changes = changes.into_iter().map(|(id, kept)| {
+            Ok(Together {
+                path: path_of(id)?,
+                value: kept.map(|kept| {
+                    let payload = Payload::detect(kept.value.clone());
+                    (payload, WriteOptions::new(provenance_of(kept.origin)))
+                }),
+            })
+        });
+        let changes = changes.collect::<Result<Vec<Together>, EngineError>>()?;
+        self.engine.change_together(&self.context(), &changes).await
     }
 
     /// Writes down that a service is given values, before it is. Without it no service starts.
@@ -208,6 +209,16 @@ impl Keep {
         self.storage.shorten_log();
         let made = self.storage.back_up_daily(now().as_micros());
         made.err().map(|error| error.to_string())
+    }
+}
+
+fn provenance_of(origin: Origin) -> Provenance {
+    match origin {
+        Origin::Generated => Provenance::Generated,
+        Origin::Rotated => Provenance::Rotated,
+        Origin::Given => Provenance::Set,
+        Origin::Remote => Provenance::Copied("where it is kept".to_owned()),
+        Origin::Imported => Provenance::Imported("secrets.json".to_owned()),
     }
 }
 

@@ -460,3 +460,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn places_of_values_are_told_as_they_are_masked() {
+    let patterns = patterns(&[
+        ("A", b"correct horse"),
+        ("B", b"battery-staple"),
+        ("C", b"abcd"),
+    ]);
+    let encoded = BASE64.encode(b"correct horse");
+    let text = format!("x correct horse,{encoded} battery-staple abcd abcde battery-stapl");
+    let found = find(&patterns, text.as_bytes());
+    let mut masked = String::new();
+    let mut done = 0;
+    for one in &found {
+        masked.push_str(&text[done..one.bytes.start]);
+        masked.push_str(&format!("[redacted:{}]", one.name));
+        done = one.bytes.end;
+    }
+    masked.push_str(&text[done..]);
+    assert_eq!(found.len(), 4, "{found:?}");
+    let expected = redact_text(&patterns, text.as_bytes());
+    assert_eq!(masked.as_bytes(), expected.as_slice());
+    assert_eq!(find(&patterns, b""), []);
+}

@@ -17,7 +17,6 @@ use super::ATTEMPTS_MAX;
 use super::Engine;
 use super::VALUE_BYTES_MAX;
 use super::write::Draft;
-use super::write::check_cas;
 use super::write::new_head;
 use crate::context::OpContext;
 use crate::error::Error;
@@ -301,4 +300,22 @@ pub(super) fn delete_at(head: &Head, of_mount: Option<Span>, now: Timestamp) -> 
         (own, mount) => own.or(mount),
     };
     span.map(|span| now.plus(span))
+}
+
+pub(super) fn check_cas(
+    path: &SecretPath,
+    cas: Option<u64>,
+    head: Option<&Head>,
+) -> Result<(), Error> {
+    let found = head
+        .and_then(Head::newest)
+        .map_or(0, |version| version.number);
+    match cas {
+        Some(expected) if expected != found => Err(Error::VersionMismatch {
+            path: path.to_string(),
+            expected,
+            found,
+        }),
+        _ => Ok(()),
+    }
 }

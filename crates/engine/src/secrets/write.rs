@@ -1,5 +1,7 @@
 //! Every change of a secret: one storage transaction each, its audit record within.
 
+mod together;
+
 use strongroom_core::audit::Action;
 use strongroom_core::audit::Outcome;
 use strongroom_core::metadata::Metadata;
@@ -27,6 +29,7 @@ use super::choice::Versions;
 use super::choice::set_state;
 use super::graph::set_facts;
 use super::stages;
+use super::versions::check_cas;
 use crate::context::OpContext;
 use crate::error::Error;
 use crate::folder;
@@ -65,6 +68,8 @@ impl WriteOptions {
         }
     }
 }
+
+pub use together::Together;
 
 /// What a write did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +123,41 @@ impl Engine {
         payload: &Payload,
         options: &WriteOptions,
     ) -> Result<Written, Error> {
+        for _ in 0..ATTEMPTS_MAX {
+            let (found, folder) = self.find_with_folder(path).await?;
+            let mut draft = Draft {
+                folder: Some(folder),
+                ..Draft::default()
+            };
+            let written = self.draft_write(context, path, payload, options, found, &mut draft)?;
+            if draft.heads.is_empty() {
+                return Ok(written);
+            }
+            draft.version = Some(written.version);
+            let action = if written.is_new {
+                Action::Write
+            } else {
+                Action::Tag
+            };
+            if self.apply(context, action, draft).await? {
+                return Ok(written);
+            }
+        }
+        Err(Error::Contended {
+            path: path.to_string(),
+        })
+    }
+
+    /// Adds a write to a draft; nothing when the value is the current one and nothing else changes.
+    fn draft_write(
+        &self,
+        context: &OpContext,
+        path: &SecretPath,
+        payload: &Payload,
+        options: &WriteOptions,
+        found: Option<(Record, Head)>,
+        draft: &mut Draft,
+    ) -> Result<Written, Error> {
         if payload.value.len_bytes() > VALUE_BYTES_MAX {
             let limit = format!("{VALUE_BYTES_MAX} bytes");
             return Err(Error::LimitExceeded {
@@ -126,53 +166,33 @@ impl Engine {
             });
         }
         stages::check(&options.stages)?;
-        for _ in 0..ATTEMPTS_MAX {
-            let (found, folder) = self.find_with_folder(path).await?;
-            check_cas(path, options.cas, found.as_ref().map(|(_, head)| head))?;
-            let (before, mut head) = match found {
-                Some((record, head)) => (Some(record), head),
-                None => (None, new_head(path, context.now)),
-            };
-            let is_changed = options.metadata.apply(&mut head.metadata)?;
-            let is_new = options.force || !self.is_current(&head, payload);
-            let current = head.newest().map_or(0, |version| version.number);
-            let is_changed = is_changed | (!is_new && stages::give(&mut head, &options.stages)?);
-            if !is_new && !is_changed {
-                return Ok(Written {
-                    version: current,
-                    is_new: false,
-                });
-            }
-            let mut draft = Draft {
-                folder: Some(folder),
-                ..Draft::default()
-            };
-            if is_new {
-                // Its stages are given before any version goes, so that they say which stay.
-                let kept = std::mem::replace(&mut head.metadata.max_versions, u32::MAX);
-                self.push_version(
-                    &mut head,
-                    payload,
-                    &options.provenance,
-                    context.now,
-                    &mut draft,
-                );
-                stages::give(&mut head, &options.stages)?;
-                self.drop_oldest(&mut head, kept, &mut draft);
-                head.metadata.max_versions = kept;
-            }
-            head.metadata.updated = context.now;
-            let version = head.newest().map_or(0, |version| version.number);
-            draft.heads.push(self.head_change(before, &head));
-            draft.version = Some(version);
-            let action = if is_new { Action::Write } else { Action::Tag };
-            if self.apply(context, action, draft).await? {
-                return Ok(Written { version, is_new });
-            }
+        check_cas(path, options.cas, found.as_ref().map(|(_, head)| head))?;
+        let (before, mut head) = match found {
+            Some((record, head)) => (Some(record), head),
+            None => (None, new_head(path, context.now)),
+        };
+        let is_changed = options.metadata.apply(&mut head.metadata)?;
+        let is_new = options.force || !self.is_current(&head, payload);
+        let current = head.newest().map_or(0, |version| version.number);
+        let is_changed = is_changed | (!is_new && stages::give(&mut head, &options.stages)?);
+        if !is_new && !is_changed {
+            return Ok(Written {
+                version: current,
+                is_new: false,
+            });
         }
-        Err(Error::Contended {
-            path: path.to_string(),
-        })
+        if is_new {
+            // Its stages are given before any version goes, so that they say which stay.
+            let kept = std::mem::replace(&mut head.metadata.max_versions, u32::MAX);
+            self.push_version(&mut head, payload, &options.provenance, context.now, draft);
+            stages::give(&mut head, &options.stages)?;
+            self.drop_oldest(&mut head, kept, draft);
+            head.metadata.max_versions = kept;
+        }
+        head.metadata.updated = context.now;
+        let version = head.newest().map_or(0, |version| version.number);
+        draft.heads.push(self.head_change(before, &head));
+        Ok(Written { version, is_new })
     }
 
     /// A secret and its folder in one reading.
@@ -666,23 +686,5 @@ pub(super) fn new_head(path: &SecretPath, now: Timestamp) -> Head {
         versions: Vec::new(),
         value: None,
         aws: None,
-    }
-}
-
-pub(super) fn check_cas(
-    path: &SecretPath,
-    cas: Option<u64>,
-    head: Option<&Head>,
-) -> Result<(), Error> {
-    let found = head
-        .and_then(Head::newest)
-        .map_or(0, |version| version.number);
-    match cas {
-        Some(expected) if expected != found => Err(Error::VersionMismatch {
-            path: path.to_string(),
-            expected,
-            found,
-        }),
-        _ => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ use crate::support::some;
 
 type Step = fn(&World) -> Result<(), Error>;
 
-const STEPS: [(&str, Step); 8] = [
+const STEPS: [(&str, Step); 10] = [
     ("new", |world| {
         world.try_set("x/y/z", "new", |_| {}).map(drop)
     }),
@@ -31,6 +31,13 @@ const STEPS: [(&str, Step); 8] = [
     ("copy", |world| world.copy("a/b", "c/d")),
     ("rename", |world| world.rename("a/b", "c/d")),
     ("remove", |world| world.remove("a/b")),
+    ("together", |world| {
+        let changes = [("a/b", Some("three")), ("c/d", Some("new")), ("e", None)];
+        world.change_together(&changes)
+    }),
+    ("together, with one that goes", |world| {
+        world.change_together(&[("c/d", Some("new")), ("a/b", None)])
+    }),
 ];
 
 /// What a user sees of the store.

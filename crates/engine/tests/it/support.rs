@@ -19,6 +19,7 @@ use strongroom_engine::Engine;
 use strongroom_engine::Error;
 use strongroom_engine::context::OpContext;
 use strongroom_engine::secrets::MetadataPatch;
+use strongroom_engine::secrets::Together;
 use strongroom_engine::secrets::Versions;
 use strongroom_engine::secrets::WriteOptions;
 use strongroom_engine::secrets::Written;
@@ -118,6 +119,16 @@ impl World {
 
     pub(crate) fn remove(&self, at: &str) -> Result<(), Error> {
         pollster::block_on(self.engine.remove(&context(), &path(at)))
+    }
+
+    /// Several at once; those without a value are removed.
+    pub(crate) fn change_together(&self, changes: &[(&str, Option<&str>)]) -> Result<(), Error> {
+        let changes = changes.iter().map(|(at, value)| Together {
+            path: path(at),
+            value: value.map(|value| (text(value), WriteOptions::new(Provenance::Set))),
+        });
+        let changes: Vec<Together> = changes.collect();
+        pollster::block_on(self.engine.change_together(&context(), &changes))
     }
 
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {

@@ -41,6 +41,41 @@ async fn values_come_from_the_store_the_file_and_the_environment() {
 }
 
 #[tokio::test]
+async fn what_an_application_fetches_is_in_the_ledger_of_the_store() {
+    let place = Place::new(CHAIN).with("USER", "shop");
+    place.write(".env", "MAIL_TOKEN=from-the-file-8Kd\n");
+    let store = place.store();
+    let path = "shop/development/api/key";
+    store.set(path, "the-first-4Qz").await;
+    let secrets = place.builder().ttl(Duration::ZERO).load().await.unwrap();
+    for _ in 0..3 {
+        secrets.get("API_KEY").await.unwrap();
+    }
+    let first = "sdk shop/development/api/key store v1 shop";
+    assert_eq!(
+        store.deliveries().await,
+        [first],
+        "fetched again, it is the same delivery"
+    );
+    store.set(path, "the-second-7Kd").await;
+    for name in ["API_KEY", "MAIL_TOKEN", "PORT"] {
+        secrets.get(name).await.unwrap();
+    }
+    let rows = store.deliveries().await;
+    let [mail, second, last] = rows.as_slice() else {
+        panic!("{rows:?}");
+    };
+    assert_eq!(second, "sdk shop/development/api/key store v2 shop");
+    assert_eq!(last, first);
+    let parts: Vec<&str> = mail.split(' ').take(2).collect();
+    assert_eq!(parts, ["sdk", "shop/development/MAIL_TOKEN"]);
+    // Through a chain without the store, that lies beside.
+    let beside = place.builder().chain(["dotenv:.env"]).load().await.unwrap();
+    beside.get("MAIL_TOKEN").await.unwrap();
+    assert_eq!(store.deliveries().await.len(), 4);
+}
+
+#[tokio::test]
 async fn a_value_is_kept_for_its_time_and_then_fetched_anew() {
     let place = Place::new(CHAIN);
     let store = place.store();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use strongroom_chain::keyfile;
+use strongroom_core::port::Storage;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Timestamp;
@@ -16,7 +17,10 @@ use strongroom_crypto::slot::SlotKind;
 use strongroom_crypto::slot::WrapContext;
 use strongroom_engine::Engine;
 use strongroom_engine::context::OpContext;
+use strongroom_engine::ledger::Ledger;
+use strongroom_engine::ledger::Wanted;
 use strongroom_engine::secrets::WriteOptions;
+use strongroom_engine::state::State;
 use strongroom_sdk::Builder;
 use strongroom_sdk::Secrets;
 use strongroom_store::embedded::Rollback;
@@ -94,7 +98,7 @@ impl Place {
         let database = Database::connect(&url, Options::default()).unwrap();
         let first = Engine::first_records(&barrier);
         database.create(&header, &first).unwrap();
-        Store(Engine::new(database.open(), barrier))
+        Store::new(database.open(), barrier)
     }
 
     fn store_with(&self, kind: SlotKind, key: &SecretValue) -> Store {
@@ -105,7 +109,7 @@ impl Place {
         let storage = file
             .unlock(&barrier, Writes::Inline, Rollback::Refuse)
             .unwrap();
-        Store(Engine::new(Arc::new(storage), barrier))
+        Store::new(Arc::new(storage), barrier)
     }
 }
 
@@ -124,9 +128,28 @@ fn opened_by(kind: SlotKind, key: &SecretValue) -> (Header, Barrier) {
     (header, barrier)
 }
 
-pub(crate) struct Store(Engine);
+pub(crate) struct Store(Engine, Ledger);
 
 impl Store {
+    fn new(storage: Arc<dyn Storage>, barrier: Barrier) -> Self {
+        let state = State::new(Arc::clone(&storage), barrier.clone());
+        Self(Engine::new(storage, barrier), Ledger::new(state))
+    }
+
+    /// Channel, secret, source and version of each delivery, the newest first.
+    pub(crate) async fn deliveries(&self) -> Vec<String> {
+        let newest = self.1.newest(&Wanted::default(), 100).await.unwrap();
+        let rows = newest.iter().flat_map(|(_, one)| {
+            let items = one.items.iter();
+            items.map(|(given, _)| {
+                let version = given.version.as_deref().unwrap_or("-");
+                let (channel, source) = (one.channel.word(), &given.source);
+                format!("{channel} {} {source} v{version} {}", given.secret, one.who)
+            })
+        });
+        rows.collect()
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.0
     }

@@ -1,5 +1,7 @@
 //! Bundle manifests: checked, and filled with the secrets of a plan. They hold no value.
 
+use std::collections::BTreeMap;
+
 use data_encoding::HEXLOWER;
 use http::StatusCode;
 use serde_json::Value;
@@ -12,6 +14,7 @@ use strongroom_deploy::lint::Finding;
 use strongroom_deploy::lint::Severity;
 use strongroom_deploy::plan;
 use strongroom_deploy::plan::Plan;
+use strongroom_deploy::tier::Tier;
 
 use super::bare;
 use super::field;
@@ -19,6 +22,7 @@ use super::planning;
 use super::planning::Asked;
 use super::scenarios;
 use super::swaps;
+use crate::ledger;
 use crate::vault::call::Call;
 use crate::vault::error::Fault;
 use crate::vault::reply::Answer;
@@ -87,7 +91,56 @@ async fn put_together(call: &Call) -> Result<Result<(Assembled, Plan), Answer>, 
     let (Some(scenario), Some(tier)) = sent else {
         return Err(Fault::invalid("scenario and tier are required"));
     };
-    field::check_name(&scenario)?;
+    let tier = field::tier(&tier)?;
+    let swaps = swaps::swaps_of(call.fields.get("swaps"))?;
+    let made = put_together_of(call, &scenario, tier, swaps).await?;
+    Ok(made.map_err(|problems| {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        refusal(status, "bundle cannot be assembled", &problems, &[])
+    }))
+}
+
+/// A manifest that may be shipped, with its checksum; else everything that is in the way.
+pub(super) async fn made(
+    call: &Call,
+    scenario: &str,
+    tier: Tier,
+    swaps: &BTreeMap<String, String>,
+) -> Result<Result<(Value, String), Vec<String>>, Fault> {
+    let made = put_together_of(call, scenario, tier, swaps.clone()).await?;
+    Ok(made.and_then(|(assembled, _)| {
+        let manifest = assembled.manifest;
+        let errors = errors_of(&lint::strict(&manifest));
+        match errors.is_empty() {
+            true => {
+                let sum = checksum(&manifest);
+                Ok((manifest, sum))
+            }
+            false => Err(errors),
+        }
+    }))
+}
+
+fn errors_of(findings: &[Finding]) -> Vec<String> {
+    let errors = findings.iter();
+    let errors = errors.filter(|finding| finding.severity == Severity::Error);
+    errors
+        .map(|finding| format!("{}: {}", finding.path, finding.message))
+        .collect()
+}
+
+fn checksum(manifest: &Value) -> String {
+    let digest = strongroom_crypto::request::sha256(manifest.to_string().as_bytes());
+    format!("sha256:{}", HEXLOWER.encode(&digest))
+}
+
+async fn put_together_of(
+    call: &Call,
+    scenario: &str,
+    tier: Tier,
+    swaps: BTreeMap<String, String>,
+) -> Result<Result<(Assembled, Plan), Vec<String>>, Fault> {
+    field::check_name(scenario)?;
     let manifest = call.fields.get("manifest");
     let manifest = manifest.filter(|manifest| manifest.is_object());
     let manifest = manifest.ok_or_else(|| {
@@ -96,11 +149,11 @@ async fn put_together(call: &Call) -> Result<Result<(Assembled, Plan), Answer>, 
     let bundle = Bundle::read(manifest.to_string().as_bytes());
     let bundle = bundle.map_err(|error| Fault::invalid(error.to_string()))?;
     let mut own = bundle.swaps();
-    own.extend(swaps::swaps_of(call.fields.get("swaps"))?);
+    own.extend(swaps);
     let asked = Asked {
         swaps: own.clone(),
         include_optional: false,
-        ..Asked::of(&scenario, field::tier(&tier)?)
+        ..Asked::of(scenario, tier)
     };
     // What the manifest itself declares counts, and what the registry knows beside it.
     let mut needs = bundle
@@ -124,11 +177,11 @@ async fn put_together(call: &Call) -> Result<Result<(Assembled, Plan), Answer>, 
         Err(Fault::NotFoundWith(_)) if !needs.is_empty() => {}
         Err(fault) => return Err(fault),
     }
-    let overrides = scenarios::overrides_of(&call.core, Some(&scenario)).await?;
+    let overrides = scenarios::overrides_of(&call.core, Some(scenario)).await?;
     let overrides: Vec<plan::Override> = overrides.into_iter().map(|one| one.parsed).collect();
     let plan = plan::plan(&plan::Request {
-        scenario: &scenario,
-        tier: asked.tier,
+        scenario,
+        tier,
         needs: &needs,
         swaps: &own,
         overrides: &overrides,
@@ -136,37 +189,44 @@ async fn put_together(call: &Call) -> Result<Result<(Assembled, Plan), Answer>, 
         include_optional: false,
         now: call.now,
     });
-    Ok(match assemble::assemble(&bundle, &plan) {
-        Ok(assembled) => Ok((assembled, plan)),
-        Err(problems) => {
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            Err(refusal(
-                status,
-                "bundle cannot be assembled",
-                &problems,
-                &[],
-            ))
-        }
-    })
+    let assembled = assemble::assemble(&bundle, &plan);
+    Ok(assembled.map(|assembled| (assembled, plan)))
+}
+
+/// Tells the ledger what the bundle opens.
+pub(super) async fn note(
+    call: &Call,
+    manifest: &Value,
+    scenario: &str,
+    tier: Tier,
+) -> Result<(), Fault> {
+    let to = format!("bundle of {scenario} for {tier}");
+    Ok(ledger::note_bundle(call, manifest, &to).await?)
 }
 
 /// The manifest with the plan's secrets; references of services are kept.
 pub(super) async fn merge(call: &mut Call) -> Result<Answer, Fault> {
     match put_together(call).await? {
-        Ok((assembled, _)) => Ok(bare(assembled.manifest)),
+        Ok((assembled, plan)) => {
+            note(call, &assembled.manifest, &plan.scenario, plan.tier).await?;
+            Ok(bare(assembled.manifest))
+        }
         Err(refusal) => Ok(refusal),
     }
 }
 
 pub(super) async fn assemble(call: &mut Call) -> Result<Answer, Fault> {
     match put_together(call).await? {
-        Ok((assembled, _)) => Ok(bare(json!({
-            "status": "assembled",
-            "schema": SCHEMA,
-            "manifest": assembled.manifest,
-            "dropped": assembled.dropped,
-            "added": assembled.added,
-        }))),
+        Ok((assembled, plan)) => {
+            note(call, &assembled.manifest, &plan.scenario, plan.tier).await?;
+            Ok(bare(json!({
+                "status": "assembled",
+                "schema": SCHEMA,
+                "manifest": assembled.manifest,
+                "dropped": assembled.dropped,
+                "added": assembled.added,
+            })))
+        }
         Err(refusal) => Ok(refusal),
     }
 }
@@ -179,11 +239,7 @@ pub(super) async fn export(call: &mut Call) -> Result<Answer, Fault> {
     };
     let manifest = assembled.manifest;
     let findings = lint::strict(&manifest);
-    let is_error = |finding: &&Finding| finding.severity == Severity::Error;
-    let errors = findings.iter().filter(is_error);
-    let errors: Vec<String> = errors
-        .map(|finding| format!("{}: {}", finding.path, finding.message))
-        .collect();
+    let errors = errors_of(&findings);
     if !errors.is_empty() {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         return Ok(refusal(
@@ -193,15 +249,15 @@ pub(super) async fn export(call: &mut Call) -> Result<Answer, Fault> {
             &findings,
         ));
     }
-    let text = manifest.to_string();
-    let digest = strongroom_crypto::request::sha256(text.as_bytes());
+    note(call, &manifest, &plan.scenario, plan.tier).await?;
+    let sum = checksum(&manifest);
     Ok(bare(json!({
         "status": "exported",
         "schema": SCHEMA,
         "scenario": plan.scenario,
         "tier": plan.tier.numbered(),
         "manifest": manifest,
-        "checksum": format!("sha256:{}", HEXLOWER.encode(&digest)),
+        "checksum": sum,
         "generated_at": call.now.to_string(),
     })))
 }

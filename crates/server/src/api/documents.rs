@@ -37,6 +37,14 @@ pub(super) enum Of {
     Campaigns,
     /// How the last check of a secret ended.
     Checks,
+    /// What scans found, by what was scanned.
+    Weaknesses,
+    /// That there was a scan.
+    Scans,
+    /// What came of deploying a profile.
+    Deployments,
+    /// Events of installed applications, counted.
+    Telemetry,
 }
 
 impl Of {
@@ -49,6 +57,10 @@ impl Of {
             Self::Versions => "versions",
             Self::Campaigns => "campaigns",
             Self::Checks => "checks",
+            Self::Weaknesses => "weaknesses",
+            Self::Scans => "scans",
+            Self::Deployments => "deployments",
+            Self::Telemetry => "telemetry",
         }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::json;
 use strongroom_core::path::SecretPath;
 use strongroom_engine::Engine;
+use strongroom_engine::leases::Leased;
 use strongroom_engine::ledger::Channel;
 use strongroom_engine::ledger::Delivery;
 use strongroom_engine::ledger::Exposure;
@@ -61,12 +62,34 @@ fn place(core: &Core, secret: &str, source: &str) -> Option<(Arc<Live>, SecretPa
     Some((live, path))
 }
 
+/// A lease that was given; `None` when it is over and forgotten.
+async fn lease(core: &Core, id: &str) -> Result<Option<Found<Leased>>, Fault> {
+    let mount = {
+        let table = core.mounts();
+        let mut all = table.all();
+        let found = all.find(|live| id.starts_with(live.path.as_str()));
+        found.map(|live| live.mount.uuid)
+    };
+    match mount {
+        Some(mount) => Ok(core.state.leased(mount, id).await?),
+        None => Ok(None),
+    }
+}
+
 async fn standing(
     call: &Call,
     secret: &str,
     source: &str,
     fingerprint: [u8; 16],
 ) -> Result<Standing, Fault> {
+    if source == ledger::LEASE {
+        let found = lease(&call.core, secret).await?;
+        let is_live = found.is_some_and(|found| found.value.is_live(call.now));
+        return Ok(match is_live {
+            true => Standing::Current,
+            false => Standing::Replaced,
+        });
+    }
     let place = place(&call.core, secret, source);
     let (engine, name) = match &place {
         Some((live, path)) => (Some(&live.secrets), path.as_str()),
@@ -265,12 +288,19 @@ pub(super) async fn revoke(call: &mut Call) -> Result<Answer, Fault> {
     })))
 }
 
-/// Begins the rotation of what has a rotator; all else waits for somebody.
+/// Begins the rotation of what has a rotator, and ends leases; all else waits for somebody.
 async fn replace(
     call: &Call,
     mark: &Mark,
     is_dry_run: bool,
 ) -> Result<(&'static str, Option<String>), Fault> {
+    if mark.source == ledger::LEASE {
+        if let (false, Some(found)) = (is_dry_run, lease(&call.core, &mark.secret).await?) {
+            call.core.state.doom_leases(&[found], call.now).await?;
+            call.node.leases.wake();
+        }
+        return Ok((if is_dry_run { "revoke" } else { "revoking" }, None));
+    }
     let Some((live, path)) = place(&call.core, &mark.secret, &mark.source) else {
         return Ok((if is_dry_run { "mark" } else { "marked" }, None));
     };

@@ -7,6 +7,7 @@ use strongroom_deploy::tier::Tier;
 use super::bare;
 use super::registry;
 use super::scenarios;
+use super::security;
 use super::values;
 use super::values::Stand;
 use crate::vault::call::Call;
@@ -26,8 +27,13 @@ pub(super) async fn summary(call: &mut Call) -> Result<Answer, Fault> {
     let configured = stands.iter().filter(|stand| stand.missing() == 0).count();
     let missing: usize = stands.iter().map(Stand::missing).sum();
     let health = (configured * 100).checked_div(total).unwrap_or(0);
-    // Nobody has looked for weak places in code: that is said, and no number is made up for it.
-    let label = match health {
+    // Where nobody has looked for weak places, that is said, and no number is made up for it.
+    let scanned = security::components(&call.core).await?;
+    let sums = security::Sums::of(&scanned);
+    let known = (total > 0).then_some(health);
+    let overall = security::overall(known, sums.risk()).unwrap_or(0);
+    let sources = usize::from(total > 0) + usize::from(sums.last_scan.is_some());
+    let label = match overall {
         80.. => "Operational",
         50.. => "Stabilize",
         _ => "Blocked",
@@ -46,16 +52,21 @@ pub(super) async fn summary(call: &mut Call) -> Result<Answer, Fault> {
             "vault_configured": configured,
             "vault_total": total,
             "missing_secrets": missing,
-            "risk_score": null,
-            "overall_score": health,
-            "last_scan": null,
+            "risk_score": sums.risk(),
+            "overall_score": overall,
+            "last_scan": sums.last_scan,
             "readiness_label": label,
-            "confidence": if total == 0 { 0.0 } else { 0.5 },
+            // Which of the two there are: values, scans.
+            "confidence": ([0.0, 0.5, 1.0].get(sources)),
         },
         "journeys": journeys,
         "tier_readiness": tiers,
         "resource_insights": insights,
-        "vulnerability_insights": { "available": false, "total": null },
+        "vulnerability_insights": {
+            "available": sums.last_scan.is_some(),
+            "total": sums.risk().map(|_| sums.total),
+            "by_severity": sums.risk().map(|_| sums.json()),
+        },
         "updated_at": now,
     })))
 }

@@ -35,14 +35,14 @@ const NAME_CHARS_MAX: usize = 200;
 /// The settings of a profile that may be changed.
 const CHANGEABLE: [&str; 5] = ["name", "tiers", "swaps", "secrets", "settings"];
 
-struct Profile {
+pub(super) struct Profile {
     id: String,
-    value: Value,
+    pub(super) value: Value,
     unchanged: Precondition,
 }
 
 impl Profile {
-    async fn find(call: &Call, id: &str) -> Result<Self, Fault> {
+    pub(super) async fn find(call: &Call, id: &str) -> Result<Self, Fault> {
         field::check_name(id)?;
         let kept = documents::load(&call.core, Of::Profiles, &[id]).await?;
         let unknown = || Fault::NotFoundWith(vec![format!("profile {id} not found")]);
@@ -55,16 +55,16 @@ impl Profile {
     }
 
     /// The one in the path.
-    async fn named(call: &Call) -> Result<Self, Fault> {
+    pub(super) async fn named(call: &Call) -> Result<Self, Fault> {
         Self::find(call, call.capture(0)).await
     }
 
-    fn text(&self, key: &str) -> String {
+    pub(super) fn text(&self, key: &str) -> String {
         self.value[key].as_str().unwrap_or_default().to_owned()
     }
 
     /// Its first tier, unless the request names one.
-    fn tier(&self, call: &Call) -> Result<Tier, Fault> {
+    pub(super) fn tier(&self, call: &Call) -> Result<Tier, Fault> {
         if let Some(text) = field::text(call, "tier") {
             return field::tier(&text);
         }
@@ -72,21 +72,30 @@ impl Profile {
         Ok(tiers.first().copied().unwrap_or(Tier::Desktop))
     }
 
-    fn swaps(&self) -> Result<BTreeMap<String, String>, Fault> {
+    pub(super) fn swaps(&self) -> Result<BTreeMap<String, String>, Fault> {
         swaps::swaps_of(self.value.get("swaps"))
     }
 
     async fn plan(&self, call: &Call, include_optional: bool) -> Result<Plan, Fault> {
+        self.planned(call, self.tier(call)?, include_optional).await
+    }
+
+    /// The plan for one tier, of everything.
+    pub(super) async fn plan_for(&self, call: &Call, tier: Tier) -> Result<Plan, Fault> {
+        self.planned(call, tier, true).await
+    }
+
+    async fn planned(&self, call: &Call, tier: Tier, all: bool) -> Result<Plan, Fault> {
         let asked = Asked {
             swaps: self.swaps()?,
-            include_optional,
-            ..Asked::of(&self.text("scenario"), self.tier(call)?)
+            include_optional: all,
+            ..Asked::of(&self.text("scenario"), tier)
         };
         Ok(planning::make(call, &asked).await?.plan)
     }
 
     /// Writes it as the next version, with a row that says what was changed.
-    async fn save(mut self, call: &Call, changes: &str) -> Result<Value, Fault> {
+    pub(super) async fn save(mut self, call: &Call, changes: &str) -> Result<Value, Fault> {
         let version = self.value["version"].as_u64().unwrap_or(0) + 1;
         let now = call.now.to_string();
         let by = person_of(&call.caller()?.token);

@@ -14,6 +14,7 @@ use super::bare;
 use super::documents;
 use super::documents::Of;
 use super::field;
+use super::security;
 use super::values;
 use crate::core::Core;
 use crate::vault::body::Wiped;
@@ -203,7 +204,7 @@ async fn detail(call: &Call, resource: &str) -> Result<Answer, Fault> {
         "total_secrets": rows.len(),
         "last_validation": last,
         "secrets": secrets,
-        "open_vulnerabilities": null,
+        "open_vulnerabilities": security::open_of_resource(&call.core, resource).await?,
     })))
 }
 

@@ -1,8 +1,10 @@
 //! The endpoints below `/api/`, without a network.
 
+mod delivery;
 mod deployment;
 mod ledger;
 mod secrets;
+mod security;
 
 use http::Request;
 use http_body_util::BodyExt;

@@ -22,6 +22,7 @@ use super::bare;
 use super::documents;
 use super::documents::Of;
 use super::field;
+use super::profiles::Profile;
 use super::registry;
 use super::registry::Row;
 use crate::core::Core;
@@ -401,5 +402,64 @@ pub(super) async fn validate(call: &mut Call) -> Result<Answer, Fault> {
         "missing_secrets": missing,
         "invalid_secrets": invalid,
         "health_summary": health,
+    })))
+}
+
+/// Whether the values of what a profile ships, or of one resource, have the formats that are asked
+/// of them. Nothing of a value is told, and nothing is kept.
+pub(super) async fn test(call: &mut Call) -> Result<Answer, Fault> {
+    let profile = match field::text(call, "profile_id") {
+        Some(id) => Some(Profile::find(call, &id).await?),
+        None => None,
+    };
+    let resource = field::text(call, "resource");
+    let wanted: Option<Vec<String>> = match (&profile, &resource) {
+        (Some(profile), _) => {
+            let plan = profile.plan_for(call, profile.tier(call)?).await?;
+            let names = plan.items.iter().map(|(need, _)| need.full_name());
+            Some(names.collect())
+        }
+        (None, Some(_)) => None,
+        (None, None) => return Err(Fault::invalid("profile_id or resource is required")),
+    };
+    let (live, mut tests) = (live(call)?, Vec::new());
+    let (mut passed, mut failed, mut missing) = (0, 0, 0);
+    for stand in stands(call, resource.as_deref()).await? {
+        for (row, is_there) in &stand.rows {
+            let is_asked = |names: &Vec<String>| names.contains(&row.need.full_name());
+            if !wanted.as_ref().is_none_or(is_asked) {
+                continue;
+            }
+            let problem = match is_there {
+                false => None,
+                true => {
+                    let path = place(&stand.resource, &row.need.key)?;
+                    let read = live.secrets.read(&call.context(), &path, None).await?;
+                    misfit(row, &read.payload.value)
+                }
+            };
+            let (status, count) = match (is_there, &problem) {
+                (true, None) => ("pass", &mut passed),
+                (true, Some(_)) => ("fail", &mut failed),
+                (false, _) => ("missing", &mut missing),
+            };
+            *count += 1;
+            tests.push(json!({
+                "secret": row.need.key,
+                "resource": stand.resource,
+                "required": row.need.is_required,
+                "status": status,
+                "details": problem,
+            }));
+        }
+    }
+    let needed = |one: &Value| one["status"] == "missing" && one["required"] == true;
+    let is_good = failed == 0 && !tests.iter().any(needed);
+    Ok(bare(json!({
+        "profile_id": profile.map(|profile| profile.value["id"].clone()),
+        "status": if is_good { "pass" } else { "fail" },
+        "tests": tests,
+        "summary": { "passed": passed, "failed": failed, "missing": missing },
+        "not_tested": ["connections: the formats of values are, not what they open"],
     })))
 }

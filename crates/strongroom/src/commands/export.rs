@@ -118,8 +118,14 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
             secret.value.clone().map(|value| (name, value))
         })
         .collect();
+    // What other backends have is noted in the store, too, where there is one.
+    let beside = match &session {
+        Some(_) => None,
+        None => session::open_beside(app),
+    };
+    let noting = session.as_ref().or(beside.as_ref());
     let note = |to: &str| {
-        let Some(session) = &session else { return };
+        let Some(session) = noting else { return };
         let secrets = resolution.secrets.iter();
         let given = secrets.filter_map(|one| ledger::given_of(session, &project, one));
         ledger::note(app, session, Channel::Export, to, given.collect());

@@ -83,7 +83,7 @@ pub(crate) fn run(app: &App, args: &GetArgs) -> Result<(), CommandError> {
             match elsewhere::find(app, project.as_ref(), &place, &args.name, may)? {
                 Some(elsewhere) => {
                     refuse_offline(args, project.as_ref())?;
-                    by_address(args, &elsewhere)?
+                    by_address(app, args, &elsewhere)?
                 }
                 None => from_store(app, args, &place)?,
             }
@@ -174,7 +174,7 @@ fn refuse_offline(args: &GetArgs, project: Option<&Project>) -> Result<(), Comma
 }
 
 /// From another manager: what is not declared, or a version.
-fn by_address(args: &GetArgs, elsewhere: &Elsewhere) -> Result<Found, CommandError> {
+fn by_address(app: &App, args: &GetArgs, elsewhere: &Elsewhere) -> Result<Found, CommandError> {
     let backend = elsewhere.backend.as_ref();
     let version = match &args.version {
         Some(id) => VersionRef::Id(id.clone()),
@@ -185,10 +185,16 @@ fn by_address(args: &GetArgs, elsewhere: &Elsewhere) -> Result<Found, CommandErr
         Some(version) => elsewhere.no_version(version),
         None => elsewhere.not_found(),
     })?;
+    let (value, source) = (item.payload.value, backend.describe());
+    let given = session::open_beside(app).map(|session| {
+        let (barrier, path) = (&session.barrier, elsewhere.path.as_str());
+        let given = ledger::given(barrier, path, &source, item.version.clone(), &value);
+        (session, given)
+    });
     Ok(Found {
-        value: item.payload.value,
-        source: backend.describe(),
-        given: None,
+        value,
+        source,
+        given,
         version: item.version,
         cached: Value::Null,
     })
@@ -233,9 +239,11 @@ fn through_chain(
     }
     lazy::move_read(app, project, session.as_ref(), &resolution);
     let resolved = resolution.secrets.pop();
-    let given = session.as_ref().zip(resolved.as_ref());
+    // What other backends have is noted in the store, too, where there is one.
+    let noting = session.or_else(|| session::open_beside(app));
+    let given = noting.as_ref().zip(resolved.as_ref());
     let given = given.and_then(|(session, one)| ledger::given_of(session, project, one));
-    if let Some(session) = &session {
+    if let Some(session) = &noting {
         session.finish(app);
     }
     let cached = match (&kept, &resolved) {
@@ -261,7 +269,7 @@ fn through_chain(
     Ok(Found {
         value,
         source: origin.word().unwrap_or_default(),
-        given: session.zip(given),
+        given: noting.zip(given),
         version: None,
         cached,
     })

@@ -108,6 +108,7 @@ enum ChannelWord {
     Supervise,
     Server,
     Lease,
+    Sdk,
 }
 
 impl ChannelWord {

@@ -198,9 +198,15 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
         }
     }
     lazy::move_read(app, &project, session.as_ref(), &resolution);
+    // What other backends have is noted in the store, too, where there is one.
+    let beside = match &session {
+        Some(_) => None,
+        None => session::open_beside(app),
+    };
+    let noting = session.as_ref().or(beside.as_ref());
     let values = values_of(&resolution);
     let delivery = deliver(app, args, &project, &values);
-    if let Some(session) = &session {
+    if let Some(session) = noting {
         note_delivery(app, args, &project, session, &resolution);
     }
     let generated = resolution
@@ -215,6 +221,7 @@ pub(crate) fn run(app: &App, args: &RunArgs) -> Result<u8, CommandError> {
             args,
             project: &project,
             session: session.as_ref(),
+            noting,
             elsewhere: elsewhere.as_ref(),
             leases: leases.leases.clone(),
             is_caching: kept.is_some(),

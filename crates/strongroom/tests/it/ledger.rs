@@ -98,6 +98,85 @@ fn every_delivery_is_a_row() {
 }
 
 #[test]
+fn what_other_backends_have_is_noted_where_a_store_lies_beside() {
+    let case = Case::with_manifest(
+        "[profiles.development]\nchain = [\"dotenv:.env\"]\n[secrets.MAIL_TOKEN]\n",
+    );
+    let value = case.canary("mail");
+    case.write_open(".env", format!("MAIL_TOKEN={value}\n"));
+    // Without a store nothing is noted, and none is made for it.
+    case.sr("run -- true").ok();
+    assert!(!case.store("store.db").exists());
+    let home = case.path("home");
+    case.sr("set /other").dir(&home).stdin("x-Kd83ls0").ok();
+    assert!(case.store("store.db").exists());
+    case.sr("run -- true").ok();
+    case.sr("get MAIL_TOKEN").reveals().ok();
+    let file = case.in_project("out.env");
+    case.leave_open(&file);
+    case.sr("export --output out.env").ok();
+    let list = report(&case, "ledger list --json");
+    let rows: Vec<String> = list["deliveries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            let secret = &row["secrets"][0];
+            format!(
+                "{} {} {}",
+                row["channel"], secret["secret"], secret["source"]
+            )
+        })
+        .collect();
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    for (row, channel) in rows.iter().zip(["export", "reveal", "run"]) {
+        let begin = format!("\"{channel}\" \"shop/development/MAIL_TOKEN\" \"");
+        assert!(row.starts_with(&begin) && row.contains(".env"), "{row}");
+    }
+}
+
+/// A bundle holds no value; who has it fetches those that it refers to.
+#[test]
+fn a_bundle_that_fetches_is_a_row_of_each_secret_that_it_opens() {
+    let case = case();
+    let bundle = serde_json::json!({
+        "schema_version": "v0.1", "target": "desktop",
+        "app": { "name": "Shop", "version": "1.0.0" },
+        "ipc": { "mode": "loopback-http", "host": "127.0.0.1", "port": 47710,
+            "auth_token_path": "runtime/auth-token" },
+        "telemetry": { "file": "telemetry/app.jsonl" },
+        "ports": { "default_range": { "min": 47000, "max": 47999 } },
+        "swaps": [],
+        "secrets": [{ "id": "stripe", "class": "remote_fetch", "required": true,
+            "description": "of the shop", "target": { "type": "env", "name": "STRIPE" },
+            "vault": { "type": "openbao", "path": "secret/data/pay/stripe", "key": "value" } }],
+        "services": [{ "id": "api", "type": "api-binary", "description": "the shop",
+            "binaries": { "linux-x64": { "path": "bin/api" } },
+            "env": {}, "secrets": ["stripe"], "data_dirs": ["data"], "log_dir": "logs/api.log",
+            "ports": { "requested": [{ "name": "http", "range": { "min": 47000, "max": 47010 } }] },
+            "health": { "type": "http", "path": "/health", "port_name": "http" },
+            "readiness": { "type": "health_success", "port_name": "http" },
+            "dependencies": [], "assets": [], "migrations": [], "critical": true }]
+    });
+    case.write("bundle.json", bundle.to_string());
+    case.sr("bundle assemble --bundle bundle.json -o out.json")
+        .ok();
+    let list = report(&case, "ledger list --channel bundle --json");
+    let row = &list["deliveries"][0];
+    assert_eq!(row["to"], "bundle out.json");
+    let secret = &row["secrets"][0];
+    assert_eq!(secret["secret"], "pay/stripe");
+    assert_eq!(secret["source"], "reference to openbao");
+    // Revoked, it is due until somebody says that it was replaced.
+    case.sr("ledger revoke --who tester --yes").ok();
+    let due = report(&case, "ledger due --json");
+    let due = due["due"].as_array().unwrap().iter();
+    let due: Vec<&Value> = due.map(|row| &row["secret"]).collect();
+    assert!(due.contains(&&Value::from("pay/stripe")), "{due:?}");
+    case.sr("ledger done pay/stripe").ok();
+}
+
+#[test]
 fn what_is_not_delivered_is_no_row() {
     let case = Case::with_manifest(MANIFEST);
     case.sr("run -- true").code(5);

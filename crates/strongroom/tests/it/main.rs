@@ -7,6 +7,7 @@
 
 #[path = "../../examples/support/attacks.rs"]
 mod attacks;
+mod scan;
 mod served;
 mod support;
 

@@ -193,15 +193,15 @@ impl Secrets {
     }
 
     async fn store(&mut self, next: BTreeMap<String, Option<Kept>>) -> Result<(), EngineError> {
+        let all = next.iter().map(|(id, kept)| (id.as_str(), kept.as_ref()));
+        self.keep.change(all).await?;
         for (id, kept) in next {
             match kept {
                 Some(kept) => {
-                    self.keep.put(&id, &kept).await?;
                     self.unfetched.remove(&id);
                     self.kept.insert(id, kept);
                 }
                 None => {
-                    self.keep.remove(&id).await?;
                     self.kept.remove(&id);
                 }
             }

@@ -27,6 +27,7 @@ use crate::databases::DatabaseRole;
 use crate::databases::Users;
 use crate::databases::missing;
 use crate::leases;
+use crate::ledger;
 use crate::node::Node;
 use crate::vault::call::Call;
 use crate::vault::error::Fault;
@@ -152,6 +153,13 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
         return Err(confirmed.map_or_else(Fault::Engine, |_| Fault::NoToken));
     }
     call.node.metrics.leases.note_issued();
+    let noted = ledger::note_lease(call, &found.value, &password).await;
+    if let Err(error) = noted {
+        // Nobody gets what the ledger would not know of.
+        let _ = leases::remove(&call.node, core, &found).await;
+        call.node.leases.wake();
+        return Err(error.into());
+    }
     // EXPOSE: a new password goes into the answer to the one who asked for it.
     let text = password.expose_secret_text().unwrap_or_default();
     let data = json!({ "password": text, "username": found.value.username });

@@ -197,6 +197,45 @@ async fn a_user_lives_as_long_as_its_lease() {
 }
 
 #[tokio::test]
+async fn a_lease_is_a_row_of_the_ledger_and_ends_when_that_is_revoked() {
+    let place = Place::new().await;
+    let (world, creds) = (&place.world, place.creds(ROOT).await);
+    let list = world.root("GET sys/api/v1/ledger?channel=lease", "").await;
+    let row = &list.body["deliveries"][0];
+    assert_eq!(row["channel"], "lease", "{list:?}");
+    assert_eq!(row["who"], "root");
+    let until = row["to"]
+        .as_str()
+        .unwrap()
+        .split(", until ")
+        .nth(1)
+        .unwrap();
+    let looked = world.root("PUT sys/leases/lookup", &lease(&creds)).await;
+    assert_eq!(looked.data()["expire_time"], until);
+    assert_eq!(row["secrets"][0]["secret"], creds.lease.as_str());
+    assert!(!format!("{list:?}").contains(&creds.password));
+    let line = format!("GET sys/api/v1/ledger/secrets/{}", creds.lease);
+    let shown = world.root(&line, "").await;
+    assert_eq!(
+        shown.body["exposures"][0]["standing"], "current",
+        "{shown:?}"
+    );
+    let body = json!({ "secret": creds.lease, "reason": "left" }).to_string();
+    let planned = json!({ "secret": creds.lease, "dry_run": true }).to_string();
+    let plan = world.root("POST sys/api/v1/ledger/revoke", &planned).await;
+    assert_eq!(plan.body["secrets"][0]["action"], "revoke", "{plan:?}");
+    assert!(place.logs_in(&creds).await, "a dry run does nothing");
+    let done = world.root("POST sys/api/v1/ledger/revoke", &body).await;
+    assert_eq!(done.body["secrets"][0]["action"], "revoking", "{done:?}");
+    place.work().await;
+    assert!(!place.logs_in(&creds).await);
+    let shown = world.root(&line, "").await;
+    let exposure = &shown.body["exposures"][0];
+    assert_eq!(exposure["standing"], "replaced", "{shown:?}");
+    assert_eq!(exposure["due"], false);
+}
+
+#[tokio::test]
 async fn the_database_never_reads_a_password() {
     let place = Place::new().await;
     let creds = place.creds(ROOT).await;

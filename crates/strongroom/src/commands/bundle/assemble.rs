@@ -84,6 +84,7 @@ pub(super) fn run(app: &App, args: &AssembleArgs) -> Result<(), CommandError> {
     }
     problems.extend(scan.found());
     finish(app, &scan, &assembled, problems)?;
+    scan.note(app, &assembled.manifest, &place_of(args.output.as_ref()));
     write(app, "assembled", &assembled.manifest, args.output.as_ref())
 }
 
@@ -96,6 +97,7 @@ pub(super) fn run_merge(app: &App, args: &MergeArgs) -> Result<(), CommandError>
     scan.manifest(&assembled.manifest);
     problems.extend(scan.found());
     finish(app, &scan, &assembled, problems)?;
+    scan.note(app, &assembled.manifest, &place_of(args.output.as_ref()));
     write(app, "merged", &assembled.manifest, args.output.as_ref())
 }
 
@@ -157,6 +159,14 @@ fn refused(problems: Vec<String>) -> CommandError {
     CommandError {
         hints: problems,
         ..CommandError::new(Kind::Validation, "bundle.invalid", message)
+    }
+}
+
+/// Where a manifest goes, for the ledger.
+fn place_of(output: Option<&PathBuf>) -> String {
+    match output {
+        Some(path) => format!("bundle {}", path.display()),
+        None => "bundle for another program".to_owned(),
     }
 }
 

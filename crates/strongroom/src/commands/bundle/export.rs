@@ -71,6 +71,11 @@ pub(super) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
     }
     problems.extend(scan.found());
     assemble::finish(app, &scan, &assembled, problems)?;
+    scan.note(
+        app,
+        &assembled.manifest,
+        &format!("bundle {}", target.display()),
+    );
     let text = format!("{:#}\n", assembled.manifest);
     let checksum = HEXLOWER.encode(&sha256(text.as_bytes()));
     let files: &[Artefact] = match args.manifest_only {

@@ -8,9 +8,12 @@ use std::path::Path;
 use serde_json::Value;
 use strongroom_core::secret::SecretValue;
 use strongroom_deploy::assemble;
+use strongroom_engine::ledger::Channel;
+use strongroom_engine::ledger::Given;
 
 use crate::app::App;
 use crate::error::CommandError;
+use crate::ledger;
 use crate::session;
 use crate::session::Session;
 
@@ -91,6 +94,14 @@ impl Scan {
             }
         }
         Ok(())
+    }
+
+    /// What is shipped with it opens every secret that is fetched: that is a delivery of each.
+    pub(super) fn note(&self, app: &App, manifest: &Value, to: &str) {
+        let Some(session) = &self.session else { return };
+        let references = assemble::references(manifest).into_iter();
+        let given = references.map(|one| Given::reference(&one.path, &one.kind));
+        ledger::note(app, session, Channel::Bundle, to, given.collect());
     }
 
     fn look_at(&mut self, bytes: &[u8], place: &str) {

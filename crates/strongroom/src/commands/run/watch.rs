@@ -108,6 +108,8 @@ pub(super) struct Watched<'w> {
     pub(super) args: &'w RunArgs,
     pub(super) project: &'w Project,
     pub(super) session: Option<&'w Session>,
+    /// The store whose ledger is told.
+    pub(super) noting: Option<&'w Session>,
     pub(super) elsewhere: Option<&'w Elsewhere<'w>>,
     /// Credentials that are made for this run.
     pub(super) leases: Option<Arc<Leases>>,
@@ -208,7 +210,7 @@ impl Watched<'_> {
 
     /// What changed, for the ledger: which backend had it is not known here, but for the store.
     fn note(&self, change: &Change) {
-        let Some(session) = self.session else { return };
+        let Some(session) = self.noting else { return };
         let manifest = &self.project.manifest;
         let changed = change.names.iter().filter_map(|name| {
             let declaration = manifest.declaration(name)?;
