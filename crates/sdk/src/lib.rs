@@ -25,7 +25,8 @@
 //!
 //! A secret that others present to the application (an API key, a token) is a [`Rotatable`]: the
 //! value before the current one is accepted for a while, and its use is counted; see
-//! [`Secrets::rotatable`], for as long as its declaration says in [`Secrets::rotatable_as_declared`].
+//! [`Secrets::rotatable`], and [`Secrets::rotatable_as_declared`] for as long as its declaration
+//! says.
 //!
 //! Keys of the application's own users, sealed in the application's PostgreSQL, come before the
 //! system's: `secrets.for_user("u1")?.get("anthropic/api_key")`; see [`Secrets::for_user`].

@@ -72,8 +72,8 @@ impl Secrets {
 }
 
 impl Secrets {
-    /// As [`Self::rotatable`], for as long as the secret's declaration says (`rotation.overlap`, its
-    /// own or that of a policy in `[rotation]`). Without it no value but the current one is
+    /// As [`Self::rotatable`], for as long as the secret's declaration says (`rotation.overlap`,
+    /// its own or that of a policy in `[rotation]`). Without it no value but the current one is
     /// accepted.
     ///
     /// # Errors

@@ -58,17 +58,18 @@ impl Metrics {
     }
 }
 
-/// The whole as Prometheus reads it.
-pub(crate) fn render(node: &Node) -> String {
-    let metrics = &node.metrics;
-    let mut text = String::new();
+fn value(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// How many requests there were, and how long they took.
+fn requests(text: &mut String, metrics: &Metrics) {
     let mut metric = |name: &str, kind: &str, help: &str| {
         let _ = writeln!(
             text,
             "# HELP strongroom_{name} {help}\n# TYPE strongroom_{name} {kind}"
         );
     };
-    let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     metric(
         "requests_total",
         "counter",
@@ -106,6 +107,13 @@ pub(crate) fn render(node: &Node) -> String {
         micros / 1_000_000,
         micros % 1_000_000
     );
+}
+
+/// The whole as Prometheus reads it.
+pub(crate) fn render(node: &Node) -> String {
+    let metrics = &node.metrics;
+    let mut text = String::new();
+    requests(&mut text, metrics);
     for (name, kind, help, count) in [
         (
             "panics_total",

@@ -315,13 +315,14 @@ async fn step(
     work: &Work,
 ) -> Result<(), RotatorError> {
     let claim = work.claim();
-    audited(node, core, live, claim.path(), &told(claim), async {
+    let told = told(claim);
+    let audited = audited(node, core, live, claim.path(), &told, async {
         let rotator = rotators::of(node, core, live, claim.rotator()).await?;
         let context = context(node);
         let doing = rotations.perform(&context, work, &*rotator);
         held(node, rotations, work, doing).await
-    })
-    .await
+    });
+    Box::pin(audited).await
 }
 
 /// Does something between its two lines in the audit log.

@@ -94,7 +94,12 @@ impl std::fmt::Display for Progress {
 fn has_consumers(channel: Channel) -> bool {
     matches!(
         channel,
-        Channel::Run | Channel::Export | Channel::Sync | Channel::Supervise | Channel::Server
+        Channel::Run
+            | Channel::Export
+            | Channel::Sync
+            | Channel::Supervise
+            | Channel::Server
+            | Channel::Sdk
     )
 }
 
@@ -230,7 +235,7 @@ mod tests {
         readers.push(reader(Channel::Run, "bob", "cron", 7));
         let text = "4 of 6 consumers on v8, billing-api still on v6, cron (bob) still on v7";
         assert_eq!(told(8, &readers), (false, text.to_owned()));
-        assert_eq!(told(6, &readers).0, true);
+        assert!(told(6, &readers).0);
         let text = "0 of 1 consumer on v2, a still on v1".to_owned();
         assert_eq!(told(2, &[server("a", 1)]), (false, text));
         let text = "no consumer of v2 is known".to_owned();

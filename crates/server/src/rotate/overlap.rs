@@ -116,7 +116,7 @@ pub(super) async fn drive(
             Err(error) => Err(RotatorError::new(error.code(), error.to_string())),
         }
     });
-    match done.await {
+    match Box::pin(done).await {
         Ok(()) => {
             let behind = progress.behind().count();
             if behind > 0 {

@@ -193,7 +193,7 @@ fn the_old_value_stays_until_those_who_were_given_it_have_the_new_one() {
         )
     };
     let case = Case::with_manifest(&manifest("3d"));
-    case.set("TOKEN", &case.canary("first"));
+    case.set("TOKEN", case.canary("first"));
     case.sr("run -- true").ok();
     case.sr("rotate TOKEN")
         .ok()
@@ -244,14 +244,15 @@ fn the_old_value_stays_until_those_who_were_given_it_have_the_new_one() {
 fn a_policy_of_the_manifest_is_for_what_says_nothing_itself() {
     let case = Case::with_manifest(
         "[rotation.keys]\npattern = \"api/*\"\nevery = \"180d\"\nowner = \"platform\"\n\
-         [rotation.all]\npattern = \"*\"\nschedule = \"cron(0 8 1 * ? *)\"\nnotify_before = \"60d\"\n\
+         [rotation.all]\npattern = \"*\"\nschedule = \"cron(0 8 1 * ? *)\"\n\
+         notify_before = \"60d\"\n\
          [secrets.A]\npath = \"api/a\"\nclass = \"per_install_generated\"\n\
          [secrets.B]\npath = \"b\"\nclass = \"per_install_generated\"\n\
          [secrets.C]\npath = \"api/c\"\nclass = \"per_install_generated\"\n\
          rotation = { every = \"1d\" }\n",
     );
     for name in ["A", "B", "C"] {
-        case.set(name, &case.canary(name));
+        case.set(name, case.canary(name));
     }
     let calendar = report(&case, "rotate calendar --json");
     let rows = calendar["calendar"].as_array().unwrap();

@@ -81,16 +81,15 @@ async fn a_deployment_is_put_together_and_what_it_opens_is_in_the_ledger() {
     let world = world().await;
     let id = profile(&world).await;
     let mut sent = manifest();
-    for (key, about) in [("openai_api_key", "OPENAI_API_KEY")] {
-        sent["services"][0]["secrets"]
-            .as_array_mut()
-            .unwrap()
-            .push(key.into());
-        sent["secrets"].as_array_mut().unwrap().push(json!({
-            "id": key, "class": "user_prompt", "required": true, "description": about,
-            "target": { "type": "env", "name": about },
-            "prompt": { "label": "Key", "description": "of your account" } }));
-    }
+    let key = "openai_api_key";
+    sent["services"][0]["secrets"]
+        .as_array_mut()
+        .unwrap()
+        .push(key.into());
+    sent["secrets"].as_array_mut().unwrap().push(json!({
+        "id": key, "class": "user_prompt", "required": true, "description": "OPENAI_API_KEY",
+        "target": { "type": "env", "name": "OPENAI_API_KEY" },
+        "prompt": { "label": "Key", "description": "of your account" } }));
     let line = "POST v1/deploy-desktop";
     let body = json!({ "profile_id": id, "manifest": sent, "dry_run": true }).to_string();
     let (status, tried, text) = ask(&world, Some(ROOT), line, &body).await;

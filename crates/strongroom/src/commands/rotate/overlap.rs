@@ -67,7 +67,8 @@ pub(super) fn check(
 fn still_good(name: &str, progress: &Progress) -> CommandError {
     let message = format!("the old value of {name} is still good: {progress}");
     CommandError::new(Kind::Conflict, "rotation.overlap", message).hint(format!(
-        "strongroom rotate finish {name} --now ends it, also for those who have not read the new one"
+        "strongroom rotate finish {name} --now ends it, also for those who have not read the new \
+         one"
     ))
 }
 

@@ -35,7 +35,7 @@ pub(super) struct PoliciesArgs {
 #[derive(Subcommand)]
 enum PoliciesCommand {
     /// Write a policy: what rotates the secrets of a pattern, and when
-    Add(AddArgs),
+    Add(Box<AddArgs>),
     /// Bring the manifest's policies: those in [rotation], and of secrets with a rotation
     Push(super::push::PushArgs),
     /// List the policies

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::Value;
 use serde_json::json;
 use strongroom_core::manifest::Manifest;
+use strongroom_core::manifest::OverlapWait;
 use strongroom_core::manifest::Rotation;
 use strongroom_core::registry::Class;
 use strongroom_core::registry::Declaration;
@@ -233,7 +234,7 @@ fn body(pattern: &str, rotation: &Rotation, owner: Option<&str>, rotator: Option
         "notify_before": rotation.notify_before,
         "owner": owner,
         "overlap": rotation.overlap,
-        "wait": rotation.wait.map(|wait| wait.word()),
+        "wait": rotation.wait.map(OverlapWait::word),
         "consumers_within": rotation.consumers_within,
     });
     if let Some(fields) = body.as_object_mut() {
