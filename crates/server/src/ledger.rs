@@ -98,6 +98,14 @@ struct Counted {
     count: u64,
     /// When it was written.
     noted: Option<Timestamp>,
+    /// When the client's token ends: then there is nothing left to be counted.
+    ends: Option<Timestamp>,
+}
+
+impl Counted {
+    fn has_ended(&self, now: Timestamp) -> bool {
+        self.ends.is_some_and(|ends| ends <= now)
+    }
 }
 
 impl Reads {
@@ -118,6 +126,7 @@ impl Reads {
         if let Some(found) = counted.get_mut(&key) {
             found.count += 1;
             found.last = now;
+            found.ends = known.token.expires;
             return;
         }
         if counted.len() >= COUNTED_MAX {
@@ -143,8 +152,14 @@ impl Reads {
             last: now,
             count: 1,
             noted: None,
+            ends: known.token.expires,
         };
         counted.insert(key, one);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.counted().len()
     }
 
     fn counted(&self) -> MutexGuard<'_, HashMap<u64, Counted>> {
@@ -157,7 +172,8 @@ impl Reads {
         let mut taken = Vec::new();
         for (key, one) in self.counted().iter_mut() {
             let since = one.noted.map(|noted| now.as_micros() - noted.as_micros());
-            let is_due = since.is_none_or(|since| all || since >= REPEATS_MICROS);
+            let is_last = all || one.has_ended(now);
+            let is_due = since.is_none_or(|since| is_last || since >= REPEATS_MICROS);
             if one.count == 0 || !is_due {
                 continue;
             }
@@ -180,7 +196,8 @@ impl Reads {
         (deliveries.into_values().collect(), taken)
     }
 
-    /// What was taken is in the ledger.
+    /// What was taken is in the ledger. Clients whose tokens have ended are forgotten: many
+    /// short-lived ones fill no memory.
     fn written(&self, taken: &[(u64, u64)], now: Timestamp) {
         let mut counted = self.counted();
         for (key, _) in taken {
@@ -188,6 +205,7 @@ impl Reads {
                 one.noted = Some(now);
             }
         }
+        counted.retain(|_, one| one.count > 0 || one.noted.is_none() || !one.has_ended(now));
         self.is_full.store(false, Ordering::Relaxed);
     }
 
@@ -297,6 +315,7 @@ pub(crate) fn of(core: &Core) -> Ledger {
 pub(crate) async fn write(core: &Core, now: Timestamp, all: bool) -> Result<(), Error> {
     let (deliveries, taken) = core.reads.take(now, all);
     if deliveries.is_empty() {
+        core.reads.written(&[], now);
         return Ok(());
     }
     let ledger = of(core);

@@ -138,3 +138,40 @@ async fn what_a_person_saw_is_marked_until_it_is_replaced() {
     let nobody = r#"{"who":"nobody"}"#;
     assert_eq!(bad(&world, "POST v1/ledger/revoke", nobody).await.0, 404);
 }
+
+/// Many short-lived tokens fill no memory, and no read of theirs is lost for it.
+#[tokio::test]
+async fn clients_whose_tokens_have_ended_are_forgotten() {
+    let world = World::new().await;
+    world
+        .root("POST secret/data/app/db", r#"{"data":{"value":"x"}}"#)
+        .await;
+    let core = world.node.core().unwrap();
+    let write = async || ledger::write(&core, world.node.now(), false).await.unwrap();
+    let mut tokens = Vec::new();
+    for _ in 0..3 {
+        let body = r#"{"policies":["root"],"ttl":"60s"}"#;
+        let made = world.root("POST auth/token/create", body).await;
+        let token = made.body["auth"]["client_token"].as_str().unwrap();
+        tokens.push(token.to_owned());
+    }
+    let read = async |token: &str| {
+        let read = world.ask(Some(token), "GET secret/data/app/db", "").await;
+        assert_eq!(read.status, 200);
+    };
+    for token in &tokens {
+        read(token).await;
+    }
+    write().await;
+    read(&tokens[0]).await;
+    world.pass(30);
+    write().await;
+    assert_eq!(core.reads.len(), 3);
+    world.pass(31);
+    write().await;
+    assert_eq!(core.reads.len(), 0);
+    let found = good(&world, "GET v1/ledger/secrets/app/db", "").await;
+    let rows = found["exposures"].as_array().unwrap();
+    let counts: u64 = rows.iter().map(|row| row["count"].as_u64().unwrap()).sum();
+    assert_eq!((rows.len(), counts), (3, 4), "{found}");
+}
