@@ -132,7 +132,7 @@ mod tests {
             4,
             "TOKEN=ghp_[redacted]",
         );
-        check("x\n\"key\": \"abc\"", "abc", 0, "\"key\": \"[redacted]");
+        check("x\n\"key\": \"abc\"", "abc", 0, "key\": \"[redacted]");
         check("log in with hunter22", "hunter22", 0, "[redacted]");
         check(
             "a hunter22abcdefgh:x",

@@ -207,7 +207,8 @@ fn a_server_keeps_what_is_found() {
     // Mended, it is resolved by the next scan.
     std::fs::write(file, "TOKEN = os.environ['TOKEN']\n").unwrap();
     case.sr(&line).ok().says("0 open, 0 new, 1 resolved");
-    case.sr(&format!("{line} --component a/b")).code(2);
+    let named = case.sr(&format!("{line} --component a/b"));
+    named.code(5).says("a name has letters");
     let piped = case.sr(&format!("scan - --server http://{}", served.address));
     piped.stdin("x\n").code(2).says("no place");
 }
