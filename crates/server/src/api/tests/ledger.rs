@@ -170,7 +170,7 @@ async fn clients_whose_tokens_have_ended_are_forgotten() {
     world.pass(31);
     write().await;
     assert_eq!(core.reads.len(), 0);
-    let found = good(&world, "GET v1/ledger/secrets/app/db", "").await;
+    let found = good(&world, "GET v1/ledger/secrets/secret/app/db", "").await;
     let rows = found["exposures"].as_array().unwrap();
     let counts: u64 = rows.iter().map(|row| row["count"].as_u64().unwrap()).sum();
     assert_eq!((rows.len(), counts), (3, 4), "{found}");

@@ -145,6 +145,14 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
             return Err(fault_of(error));
         }
     }
+    // Nobody gets what the ledger would not know of; before it is confirmed, so that whoever is cut
+    // off in between leaves a lease that ends by itself.
+    let noted = ledger::note_lease(call, &found.value, &password).await;
+    if let Err(error) = noted {
+        let _ = leases::remove(&call.node, core, &found).await;
+        call.node.leases.wake();
+        return Err(error.into());
+    }
     let confirmed = core.state.confirm_lease(&mut found).await;
     if !matches!(confirmed, Ok(true)) {
         // Its token was revoked meanwhile, or it cannot be noted: nobody gets it.
@@ -153,13 +161,6 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
         return Err(confirmed.map_or_else(Fault::Engine, |_| Fault::NoToken));
     }
     call.node.metrics.leases.note_issued();
-    let noted = ledger::note_lease(call, &found.value, &password).await;
-    if let Err(error) = noted {
-        // Nobody gets what the ledger would not know of.
-        let _ = leases::remove(&call.node, core, &found).await;
-        call.node.leases.wake();
-        return Err(error.into());
-    }
     // EXPOSE: a new password goes into the answer to the one who asked for it.
     let text = password.expose_secret_text().unwrap_or_default();
     let data = json!({ "password": text, "username": found.value.username });
