@@ -262,6 +262,4 @@ fn the_policies_of_a_manifest_come_to_a_server() {
     case.sr(&format!("rotate policies push {server}"))
         .code(5)
         .says("[rotation.jwt]");
-    manifest("[rotation.keys]\npattern = \"y\"\nevery = \"30d\"\n");
-    case.sr("rotate policies push").code(2).says("--server");
 }
