@@ -36,7 +36,7 @@ pub(super) struct PoliciesArgs {
 enum PoliciesCommand {
     /// Write a policy: what rotates the secrets of a pattern, and when
     Add(Box<AddArgs>),
-    /// Bring the manifest's policies: those in [rotation], and of secrets with a rotation
+    /// Bring the manifest's policies: those of patterns, and of secrets with a rotation
     Push(super::push::PushArgs),
     /// List the policies
     List,
