@@ -319,6 +319,8 @@ its log at every commit; every answer has its line in an audit file. Beside them
 tokio-postgres: selects of single rows over as many connections as a server reads with, and commits
 of single rows at 32 connections, one for each of them. Our reads are of secrets of which a server's
 memory holds a small part; our writes share commits.
+Each of those secrets is read for the first time by this client, and since the ledger was built that
+is a row of it, written by many at once: the reads were 0.51 of bare selects before it.
 
 Two designs of writing were compared, and neither comes near the goal: one connection that joins all
 that waits into one transaction (decision 20, which is built), and two of them, so that one waits
