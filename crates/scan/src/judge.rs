@@ -198,7 +198,7 @@ mod tests {
             ".env",
             "a/.env.production",
             "x/app.yml",
-            "/root/.npmrc",
+            "/home/ann/.npmrc",
             ".pypirc",
         ] {
             assert!(FileKind::of(path).is_settings, "{path}");
