@@ -240,17 +240,16 @@ impl Ledger {
         deliveries: &[Delivery],
         durability: Durability,
     ) -> Result<(), Error> {
-        let items: Vec<BatchItem> = deliveries
-            .iter()
-            .flat_map(|one| self.waiting(one))
-            .collect();
+        let items: Vec<BatchItem> = deliveries.iter().flat_map(|one| self.notes(one)).collect();
         if !items.is_empty() {
             self.state.storage().commit(items, durability).await?;
         }
         Ok(())
     }
 
-    fn waiting(&self, delivery: &Delivery) -> Vec<BatchItem> {
+    /// What writes a delivery down, to be part of a commit.
+    #[must_use]
+    pub fn notes(&self, delivery: &Delivery) -> Vec<BatchItem> {
         let pieces = delivery.items.chunks(ITEMS_MAX);
         pieces
             .map(|items| {

@@ -15,8 +15,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
 use strongroom_core::path::SecretPath;
+use strongroom_core::port::BatchItem;
 use strongroom_core::port::Durability;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Timestamp;
@@ -40,6 +42,9 @@ use crate::vault::call::Call;
 
 /// So often what was read for the first time is written.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// So much of each interval may go into entering what was written. Of many clients that read many
+/// secrets for the first time, the rest waits for the next, or for who asks the ledger something.
+const ENTERING_MAX: Duration = Duration::from_millis(100);
 /// So often the counts of what was read before are.
 const REPEATS_MICROS: i64 = 600 * 1_000_000;
 /// Clients and versions that are counted; of more, those that are quiet are forgotten first.
@@ -234,11 +239,11 @@ pub(crate) fn person_of(token: &Token) -> String {
 
 /// A lease that is given: to whom, of which role, until when. Each has a value of its own, so that
 /// the secret is the lease by its id, which begins with the path of its role.
-pub(crate) async fn note_lease(
+pub(crate) fn notes_of_lease(
     call: &Call,
     leased: &Leased,
     password: &SecretValue,
-) -> Result<(), Error> {
+) -> Vec<BatchItem> {
     let ledger = of(&call.core);
     let given = Given {
         secret: leased.lease_id.clone(),
@@ -257,7 +262,7 @@ pub(crate) async fn note_lease(
         items: vec![(given, 1)],
         is_repeat: false,
     };
-    ledger.note(&delivery, Durability::Relaxed).await
+    ledger.notes(&delivery)
 }
 
 /// A bundle was made, which opens every secret that is fetched where it runs.
@@ -329,6 +334,13 @@ pub(crate) async fn write(core: &Core, now: Timestamp, all: bool) -> Result<(), 
     Ok(())
 }
 
+/// Enters what waits, for as long as that may take.
+async fn enter(ledger: &Ledger) -> Result<(), Error> {
+    let began = Instant::now();
+    while ledger.enter_some().await? > 0 && began.elapsed() < ENTERING_MAX {}
+    Ok(())
+}
+
 /// Writes reads and enters them, until the server stops.
 pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     let mut last_failure = None;
@@ -340,7 +352,7 @@ pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
         let Some(core) = node.core() else { continue };
         let mut result = write(&core, node.now(), false).await;
         if result.is_ok() {
-            result = of(&core).enter().await.map(drop);
+            result = enter(&of(&core)).await;
         }
         let missed = core.reads.missed.swap(0, Ordering::Relaxed);
         let failure = result.err().map(|error| error.to_string()).or_else(|| {

@@ -139,15 +139,19 @@ impl State {
         Err(state::contended())
     }
 
-    /// Notes that it is there. False when it must not be any more: its token is gone, or somebody
-    /// has begun to remove it.
+    /// Notes that it is there, and what else is written in the same commit. False when it must not
+    /// be any more: its token is gone, or somebody has begun to remove it.
     ///
     /// # Errors
     /// Storage errors.
-    pub async fn confirm_lease(&self, found: &mut Found<Leased>) -> Result<bool, Error> {
+    pub async fn confirm_lease(
+        &self,
+        found: &mut Found<Leased>,
+        noted: Vec<BatchItem>,
+    ) -> Result<bool, Error> {
         let mut live = found.value.clone();
         live.stage = Stage::Live;
-        self.change_lease(found, live).await
+        self.change_lease(found, live, noted).await
     }
 
     /// Notes that it was renewed. False when somebody else has changed it meanwhile.
@@ -162,11 +166,16 @@ impl State {
         let mut renewed = found.value.clone();
         renewed.times = times;
         renewed.is_renewed = true;
-        self.change_lease(found, renewed).await
+        self.change_lease(found, renewed, Vec::new()).await
     }
 
-    async fn change_lease(&self, found: &mut Found<Leased>, new: Leased) -> Result<bool, Error> {
-        let mut batch = vec![self.put_lease(found.id, &new, found.unchanged(), new.due())];
+    async fn change_lease(
+        &self,
+        found: &mut Found<Leased>,
+        new: Leased,
+        mut batch: Vec<BatchItem>,
+    ) -> Result<bool, Error> {
+        batch.push(self.put_lease(found.id, &new, found.unchanged(), new.due()));
         if let Some(token) = new.token {
             batch.push(state::check(RecordId(token), Precondition::Exists));
         }
@@ -261,7 +270,8 @@ impl State {
         Ok(())
     }
 
-    /// Notes that it is gone.
+    /// Notes that it is gone. This does not wait for the disk: a lease that a power cut brings back
+    /// is of a user that is gone, and is removed again.
     ///
     /// # Errors
     /// `Contended`, storage errors.
@@ -273,8 +283,10 @@ impl State {
             batch.extend(self.off_token(found));
             let trouble = self.id_of::<Trouble>(&owner_of(found.id));
             batch.push(state::delete(trouble, Precondition::Any));
-            if self.commit(batch).await? {
-                return Ok(());
+            match self.storage().commit(batch, Durability::Relaxed).await {
+                Ok(_) => return Ok(()),
+                Err(StorageError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
             if self.load_by_id::<Leased>(found.id).await?.is_none() {
                 return Ok(());

@@ -32,21 +32,27 @@ impl Ledger {
     /// # Errors
     /// `Contended`, `Damaged`, storage errors.
     pub async fn enter(&self) -> Result<usize, Error> {
-        let (mut entered, mut disturbed) = (0, 0);
+        let mut entered = 0;
         loop {
-            let waiting = self.waiting_piece().await?;
-            if waiting.is_empty() {
-                return Ok(entered);
-            }
-            if self.enter_piece(&waiting).await? {
-                (entered, disturbed) = (entered + waiting.len(), 0);
-            } else {
-                disturbed += 1;
-                if disturbed >= ATTEMPTS_MAX {
-                    return Err(state::contended());
-                }
+            match self.enter_some().await? {
+                0 => return Ok(entered),
+                some => entered += some,
             }
         }
+    }
+
+    /// Enters some of the deliveries that wait; how many, and 0 when none is left.
+    ///
+    /// # Errors
+    /// As `enter`.
+    pub async fn enter_some(&self) -> Result<usize, Error> {
+        for _ in 0..ATTEMPTS_MAX {
+            let waiting = self.waiting_piece().await?;
+            if waiting.is_empty() || self.enter_piece(&waiting).await? {
+                return Ok(waiting.len());
+            }
+        }
+        Err(state::contended())
     }
 
     /// As many as are entered at once.

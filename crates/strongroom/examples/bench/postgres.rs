@@ -69,6 +69,9 @@ pub(crate) fn bench() -> AnyResult<()> {
     let what = format!("reads of one of {secrets} secrets, which memory does not hold");
     let beside = format!("bare selects, {READERS} connections");
     compare(&what, &uncached, &beside, selects, Some(0.5));
+    let again = load(node, Some(&scripts.read))?;
+    let what = "the same again, by a client that the ledger knows";
+    compare(what, &again, &beside, bare.selects()?, Some(0.5));
 
     let written = load(node, Some(&scripts.write))?;
     let commits = bare.commits()?;

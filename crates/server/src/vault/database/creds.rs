@@ -145,15 +145,9 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
             return Err(fault_of(error));
         }
     }
-    // Nobody gets what the ledger would not know of; before it is confirmed, so that whoever is cut
-    // off in between leaves a lease that ends by itself.
-    let noted = ledger::note_lease(call, &found.value, &password).await;
-    if let Err(error) = noted {
-        let _ = leases::remove(&call.node, core, &found).await;
-        call.node.leases.wake();
-        return Err(error.into());
-    }
-    let confirmed = core.state.confirm_lease(&mut found).await;
+    // In one commit: nobody gets what the ledger does not know of.
+    let noted = ledger::notes_of_lease(call, &found.value, &password);
+    let confirmed = core.state.confirm_lease(&mut found, noted).await;
     if !matches!(confirmed, Ok(true)) {
         // Its token was revoked meanwhile, or it cannot be noted: nobody gets it.
         let _ = leases::remove(&call.node, core, &found).await;
