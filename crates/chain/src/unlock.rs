@@ -80,6 +80,7 @@ fn try_key_file(
         // With another way in, a bad key file is only named when that fails too.
         Err(error) if slots.len() < header.slots().len() => {
             refused.push(error.to_string());
+            refused.extend(error.hint);
             return Ok(None);
         }
         Err(error) => return Err(error.into()),

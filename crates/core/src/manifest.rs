@@ -44,6 +44,7 @@ pub struct Manifest {
     profiles: BTreeMap<String, Profile>,
     declarations: Vec<Declaration>,
     rotations: BTreeMap<String, Rotation>,
+    places: BTreeMap<String, Place>,
 }
 
 /// A profile with everything it inherits.
@@ -96,6 +97,12 @@ impl Manifest {
         self.declarations
             .iter()
             .find(|declaration| declaration.name == name)
+    }
+
+    /// Where a name is declared.
+    #[must_use]
+    pub fn place_of(&self, name: &str) -> Option<&Place> {
+        self.places.get(&format!("secrets.{name}"))
     }
 
     /// The profiles: those declared, and development, staging and production in any case.

@@ -61,29 +61,18 @@ pub use node::Node;
 pub use node::Settings;
 pub use node::StartError;
 pub use tasks::HangUps;
+pub use tls::Tls;
 pub use tls::TlsError;
 pub use tls::TlsFiles;
 
-/// Why a server ends before it was told to.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {
-    /// TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-}
-
 /// Serves until `stop` is over, then lets requests that have begun end, seals and returns.
-///
-/// # Errors
-/// When certificates cannot be used.
 pub fn run<'a>(
     node: Arc<Node>,
     listener: TcpListener,
-    tls: Option<TlsFiles>,
+    tls: Option<Tls>,
     hang_ups: HangUps,
     stop: BoxFuture<'a, ()>,
-) -> BoxFuture<'a, Result<(), RunError>> {
+) -> BoxFuture<'a, ()> {
     // Boxed here, so that the server's futures are compiled with this crate.
     Box::pin(serve(node, listener, tls, hang_ups, stop))
 }
@@ -91,11 +80,11 @@ pub fn run<'a>(
 async fn serve(
     node: Arc<Node>,
     listener: TcpListener,
-    tls: Option<TlsFiles>,
+    tls: Option<Tls>,
     hang_ups: HangUps,
     stop: BoxFuture<'_, ()>,
-) -> Result<(), RunError> {
-    let tls = tls.map(tls::Tls::load).transpose()?.map(Arc::new);
+) {
+    let tls = tls.map(Arc::new);
     let (stopping, stopped) = watch::channel(false);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(tasks::housekeeping(Arc::clone(&node), stopped.clone()));
@@ -126,5 +115,4 @@ async fn serve(
         let _ = ledger::write(&core, node.now(), true).await;
     }
     node.seal();
-    Ok(())
 }

@@ -9,11 +9,12 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem;
 use rustls_pki_types::pem::PemObject;
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate chain and its key.
-pub(crate) struct Tls {
+/// A certificate chain and its key, read from their files.
+pub struct Tls {
     files: TlsFiles,
     config: ArcSwap<ServerConfig>,
     stamp: ArcSwap<Stamp>,
@@ -41,7 +42,7 @@ pub enum TlsError {
         /// Which file.
         path: PathBuf,
         /// What is wrong.
-        detail: &'static str,
+        detail: String,
     },
     /// Certificate and key do not fit.
     #[error("the certificate {} and its key do not fit together", .path.display())]
@@ -53,7 +54,10 @@ pub enum TlsError {
 
 impl Tls {
     /// Reads certificate and key.
-    pub(crate) fn load(files: TlsFiles) -> Result<Self, TlsError> {
+    ///
+    /// # Errors
+    /// When one cannot be read, or they do not fit together.
+    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let stamp = stamp_of(&files);
         let config = read(&files)?;
         Ok(Self {
@@ -92,20 +96,23 @@ fn stamp_of(files: &TlsFiles) -> Stamp {
 }
 
 fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
-    let wrong = |path: &Path, detail| TlsError::File {
+    let wrong = |path: &Path, error: pem::Error, what: &str| TlsError::File {
         path: path.into(),
-        detail,
+        detail: match error {
+            pem::Error::Io(error) => format!("cannot be read: {error}"),
+            _ => format!("no {what} in PEM can be read from it"),
+        },
     };
-    let unread = "no certificate in PEM can be read from it";
+    let unread = |error| wrong(&files.certificate, error, "certificate");
     let chain = CertificateDer::pem_file_iter(&files.certificate)
-        .map_err(|_| wrong(&files.certificate, unread))?
+        .map_err(unread)?
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| wrong(&files.certificate, unread))?;
+        .map_err(unread)?;
     if chain.is_empty() {
-        return Err(wrong(&files.certificate, unread));
+        return Err(unread(pem::Error::NoItemsFound));
     }
     let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|_| wrong(&files.key, "no private key in PEM can be read from it"))?;
+        .map_err(|error| wrong(&files.key, error, "private key"))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mismatch = || TlsError::Mismatch {
         path: files.certificate.clone(),

@@ -194,7 +194,7 @@ impl Ui {
             return Ok(());
         }
         if !self.is_interactive {
-            return Err(CommandError::usage(format!("{question} needs a yes"))
+            return Err(CommandError::usage(format!("this needs a yes: {question}"))
                 .hint("add --yes to say it in advance"));
         }
         match inquire::Confirm::new(question).with_default(false).prompt() {

@@ -105,6 +105,7 @@ pub(super) fn validate(read: Read) -> Result<(Manifest, Vec<Problem>), Vec<Probl
         profiles,
         declarations,
         rotations,
+        places: check.places,
     };
     Ok((manifest, check.notices))
 }

@@ -12,6 +12,7 @@ use strongroom_crypto::SystemRng;
 use strongroom_server::FirstMount;
 use strongroom_server::Node;
 use strongroom_server::Settings;
+use strongroom_server::Tls;
 use strongroom_server::TlsFiles;
 use strongroom_server::keeper::MemoryKeeper;
 use tokio::io::AsyncReadExt;
@@ -64,9 +65,9 @@ impl Running {
                 let _ = stopped.await;
             };
             let hang_ups = strongroom_server::HangUps::begin();
+            let tls = tls.map(|files| Tls::load(files).unwrap());
             strongroom_server::run(Arc::new(node), listener, tls, hang_ups, Box::pin(stopped))
-                .await
-                .unwrap();
+                .await;
         });
         Self {
             address,

@@ -453,8 +453,12 @@ fn annotations(project: &Project, resolution: &Resolution<'_>) -> String {
     for problem in &resolution.problems {
         let message = format!("{} {}. {}", problem.secret, problem.message, problem.fix);
         let word = problem.severity.word();
+        let at = match project.manifest.place_of(&problem.secret) {
+            Some(place) => format!("file={},line={}", property(&place.file), place.line),
+            None => format!("file={file}"),
+        };
         text.push_str(&format!(
-            "::{word} file={file},title={}::{}\n",
+            "::{word} {at},title={}::{}\n",
             problem.code,
             escape(&message)
         ));

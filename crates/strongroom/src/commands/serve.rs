@@ -20,6 +20,7 @@ use strongroom_crypto::slot::SlotKind;
 use strongroom_engine::Engine;
 use strongroom_server::FirstMount;
 use strongroom_server::Node;
+use strongroom_server::Tls;
 use strongroom_server::TlsFiles;
 use strongroom_server::clock::SteadyClock;
 use strongroom_server::config::Config;
@@ -222,6 +223,7 @@ fn configure(app: &App, args: &ServeArgs) -> Result<Config, CommandError> {
 
 async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), CommandError> {
     let audit = AuditFolder::make(app, config)?;
+    let tls = certificates(config)?;
     let address = config.listen.value;
     let listener = listen(address).map_err(|error| {
         CommandError::new(
@@ -250,17 +252,24 @@ async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), Comma
     if let Some(place) = user_keys {
         node.serve_user_keys(&place, None)?;
     }
-    let tls = match (&config.tls_cert.value, &config.tls_key.value) {
-        (Some(certificate), Some(key)) => Some(TlsFiles {
-            certificate: certificate.clone(),
-            key: key.clone(),
-        }),
-        _ => None,
-    };
     let stop = signals()?;
-    strongroom_server::run(node, listener, tls, hang_ups, Box::pin(stop))
-        .await
-        .map_err(|error| CommandError::failed(error.to_string()))
+    strongroom_server::run(node, listener, tls, hang_ups, Box::pin(stop)).await;
+    Ok(())
+}
+
+/// What is wrong with certificates is told before anything is served.
+fn certificates(config: &Config) -> Result<Option<Tls>, CommandError> {
+    let (Some(certificate), Some(key)) = (&config.tls_cert.value, &config.tls_key.value) else {
+        return Ok(None);
+    };
+    let files = TlsFiles {
+        certificate: certificate.clone(),
+        key: key.clone(),
+    };
+    Tls::load(files).map(Some).map_err(|error| {
+        CommandError::new(Kind::Usage, "serve.tls", error.to_string())
+            .hint("--tls-cert and --tls-key name files in PEM, the chain and its key")
+    })
 }
 
 /// Where users' keys are, if they are served.

@@ -517,3 +517,17 @@ fn without_a_home_the_missing_flag_is_named() {
         .code(2)
         .says("HOME is not set, so there is no default for --store");
 }
+
+#[test]
+fn certificates_are_looked_at_before_anything_is_served() {
+    let case = Case::new();
+    case.write("chain.pem", "nothing of the kind");
+    for (chain, detail) in [
+        ("gone.pem", "gone.pem: cannot be read"),
+        ("chain.pem", "no certificate in PEM"),
+    ] {
+        let line = format!("serve --listen 127.0.0.1:0 --tls-cert {chain} --tls-key gone.key");
+        let refused = case.sr(&line).code(2).says(detail);
+        assert!(!refused.err().contains("serving"), "{}", refused.err());
+    }
+}

@@ -238,6 +238,13 @@ fn a_key_file_that_others_can_read_is_refused() {
         .code(7)
         .says("others can read it (mode 644)")
         .says("chmod 600");
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    case.sr("key add recovery").ok();
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o640)).unwrap();
+    case.sr("get token")
+        .code(7)
+        .says("(mode 640)")
+        .says("chmod 600");
 }
 
 #[test]

@@ -130,11 +130,12 @@ fn already(app: &App, source: &Source, there: &Done, began: Instant) -> Result<(
             Kind::Conflict,
             "migrate_storage.moved_on",
             format!(
-                "this store was moved there already, and then written to: the target is at \
-                 revision {new}, the old store at {old}"
+                "this store was moved there already, and one of both was written to since: the \
+                 target is at revision {new}, the old store at {old}"
             ),
         )
-        .hint("serve the target, and only that; nothing was changed"));
+        .hint("nothing was changed; where the target is served, serve only that")
+        .hint("where the old store is: end its servers, put the target away, and move again"));
     }
     let mut after = 0;
     let mut compared = 0;

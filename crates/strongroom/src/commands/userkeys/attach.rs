@@ -104,7 +104,9 @@ pub(super) fn attach(app: &App, place: &PlaceArgs, args: &AttachArgs) -> Result<
         return app.ui.print_json(&report(&access, &found, changed));
     }
     app.ui.say(match changed {
-        true => "attached; strongroom userkeys encrypt seals what is there",
+        true => {
+            "attached; strongroom userkeys encrypt, with the same database, seals what is there"
+        }
         false => "it was attached already",
     });
     Ok(())

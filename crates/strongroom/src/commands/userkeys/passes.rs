@@ -1,5 +1,6 @@
 //! Passes through all rows: sealing, checking, sealing anew.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -143,6 +144,13 @@ fn finish(
     } else {
         for trouble in &sum.trouble {
             app.ui.warn(&format!("  {}", trouble.error));
+        }
+        let hints: BTreeSet<&str> = {
+            let hints = sum.trouble.iter().map(|trouble| trouble.error.hint());
+            hints.flatten().collect()
+        };
+        for hint in hints {
+            app.ui.warn(&format!("hint: {hint}"));
         }
         let done = sum.from_plain + sum.from_pgcrypto + sum.from_sealed;
         let rest = match sum.troubles {
