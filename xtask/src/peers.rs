@@ -476,6 +476,12 @@ const PEERS: &[Peer] = &[
         "users whose passwords rotate, and that are made for a time",
     ),
     Peer::apt(
+        "mariadb-server",
+        "mariadbd",
+        Need::Required,
+        "accounts whose passwords rotate, and that are made for a time",
+    ),
+    Peer::apt(
         "xfsprogs",
         "mkfs.xfs",
         Need::Optional,

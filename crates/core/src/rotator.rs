@@ -10,6 +10,8 @@ use serde::Serialize;
 pub enum RotatorSpec {
     /// The password of a role of PostgreSQL.
     Postgres(PostgresRole),
+    /// The password of a user of MariaDB or MySQL.
+    Mysql(MysqlUser),
     /// The password of a user of Redis or Valkey.
     Redis(RedisUser),
     /// A key that tokens are signed with.
@@ -34,6 +36,26 @@ pub struct PostgresRole {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alternate: Option<String>,
     /// The secret with the administrator's password. Default: the role changes its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+}
+
+/// A user of MariaDB or MySQL, or two that take turns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MysqlUser {
+    /// Where: `mysql://HOST:PORT`, with the administrator's name, without a password.
+    pub address: String,
+    /// The user, with all its accounts whatever their hosts. Default: the one that the secret
+    /// names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// A second user, which has the rights of the first one and takes turns with it: then the old
+    /// password works until the rotation after the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alternate: Option<String>,
+    /// The secret with the administrator's password, who has a user keep its old password beside
+    /// the new one. Default: the user changes its own, and the old one ends at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<String>,
 }
@@ -93,6 +115,7 @@ impl RotatorSpec {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Postgres(_) => "postgres",
+            Self::Mysql(_) => "mysql",
             Self::Redis(_) => "redis",
             Self::SigningKey(_) => "signing-key",
             Self::Command(_) => "command",
@@ -105,6 +128,7 @@ impl RotatorSpec {
     pub fn admin(&self) -> Option<&str> {
         match self {
             Self::Postgres(role) => role.admin.as_deref(),
+            Self::Mysql(user) => user.admin.as_deref(),
             Self::Redis(user) => user.admin.as_deref(),
             Self::SigningKey(_) | Self::Command(_) | Self::Manual(_) => None,
         }

@@ -9,6 +9,7 @@ pub mod header;
 pub mod kdf;
 pub mod key;
 pub mod keyring;
+pub mod mysql;
 pub mod password;
 pub mod recovery;
 pub mod request;

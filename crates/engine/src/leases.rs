@@ -25,6 +25,7 @@ use crate::state::Stored;
 pub use change::NewLease;
 pub use find::Departed;
 pub use find::LeasePage;
+pub use name::NameForm;
 
 /// Leases that one role may have at once, unless it says otherwise.
 pub const ROLE_LEASES_MAX: u64 = 100_000;

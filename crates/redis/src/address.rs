@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use strongroom_core::percent;
 use strongroom_core::secret::SecretValue;
 use url::Url;
 
@@ -168,10 +169,8 @@ impl FromStr for RedisUrl {
             return Err(UrlError::Clear);
         }
         let tls = is_tls.then_some(roots);
-        let decoded = |text: &str| {
-            let bytes: Vec<u8> = percent_decoded(text);
-            String::from_utf8(bytes).map_err(|_| UrlError::Malformed)
-        };
+        let decoded =
+            |text: &str| String::from_utf8(percent::decoded(text)).map_err(|_| UrlError::Malformed);
         let port = url.port().unwrap_or(PORT);
         let address = Self::new(host, port, &decoded(url.username())?, tls);
         Ok(match url.password() {
@@ -182,27 +181,6 @@ impl FromStr for RedisUrl {
             None => address,
         })
     }
-}
-
-/// Bytes with what percent signs stand for in their place.
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let digits = text.get(at + 1..at + 3).filter(|_| byte == b'%');
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(value) => {
-                decoded.push(value);
-                at += 3;
-            }
-            None => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    decoded
 }
 
 /// Whether what is sent there stays on the machine.

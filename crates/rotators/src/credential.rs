@@ -3,6 +3,7 @@
 //! A secret is the address of a database, a JSON object with `username` and `password` (as AWS has
 //! it), or the password alone. A new one has the same form, and keeps everything else in it.
 
+use strongroom_core::percent;
 use strongroom_core::port::RotatorError;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
@@ -17,6 +18,7 @@ const PASSWORD: &str = "password";
 /// Which addresses a secret may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Urls {
+    Mysql,
     Postgres,
     Redis,
 }
@@ -24,6 +26,7 @@ pub(crate) enum Urls {
 impl Urls {
     fn schemes(self) -> [&'static str; 2] {
         match self {
+            Self::Mysql => ["mysql", "mariadb"],
             Self::Postgres => ["postgres", "postgresql"],
             Self::Redis => ["redis", "rediss"],
         }
@@ -81,7 +84,7 @@ pub(crate) fn read(payload: &Payload, urls: Urls) -> Result<Credential, RotatorE
             }
             match urls {
                 Urls::Postgres => of_postgres(text).ok_or_else(unread),
-                Urls::Redis => of_url(text).ok_or_else(unread),
+                Urls::Mysql | Urls::Redis => of_url(text).ok_or_else(unread),
             }
         }
     }
@@ -100,25 +103,12 @@ fn of_postgres(text: &str) -> Option<Credential> {
 /// The user may be left out.
 fn of_url(text: &str) -> Option<Credential> {
     let url = Url::parse(text).ok()?;
-    let user = String::from_utf8(decoded(url.username())).ok()?;
-    let password = SecretValue::new(decoded(url.password()?));
+    let user = String::from_utf8(percent::decoded(url.username())).ok()?;
+    let password = SecretValue::new(percent::decoded(url.password()?));
     Some(Credential {
         user: Some(user).filter(|user| !user.is_empty()),
         password,
     })
-}
-
-/// What percent signs stand for.
-fn decoded(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(&byte) = text.as_bytes().get(at) {
-        let digits = text.get(at + 1..at + 3).filter(|_| byte == b'%');
-        let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(value.unwrap_or(byte));
-        at += if value.is_some() { 3 } else { 1 };
-    }
-    bytes
 }
 
 /// The same secret with another name and password. No name stays none.

@@ -7,10 +7,12 @@
 mod command;
 mod credential;
 mod manual;
+mod mysql;
 mod outlook;
 mod postgres;
 mod redis;
 mod signing;
+mod step;
 
 use std::sync::Arc;
 
@@ -40,6 +42,7 @@ pub struct Needs {
 pub fn check(spec: &RotatorSpec) -> Result<(), String> {
     match spec {
         RotatorSpec::Postgres(role) => postgres::check(role).map(drop),
+        RotatorSpec::Mysql(user) => mysql::check(user).map(drop),
         RotatorSpec::Redis(user) => redis::check(user).map(drop),
         RotatorSpec::SigningKey(key) => signing::check(key).map(drop),
         RotatorSpec::Command(program) => command::check(program).map(drop),
@@ -54,6 +57,7 @@ pub fn check(spec: &RotatorSpec) -> Result<(), String> {
 pub fn build(spec: &RotatorSpec, needs: Needs) -> Result<Box<dyn Rotator>, RotatorError> {
     match spec {
         RotatorSpec::Postgres(role) => Ok(Box::new(postgres::Postgres::new(role, needs)?)),
+        RotatorSpec::Mysql(user) => Ok(Box::new(mysql::Mysql::new(user, needs)?)),
         RotatorSpec::Redis(user) => Ok(Box::new(redis::Redis::new(user, needs)?)),
         RotatorSpec::SigningKey(key) => Ok(Box::new(signing::Signing::new(key, needs)?)),
         RotatorSpec::Command(program) => Ok(Box::new(command::Own::new(program)?)),

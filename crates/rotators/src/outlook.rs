@@ -1,5 +1,6 @@
 //! What a rotation would do, told before it is done.
 
+use strongroom_core::rotator::MysqlUser;
 use strongroom_core::rotator::RotatorSpec;
 
 /// What each step does, and what happens to the old value.
@@ -42,6 +43,7 @@ pub fn outlook(spec: Option<&RotatorSpec>) -> Outlook {
                 ),
             }
         }
+        Some(RotatorSpec::Mysql(user)) => mysql(user),
         Some(RotatorSpec::Redis(user)) => (
             "a password is drawn and waits as AWSPENDING",
             format!(
@@ -82,5 +84,38 @@ pub fn outlook(spec: Option<&RotatorSpec>) -> Outlook {
     Outlook {
         steps: [create.into(), set, test.into(), finish.into()],
         old_value: old_value.into(),
+    }
+}
+
+/// Create, set and test of a user of MariaDB or MySQL, and until when its old value works.
+fn mysql(user: &MysqlUser) -> (&'static str, String, &'static str, &'static str) {
+    const DRAW: &str = "a password is drawn and waits as AWSPENDING";
+    const TEST: &str = "the user logs in with it";
+    let place = &user.address;
+    match (&user.alternate, &user.admin) {
+        (Some(_), _) => (
+            "a password is drawn for the user that is not in use, and waits as AWSPENDING",
+            format!("the user that is not in use gets it at {place}"),
+            TEST,
+            "the old name and password work until the next rotation",
+        ),
+        (None, Some(_)) => (
+            DRAW,
+            format!(
+                "the user takes it as a second one at {place}, and all others but the current one \
+                 end"
+            ),
+            TEST,
+            "the old password works until the next rotation; where the server keeps one only \
+             (MySQL before 8.0.14), sessions go on and nobody connects with the old one from \
+             setSecret on",
+        ),
+        (None, None) => (
+            DRAW,
+            format!("the user gets it at {place}"),
+            TEST,
+            "sessions go on; from setSecret on nobody connects with the old password, so whoever \
+             keeps it has to read the secret anew when it is refused",
+        ),
     }
 }

@@ -5,9 +5,6 @@
 //! a new password, so that the one in use works on, also for who read it long ago. The second one
 //! acts as the first (`SET ROLE`): what it makes belongs to the first.
 
-use std::time::Duration;
-
-use strongroom_core::generate::GeneratorSpec;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Ending;
 use strongroom_core::port::Rotator;
@@ -29,10 +26,14 @@ use crate::Needs;
 use crate::credential;
 use crate::credential::Credential;
 use crate::credential::Urls;
+use crate::step::in_time;
+use crate::step::new_password;
+use crate::step::no_current;
+use crate::step::no_pending;
 use crate::unusable;
 
-/// Longest time of a step.
-const STEP_MAX: Duration = Duration::from_secs(30);
+/// What does not answer when a step takes too long.
+const PLACE: &str = "the database";
 
 /// The rotator.
 pub(crate) struct Postgres {
@@ -118,10 +119,7 @@ impl Postgres {
             (Some(first), Some(_)) => first.clone(),
             _ => user,
         };
-        let spec = GeneratorSpec::default();
-        let password = spec.generate_matching(None, None, &*self.needs.rng, call.now);
-        let password =
-            password.map_err(|error| RotatorError::new("rotation.no_value", error.to_string()))?;
+        let password = new_password(&self.needs, call.now)?;
         credential::write(current, Urls::Postgres, &next, &password)
     }
 
@@ -205,10 +203,7 @@ impl Postgres {
             // Its password has ended when the new one was set.
             return Ok(());
         }
-        let spec = GeneratorSpec::default();
-        let nobody_knows = spec.generate_matching(None, None, &*self.needs.rng, ending.now);
-        let nobody_knows = nobody_knows
-            .map_err(|error| RotatorError::new("rotation.no_value", error.to_string()))?;
+        let nobody_knows = new_password(&self.needs, ending.now)?;
         self.change(&old, &nobody_knows, None).await
     }
 
@@ -240,8 +235,8 @@ impl Rotator for Postgres {
         Box::pin(async move {
             match call.step {
                 Step::Create => self.create(call).map(Some),
-                Step::Set => in_time(self.set(call)).await.map(|()| None),
-                Step::Test => in_time(self.test(call)).await.map(|()| None),
+                Step::Set => in_time(PLACE, self.set(call)).await.map(|()| None),
+                Step::Test => in_time(PLACE, self.test(call)).await.map(|()| None),
                 // The engine moves the stages.
                 Step::Finish => Ok(None),
             }
@@ -249,21 +244,11 @@ impl Rotator for Postgres {
     }
 
     fn take_back<'a>(&'a self, call: &'a StepCall<'a>) -> BoxFuture<'a, Result<(), RotatorError>> {
-        Box::pin(in_time(self.put_back(call)))
+        Box::pin(in_time(PLACE, self.put_back(call)))
     }
 
     fn retire<'a>(&'a self, ending: &'a Ending<'a>) -> BoxFuture<'a, Result<(), RotatorError>> {
-        Box::pin(in_time(self.end(ending)))
-    }
-}
-
-async fn in_time(work: impl Future<Output = Result<(), RotatorError>>) -> Result<(), RotatorError> {
-    match tokio::time::timeout(STEP_MAX, work).await {
-        Ok(done) => done,
-        Err(_) => {
-            let message = format!("the database did not answer in {} s", STEP_MAX.as_secs());
-            Err(RotatorError::new("rotator.unreachable", message))
-        }
+        Box::pin(in_time(PLACE, self.end(ending)))
     }
 }
 
@@ -273,15 +258,6 @@ fn read(payload: &Payload) -> Result<Credential, RotatorError> {
 
 fn quoted(name: &str) -> Result<String, RotatorError> {
     role::quoted(name).map_err(of_role)
-}
-
-fn no_current() -> RotatorError {
-    let message = "the secret has no current value, and a role's password is changed from one";
-    RotatorError::new("rotation.no_current", message)
-}
-
-fn no_pending() -> RotatorError {
-    RotatorError::new("rotation.no_value", "there is no new value")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]

@@ -4,9 +4,6 @@
 //! until its overlap is over, or the next rotation: then the user keeps the one that works and the
 //! new one, and all others end. Redis is given SHA-256 hashes, which it would have stored itself.
 
-use std::time::Duration;
-
-use strongroom_core::generate::GeneratorSpec;
 use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Ending;
 use strongroom_core::port::Rotator;
@@ -27,10 +24,15 @@ use crate::Needs;
 use crate::credential;
 use crate::credential::Credential;
 use crate::credential::Urls;
+use crate::step::in_time;
+use crate::step::new_password;
+use crate::step::no_current;
+use crate::step::no_pending;
+use crate::step::of_user;
 use crate::unusable;
 
-/// Longest time of a step.
-const STEP_MAX: Duration = Duration::from_secs(30);
+/// What does not answer when a step takes too long.
+const PLACE: &str = "Redis";
 /// The user of who names none.
 const USER: &str = "default";
 
@@ -98,10 +100,7 @@ impl Redis {
         let current = call.current.ok_or_else(no_current)?;
         let found = read(current)?;
         self.user_of(&found)?;
-        let spec = GeneratorSpec::default();
-        let password = spec.generate_matching(None, None, &*self.needs.rng, call.now);
-        let password =
-            password.map_err(|error| RotatorError::new("rotation.no_value", error.to_string()))?;
+        let password = new_password(&self.needs, call.now)?;
         let user = found.user.as_deref().unwrap_or_default();
         credential::write(current, Urls::Redis, user, &password)
     }
@@ -186,8 +185,8 @@ impl Rotator for Redis {
         Box::pin(async move {
             match call.step {
                 Step::Create => self.create(call).map(Some),
-                Step::Set => in_time(self.set(call)).await.map(|()| None),
-                Step::Test => in_time(self.test(call)).await.map(|()| None),
+                Step::Set => in_time(PLACE, self.set(call)).await.map(|()| None),
+                Step::Test => in_time(PLACE, self.test(call)).await.map(|()| None),
                 // The engine moves the stages. The old password works on until it is retired.
                 Step::Finish => Ok(None),
             }
@@ -195,40 +194,14 @@ impl Rotator for Redis {
     }
 
     fn take_back<'a>(&'a self, call: &'a StepCall<'a>) -> BoxFuture<'a, Result<(), RotatorError>> {
-        Box::pin(in_time(self.put_back(call)))
+        Box::pin(in_time(PLACE, self.put_back(call)))
     }
 
     fn retire<'a>(&'a self, ending: &'a Ending<'a>) -> BoxFuture<'a, Result<(), RotatorError>> {
-        Box::pin(in_time(self.end(ending)))
-    }
-}
-
-async fn in_time(work: impl Future<Output = Result<(), RotatorError>>) -> Result<(), RotatorError> {
-    match tokio::time::timeout(STEP_MAX, work).await {
-        Ok(done) => done,
-        Err(_) => {
-            let message = format!("Redis did not answer in {} s", STEP_MAX.as_secs());
-            Err(RotatorError::new("rotator.unreachable", message))
-        }
+        Box::pin(in_time(PLACE, self.end(ending)))
     }
 }
 
 fn read(payload: &Payload) -> Result<Credential, RotatorError> {
     credential::read(payload, Urls::Redis)
-}
-
-fn no_current() -> RotatorError {
-    let message = "the secret has no current value, and a password is changed from one";
-    RotatorError::new("rotation.no_current", message)
-}
-
-fn no_pending() -> RotatorError {
-    RotatorError::new("rotation.no_value", "there is no new value")
-}
-
-fn of_user(error: UserError) -> RotatorError {
-    match error {
-        UserError::Refused { detail } => RotatorError::new("rotator.refused", detail),
-        other => RotatorError::new("rotator.unreachable", other.to_string()),
-    }
 }

@@ -1,5 +1,6 @@
 //! Databases that users are made in: what is known of them, and the connections to them.
 
+mod dsn;
 mod place;
 mod root;
 
@@ -26,6 +27,7 @@ use strongroom_engine::state::Stored;
 use crate::core::Core;
 use crate::node::Node;
 
+pub(crate) use dsn::without_password as without_password_in_dsn;
 pub(crate) use place::Plugin;
 pub(crate) use place::connect;
 pub(crate) use root::is_plain_name;

@@ -34,6 +34,7 @@ pub(crate) fn check(file: &File) -> Vec<Problem> {
                 | "supervise"
                 | "chain"
                 | "sdk"
+                | "mysql"
                 | "postgres"
                 | "redis"
                 | "rotators"

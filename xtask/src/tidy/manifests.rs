@@ -170,6 +170,7 @@ const KNOWS_TOKIO: &[&str] = &[
     "strongroom-backend-gcp",
     "strongroom-backend-kubernetes",
     "strongroom-backend-vault",
+    "strongroom-mysql",
     "strongroom-postgres",
     "strongroom-redis",
     "strongroom-rotators",
@@ -233,6 +234,7 @@ const MAP: &[(&str, &[&str])] = &[
             "strongroom-rotators",
             "strongroom-store",
             "strongroom-store-postgres",
+            "strongroom-mysql",
             "strongroom-postgres",
             "strongroom-redis",
             "strongroom-userkeys",
@@ -271,6 +273,10 @@ const MAP: &[(&str, &[&str])] = &[
         &["strongroom-crypto", "strongroom-core"],
     ),
     (
+        "strongroom-mysql",
+        &["strongroom-crypto", "strongroom-core"],
+    ),
+    (
         "strongroom-redis",
         &["strongroom-crypto", "strongroom-core"],
     ),
@@ -278,6 +284,7 @@ const MAP: &[(&str, &[&str])] = &[
         "strongroom-rotators",
         &[
             "strongroom-engine",
+            "strongroom-mysql",
             "strongroom-postgres",
             "strongroom-redis",
             "strongroom-crypto",

@@ -54,6 +54,8 @@ pub struct NewUser<'a> {
     pub until: &'a str,
     /// How it is made, in the database's own words.
     pub statements: &'a [String],
+    /// What takes back the first of these when a later one fails, where they are no transaction.
+    pub rollback: &'a [String],
 }
 
 /// The users of one database, seen by who administers it. Each call may be cut off.

@@ -1,12 +1,12 @@
 //! Statements with placeholders, and what is put in for them.
 
 use strongroom_core::secret::SecretValue;
-use zeroize::Zeroizing;
+use strongroom_core::statement;
+use strongroom_core::statement::PASSWORD;
+use strongroom_core::statement::ends_with_word;
 
 use crate::role::scram_verifier;
 
-/// What stands for the password.
-const PASSWORD: &str = "{{password}}";
 /// The word before a password in SQL.
 const KEYWORD: &str = "password";
 /// Parts of what is hidden that are this long are hidden too.
@@ -45,49 +45,18 @@ pub(super) fn render(
     // EXPOSE: goes to the database where a role's statement takes the password itself.
     let clear = values.password.and_then(SecretValue::expose_secret_text);
     let clear = clear.unwrap_or_default();
-    let mut sql = Zeroizing::new(String::with_capacity(capacity(statements, &verifier)));
-    for statement in statements {
-        let mut rest = statement.trim();
-        while let Some(at) = rest.find("{{") {
-            let (before, from) = rest.split_at(at);
-            sql.push_str(before);
-            let known = [
-                (PASSWORD, None),
-                ("{{name}}", Some(values.name)),
-                ("{{username}}", Some(values.name)),
-                ("{{expiration}}", Some(values.expiration)),
-            ];
-            let found = known.iter().find(|(name, _)| from.starts_with(name));
-            let Some((name, value)) = found else {
-                sql.push('{');
-                rest = &from[1..];
-                continue;
-            };
-            rest = &from[name.len()..];
-            let is_literal = is_literal(&sql, rest);
-            sql.push_str(match (value, passwords) {
-                (Some(value), _) => value,
-                (None, Passwords::VerifierEverywhere) => &verifier,
-                (None, Passwords::Verifier) if is_literal => &verifier,
-                (None, Passwords::Verifier | Passwords::Clear) => clear,
-            });
-        }
-        sql.push_str(rest);
-        if !rest.ends_with(';') {
-            sql.push(';');
-        }
-        sql.push('\n');
-    }
-    SecretValue::from_text(std::mem::take(&mut *sql))
-}
-
-/// Enough for all that is put in, so that the text is never moved.
-fn capacity(statements: &[String], verifier: &str) -> usize {
-    let each = |statement: &String| {
-        let places = statement.matches("{{").count();
-        statement.len() + places * (verifier.len() + 128) + 2
+    let plain = statement::Values {
+        name: values.name,
+        expiration: values.expiration,
     };
-    statements.iter().map(each).sum()
+    statement::render(statements, plain, |sql, after| {
+        let is_literal = is_literal(sql, after);
+        sql.push_str(match passwords {
+            Passwords::VerifierEverywhere => &verifier,
+            Passwords::Verifier if is_literal => &verifier,
+            Passwords::Verifier | Passwords::Clear => clear,
+        });
+    })
 }
 
 /// Whether what comes next is all of the literal that `PASSWORD` is followed by.
@@ -95,20 +64,7 @@ fn is_literal(before: &str, after: &str) -> bool {
     let Some(before) = before.strip_suffix('\'') else {
         return false;
     };
-    let before = before.trim_end();
-    let Some(start) = before.len().checked_sub(KEYWORD.len()) else {
-        return false;
-    };
-    let (head, word) = match (before.get(..start), before.get(start..)) {
-        (Some(head), Some(word)) => (head, word),
-        _ => return false,
-    };
-    let is_word = head
-        .chars()
-        .next_back()
-        .is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '"');
-    is_word
-        && word.eq_ignore_ascii_case(KEYWORD)
+    ends_with_word(before.trim_end(), KEYWORD)
         && after.starts_with('\'')
         && !after.starts_with("''")
 }

@@ -4,6 +4,7 @@
 
 mod command;
 mod manual;
+mod mysql;
 mod postgres;
 mod redis;
 mod signing;

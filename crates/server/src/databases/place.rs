@@ -7,6 +7,8 @@ use serde_json::Value;
 use strongroom_core::port::DatabaseUsers;
 use strongroom_core::port::UserError;
 use strongroom_core::secret::SecretValue;
+use strongroom_engine::leases::NameForm;
+use strongroom_mysql::MysqlUrl;
 use strongroom_postgres::DatabaseUrl;
 use strongroom_postgres::users::Passwords;
 use strongroom_redis::Lasting;
@@ -15,16 +17,24 @@ use strongroom_redis::Roots;
 
 use super::Connection;
 use super::Users;
+use super::dsn::Dsn;
 
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plugin {
+    Mysql,
     Postgres,
     Redis,
 }
 
+/// A MySQL whose users have short names, as all had before 5.7.8.
+const MYSQL_LEGACY: &str = "mysql-legacy-database-plugin";
 /// The names of plugins, as clients say them.
 const PLUGINS: &[(&str, Plugin)] = &[
+    ("mysql-aurora-database-plugin", Plugin::Mysql),
+    ("mysql-database-plugin", Plugin::Mysql),
+    (MYSQL_LEGACY, Plugin::Mysql),
+    ("mysql-rds-database-plugin", Plugin::Mysql),
     ("postgresql-database-plugin", Plugin::Postgres),
     ("redis-database-plugin", Plugin::Redis),
     ("valkey-database-plugin", Plugin::Redis),
@@ -44,6 +54,15 @@ impl Connection {
         Plugin::named(&self.plugin).unwrap_or(Plugin::Postgres)
     }
 
+    /// How long the names of its users may be.
+    pub(crate) fn names(&self) -> NameForm {
+        match self.kind() {
+            Plugin::Mysql if self.plugin == MYSQL_LEGACY => NameForm::Shortest,
+            Plugin::Mysql => NameForm::Short,
+            Plugin::Postgres | Plugin::Redis => NameForm::Usual,
+        }
+    }
+
     /// What clients said besides.
     fn said(&self) -> Map<String, Value> {
         serde_json::from_str(&self.details).unwrap_or_default()
@@ -52,7 +71,10 @@ impl Connection {
     /// What is wrong with where it is.
     pub(crate) fn check(&self) -> Result<(), String> {
         match self.kind() {
-            Plugin::Postgres if self.url.is_empty() => Err("connection_url cannot be empty".into()),
+            Plugin::Mysql | Plugin::Postgres if self.url.is_empty() => {
+                Err("connection_url cannot be empty".into())
+            }
+            Plugin::Mysql => self.mysql(None).map(drop),
             Plugin::Postgres => self.address(None).map(drop),
             Plugin::Redis => self.redis(None).map(drop),
         }
@@ -74,6 +96,42 @@ impl Connection {
         let address: DatabaseUrl = named
             .parse()
             .map_err(|error| format!("connection_url cannot be used: {error}"))?;
+        Ok(match password {
+            Some(password) => address.with_password(password),
+            None => address,
+        })
+    }
+
+    /// Where a MariaDB or MySQL is, with a password.
+    fn mysql(&self, password: Option<&SecretValue>) -> Result<MysqlUrl, String> {
+        use strongroom_mysql::Roots;
+        let said = self.said();
+        let text = |name: &str| said.get(name).and_then(Value::as_str).unwrap_or_default();
+        let dsn = Dsn::read(&self.url);
+        let dsn = dsn.map_err(|why| format!("connection_url cannot be used: {why}"))?;
+        let user = match dsn.user {
+            "" | "{{username}}" => &self.username,
+            own => own,
+        };
+        if user.is_empty() || user.contains("{{") {
+            return Err("username cannot be empty".into());
+        }
+        if said.get("tls_skip_verify").is_some_and(is_true) {
+            return Err(
+                "tls_skip_verify is not supported: TLS that checks nobody protects from nobody"
+                    .into(),
+            );
+        }
+        let roots = match text("tls_ca") {
+            "" => None,
+            pem => Some(Roots::Pem(pem.to_owned())),
+        };
+        let is_far = !strongroom_mysql::is_near(dsn.host);
+        let is_tls = dsn.tls.unwrap_or(roots.is_some() || is_far);
+        let tls = is_tls.then(|| roots.unwrap_or(Roots::Machine));
+        let address = MysqlUrl::new(dsn.host, dsn.port, user, tls)
+            .with_database(dsn.database)
+            .with_server_name(text("tls_server_name"));
         Ok(match password {
             Some(password) => address.with_password(password),
             None => address,
@@ -153,6 +211,15 @@ pub(crate) fn connect(
 ) -> Result<Users, UserError> {
     let size = usize::try_from(connection.connections).unwrap_or(1).max(1);
     let users: Arc<dyn DatabaseUsers> = match connection.kind() {
+        Plugin::Mysql => {
+            use strongroom_mysql::Passwords;
+            let address = connection.mysql(password).map_err(UserError::refused)?;
+            let passwords = match connection.password_authentication.as_str() {
+                "password" => Passwords::Clear,
+                _ => Passwords::Hash,
+            };
+            Arc::new(strongroom_mysql::Users::new(address, size, passwords))
+        }
         Plugin::Postgres => {
             let address = connection.address(password).map_err(UserError::refused)?;
             let passwords = connection.passwords();

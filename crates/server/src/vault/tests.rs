@@ -8,6 +8,7 @@ mod hostile;
 mod kv;
 mod leaks;
 mod methods;
+mod mysql;
 pub(crate) mod panics;
 mod redis;
 mod rights;

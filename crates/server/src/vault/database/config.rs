@@ -3,6 +3,7 @@
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use strongroom_core::percent;
 use strongroom_core::port::Precondition;
 use strongroom_core::secret::SecretValue;
 use strongroom_engine::state;
@@ -196,7 +197,10 @@ fn update(
         connection.next = None;
     }
     if let Some(url) = field::text(fields, "connection_url")? {
-        let (url, found) = without_password(&url);
+        let (url, found) = match connection.kind() {
+            Plugin::Mysql => databases::without_password_in_dsn(&url),
+            Plugin::Postgres | Plugin::Redis => without_password(&url),
+        };
         connection.url = url;
         if let Some((username, password)) = found {
             connection.username = username;
@@ -231,10 +235,14 @@ fn update(
         if KNOWN.contains(&name.as_str()) {
             continue;
         }
-        if is_secret(name) {
+        let roots = match connection.kind() {
+            Plugin::Mysql => "tls_ca",
+            Plugin::Postgres | Plugin::Redis => "sslrootcert in connection_url",
+        };
+        if is_secret(name) && name != roots {
             let why = format!(
                 "\"{name}\" is not supported: TLS is checked by the machine's \
-                               authorities, or sslrootcert in connection_url"
+                               authorities, or {roots}"
             );
             return Err(Fault::Invalid(why));
         }
@@ -274,32 +282,10 @@ fn without_password(url: &str) -> (String, Option<(String, SecretValue)>) {
     if user.contains("{{") || password.contains("{{") {
         return unchanged();
     }
-    let user = String::from_utf8(decoded(user)).unwrap_or_default();
-    let password = SecretValue::new(decoded(password));
+    let user = String::from_utf8(percent::decoded(user)).unwrap_or_default();
+    let password = SecretValue::new(percent::decoded(password));
     let url = format!("{scheme}://{{{{username}}}}:{{{{password}}}}@{place}");
     (url, Some((user, password)))
-}
-
-/// What percent signs stand for.
-fn decoded(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let mut ahead = rest.clone();
-        let digits = (byte == b'%').then(|| [ahead.next(), ahead.next()]);
-        let value = digits.and_then(|digits| {
-            let digits = [digits[0]?, digits[1]?];
-            u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
-        });
-        match value {
-            Some(value) => {
-                rest = ahead;
-                bytes.push(value);
-            }
-            None => bytes.push(byte),
-        }
-    }
-    bytes
 }
 
 pub(super) async fn delete(call: &mut Call) -> Result<Answer, Fault> {

@@ -112,7 +112,9 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     let times = within(times, end, &mut warnings);
     let (core, uuid) = (&call.core, call.live.mount.uuid);
     let display_name = &caller.token.display_name;
-    let username = core.state.new_username(uuid, display_name, &name, call.now);
+    let form = connection.value.names();
+    let state = &core.state;
+    let username = state.new_username_in(form, uuid, display_name, &name, call.now);
     let new = NewLease {
         path: format!("{}creds/{name}", call.live.path),
         mount: uuid,
@@ -201,6 +203,7 @@ async fn make(
         password,
         until: &until,
         statements: &role.creation,
+        rollback: &role.rollback,
     };
     users.create(new).await
 }

@@ -141,11 +141,12 @@ async fn try_out(
         ))
     };
     let (core, owner) = (&call.core, &call.live.owner);
-    let users = databases::users_of(&call.node, core, owner, &role.connection).await;
-    let users = users.map_err(|error| refused("it cannot be tried", &error))?;
+    let opened = databases::opened(&call.node, core, owner, &role.connection).await;
+    let (connection, users) = opened.map_err(|error| refused("it cannot be tried", &error))?;
     let uuid = call.live.mount.uuid;
     // Of the usual form: should the server die now, the user is found by its name.
-    let username = core.state.new_username(uuid, "trial", name, call.now);
+    let (form, state) = (connection.value.names(), &core.state);
+    let username = state.new_username_in(form, uuid, "trial", name, call.now);
     let password = databases::new_password(&call.node);
     let until = databases::expiration(
         call.node
@@ -156,6 +157,7 @@ async fn try_out(
         password: &password,
         until: &until,
         statements: &role.creation,
+        rollback: &role.rollback,
     };
     let made = users.create(new).await;
     made.map_err(|error| refused("its creation statements fail", &error))?;

@@ -14,6 +14,10 @@ const CATALOG: [(&str, &[&str]); 3] = [
     (
         "database",
         &[
+            "mysql-aurora-database-plugin",
+            "mysql-database-plugin",
+            "mysql-legacy-database-plugin",
+            "mysql-rds-database-plugin",
             "postgresql-database-plugin",
             "redis-database-plugin",
             "valkey-database-plugin",

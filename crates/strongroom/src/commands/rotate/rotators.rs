@@ -46,7 +46,8 @@ struct AddArgs {
     /// How values are drawn, as in a manifest, e.g. '{"type":"hex","length":64}'
     #[arg(long, value_name = "JSON", conflicts_with = "endpoint")]
     generator: Option<String>,
-    /// What rotates, as `rotation.rotator` in a manifest, e.g.
+    /// What rotates, as `rotation.rotator` in a manifest: of the type postgres, mysql, redis,
+    /// signing-key, command or manual, e.g.
     /// '{"type":"postgres","address":"postgres://app@db/app"}'
     #[arg(long, value_name = "JSON", conflicts_with_all = ["endpoint", "generator"])]
     declare: Option<String>,
