@@ -116,6 +116,11 @@ impl Scanner {
                 secret: Some(found.name),
             }));
         }
+        let secrets = merged(hits.iter().map(|hit| hit.value.clone()).collect());
+        let is_secret = |part: &Range<usize>| {
+            let next = secrets.partition_point(|one| one.end <= part.start);
+            secrets.get(next).is_some_and(|one| one.start < part.end)
+        };
         let mut lines = Lines::of(text);
         let finding = |hit: Hit| {
             let (line, column) = lines.at(hit.value.start);
@@ -130,7 +135,7 @@ impl Scanner {
                 column,
                 end_line,
                 end_column,
-                preview: place::preview(text, &hit.value, hit.shown),
+                preview: place::preview(text, &hit.value, hit.shown, is_secret),
                 fingerprint: lookout.fingerprint.map(|fingerprint| fingerprint(value)),
                 secret: hit.secret,
             }
@@ -225,6 +230,19 @@ fn around(
         *done = value.end.max(whole.start + 1);
         start = *done;
     }
+}
+
+/// The same places, none of which overlap, from the front to the back.
+fn merged(mut places: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    places.sort_unstable_by_key(|place| place.start);
+    let mut out: Vec<Range<usize>> = Vec::with_capacity(places.len());
+    for place in places {
+        match out.last_mut() {
+            Some(last) if place.start < last.end => last.end = last.end.max(place.end),
+            _ => out.push(place),
+        }
+    }
+    out
 }
 
 /// Of values that overlap one is told: what the store knows, then by kind, then the worst, then

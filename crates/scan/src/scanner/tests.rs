@@ -75,6 +75,32 @@ fn a_finding_has_its_place() {
 }
 
 #[test]
+fn no_preview_has_a_part_of_another_secret() {
+    let token = expand("ghp_%alnum36%");
+    let text = format!("clone https://{token}:{}@host/a\n", expand("%alnum16%"));
+    let previews = |text: &str| {
+        let found = scan(text).into_iter();
+        found.map(|finding| finding.preview).collect::<Vec<_>>()
+    };
+    assert_eq!(previews(&text), ["ghp_[redacted]", "[redacted]"]);
+    // What the store has is a secret, too, where it is called like one.
+    let mut builder = RedactorBuilder::new();
+    builder.add(
+        "app/first",
+        &SecretValue::copy_from(b"token-of-the-first-half"),
+    );
+    let known = builder.build();
+    let lookout = Lookout {
+        known: Some(&known),
+        fingerprint: None,
+    };
+    let text = format!("token-of-the-first-half:{token}");
+    let found = Scanner::default().scan(text.as_bytes(), "notes.txt", lookout);
+    let told: Vec<&str> = found.iter().map(|one| one.preview.as_str()).collect();
+    assert_eq!(told, ["[redacted]", "ghp_[redacted]"]);
+}
+
+#[test]
 fn of_rules_that_find_the_same_one_is_told() {
     let found = scan(&expand("STRIPE_SECRET_KEY=\"sk_live_%alnum40%\""));
     let rules: Vec<&str> = found.iter().map(|finding| finding.rule).collect();

@@ -15,7 +15,7 @@ use crate::support::Outcome;
 
 const DOCUMENT: &str = "../../docs/reference/json.md";
 /// Which commands the document shows, in this order, with what they read.
-const STEPS: [(&str, &str); 58] = [
+const STEPS: [(&str, &str); 59] = [
     ("init --yes --name shop --json", ""),
     ("import more.env --yes --json", ""),
     ("set JWT_SECRET --json", "Zt5nVb8qLw2xRk7mHs4dGc9f"),
@@ -91,6 +91,7 @@ const STEPS: [(&str, &str); 58] = [
     ("swaps analyze redis in-process --json", ""),
     ("swaps apply shop-desktop postgres sqlite --json", ""),
     ("bundle lint bundle.json --compat --json", ""),
+    ("scan .env --json", ""),
     ("get NOTHING --json", ""),
     ("chekc --json", ""),
 ];
