@@ -195,6 +195,20 @@ fn the_ledger_of_a_server_is_asked_and_revoked() {
         (&1.into(), &1.into())
     );
     case.sr("ledger show 00ff").code(3);
+    // What lists show can be asked for: a short id, and a place as it stands there.
+    let shown = case.sr("ledger list").ok();
+    let (short, place) = (&id[..20], "secret/shop/development/api/key");
+    let shown = shown.prints(&format!("{place} v1")).prints(short);
+    assert!(!shown.out().contains(id), "{}", shown.out());
+    case.sr(&format!("ledger show {short}")).ok().prints("v1");
+    let by_place = case.sr(&format!("ledger where {place}")).ok();
+    assert!(by_place.out().contains("root"), "{}", by_place.out());
+    case.sr("ledger where NOTHING")
+        .ok()
+        .says("no value was given to anybody");
+    case.sr("ledger who somebody-else")
+        .ok()
+        .says("was given nothing");
     case.sr("ledger due --exit-code").ok();
     let planned = case
         .sr("ledger revoke --secret API_KEY --dry-run --json")

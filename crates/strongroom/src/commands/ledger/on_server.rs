@@ -3,7 +3,10 @@
 use serde_json::Value;
 use serde_json::json;
 
+use strongroom_engine::ledger::parse_id;
+
 use super::LedgerCommand;
+use super::report;
 use super::revoke::RevokeArgs;
 use crate::app::App;
 use crate::commands::check::plural;
@@ -18,6 +21,8 @@ use crate::server::Server;
 const ROOT: &str = "sys/api/v1/ledger";
 /// The mount that the store's place is on a server.
 const MOUNT: &str = "secret/";
+/// So many of the newest deliveries are looked through for the beginning of an id.
+const LOOKED_THROUGH: usize = 1_000;
 
 pub(super) fn run(app: &App, command: &LedgerCommand) -> Result<(), CommandError> {
     let server = Server::open(app)?;
@@ -35,26 +40,13 @@ pub(super) fn run(app: &App, command: &LedgerCommand) -> Result<(), CommandError
             });
             deliveries(app, &server, asked)
         }
-        LedgerCommand::Show { id } => {
-            let path = format!("{ROOT}/deliveries/{}", in_path(id)?);
-            let found = server.ask(Call::Read, &path, None, As::Configured)?;
-            let found = found.ok_or_else(|| unknown(id))?;
-            let shown = found.json();
-            if app.ui.is_json {
-                return app
-                    .ui
-                    .print_json(&json!({ "version": 1, "delivery": shown }));
-            }
-            let text = |key: &str| shown[key].as_str().unwrap_or_default().to_owned();
-            let parts = ["at", "who", "channel", "to"].map(text);
-            app.ui.print_line(&crate::ui::clean(&parts.join(" ")))?;
-            table(app, shown, "secret")
-        }
+        LedgerCommand::Show { id } => show(app, &server, id),
         LedgerCommand::Where { secret } => of_secret(app, &server, secret),
         LedgerCommand::Who { person } => {
             let path = format!("{ROOT}/people/{}", in_path(person)?);
             let found = server.demand(Call::Read, &path, None)?;
-            exposures(app, found.json(), "secret")
+            let nothing = format!("{person} was given nothing, as far as is known");
+            exposures(app, found.json(), "secret", &nothing)
         }
         LedgerCommand::Due { exit_code } => due(app, &server, *exit_code),
         LedgerCommand::Revoke(args) => revoke(app, &server, args),
@@ -86,39 +78,113 @@ fn with_version(answer: &Value) -> Value {
     answer
 }
 
+fn show(app: &App, server: &Server, id: &str) -> Result<(), CommandError> {
+    let whole = whole_id(server, id)?;
+    let path = format!("{ROOT}/deliveries/{}", in_path(&whole)?);
+    let found = server.ask(Call::Read, &path, None, As::Configured)?;
+    let found = found.ok_or_else(|| unknown(id))?;
+    let shown = found.json();
+    if app.ui.is_json {
+        return app
+            .ui
+            .print_json(&json!({ "version": 1, "delivery": shown }));
+    }
+    let text = |key: &str| shown[key].as_str().unwrap_or_default().to_owned();
+    let parts = ["at", "who", "channel", "to"].map(text);
+    app.ui.print_line(&crate::ui::clean(&parts.join(" ")))?;
+    table(app, shown, "secret")
+}
+
+/// The id that begins so, among the newest deliveries.
+fn whole_id(server: &Server, id: &str) -> Result<String, CommandError> {
+    if parse_id(id).is_some() {
+        return Ok(id.to_owned());
+    }
+    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(unknown(id));
+    }
+    let asked = json!({ "limit": LOOKED_THROUGH.to_string() });
+    let found = server.demand(Call::Write, ROOT, Some(asked))?;
+    let rows = found.json()["deliveries"].as_array().into_iter().flatten();
+    let mut ids = rows.filter_map(|row| row["id"].as_str().filter(|one| one.starts_with(id)));
+    let one = ids.next().ok_or_else(|| unknown(id))?;
+    match ids.next() {
+        None => Ok(one.to_owned()),
+        Some(_) => Err(CommandError::usage(format!(
+            "more than one delivery begins with {id}"
+        ))),
+    }
+}
+
 fn deliveries(app: &App, server: &Server, asked: Value) -> Result<(), CommandError> {
     let found = server.demand(Call::Write, ROOT, Some(asked))?;
     if app.ui.is_json {
         return app.ui.print_json(&with_version(found.json()));
     }
-    let rows = found.json()["deliveries"].as_array().into_iter().flatten();
-    let rows = rows.map(|row| {
+    let rows = found.json()["deliveries"].as_array();
+    let rows = rows.map(Vec::as_slice).unwrap_or_default();
+    if rows.is_empty() {
+        app.ui.say("no delivery is in the ledger");
+        return Ok(());
+    }
+    let rows = rows.iter().map(|row| {
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        let secrets = row["secrets"].as_array().map_or(0, Vec::len);
+        let secrets = row["secrets"].as_array();
+        let what = match secrets.map(Vec::as_slice).unwrap_or_default() {
+            [one] => format!(
+                "{} {}",
+                one["secret"].as_str().unwrap_or_default(),
+                report::version(one["secret_version"].as_str())
+            ),
+            many => plural(many.len(), "secret"),
+        };
         vec![
-            text("at"),
+            minute(&text("at")),
             text("who"),
             text("channel"),
             text("to"),
-            plural(secrets, "secret"),
-            text("id"),
+            what,
+            text("id").chars().take(report::SHORT_ID).collect(),
         ]
     });
     let heads = ["when", "who", "how", "where", "what", "id"];
     app.ui.print_table(&heads, rows.collect())
 }
 
-/// By its place in the project; a mount that is no store's own has its name before it.
-fn places(app: &App, secret: &str) -> Result<[String; 2], CommandError> {
+/// A moment as tables have it: without its seconds.
+fn minute(at: &str) -> String {
+    let day = at.get(..10).unwrap_or(at);
+    match at.get(11..16) {
+        Some(time) => format!("{day} {time}"),
+        None => day.to_owned(),
+    }
+}
+
+/// By its place in the project, with the mount's name and without; else as it was typed, which is
+/// how lists have it.
+fn places(app: &App, secret: &str) -> Result<Vec<String>, CommandError> {
     let project = project::load_if_there(app)?;
     let place = project::place(project.as_ref(), secret)?.path.to_string();
-    in_path(&place)?;
-    Ok([format!("{MOUNT}{place}"), place])
+    let typed = secret.trim_start_matches('/').to_owned();
+    let mut places = Vec::with_capacity(4);
+    for place in [
+        format!("{MOUNT}{place}"),
+        place,
+        format!("{MOUNT}{typed}"),
+        typed,
+    ] {
+        in_path(&place)?;
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    Ok(places)
 }
 
 fn of_secret(app: &App, server: &Server, secret: &str) -> Result<(), CommandError> {
+    let places = places(app, secret)?;
     let mut last = Value::Null;
-    for place in places(app, secret)? {
+    for place in &places {
         let path = format!("{ROOT}/secrets/{place}");
         let found = server.demand(Call::Read, &path, None)?;
         last = found.json().clone();
@@ -126,12 +192,18 @@ fn of_secret(app: &App, server: &Server, secret: &str) -> Result<(), CommandErro
             break;
         }
     }
-    exposures(app, &last, "who")
+    let looked_at = places.join(", ");
+    let nothing = format!("no value was given to anybody, as far as is known, of {looked_at}");
+    exposures(app, &last, "who", &nothing)
 }
 
-fn exposures(app: &App, found: &Value, by: &str) -> Result<(), CommandError> {
+fn exposures(app: &App, found: &Value, by: &str, nothing: &str) -> Result<(), CommandError> {
     if app.ui.is_json {
         return app.ui.print_json(&with_version(found));
+    }
+    if found["exposures"].as_array().is_none_or(Vec::is_empty) {
+        app.ui.say(nothing);
+        return Ok(());
     }
     table(app, found, by)
 }
@@ -147,10 +219,10 @@ fn table(app: &App, found: &Value, by: &str) -> Result<(), CommandError> {
         };
         vec![
             text(by),
-            text("secret_version"),
+            report::version(row["secret_version"].as_str()),
             text("channel"),
             text("to"),
-            text("last"),
+            minute(&text("last")),
             row["count"].to_string(),
             value,
         ]
@@ -169,9 +241,15 @@ fn due(app: &App, server: &Server, exit_code: bool) -> Result<(), CommandError> 
     } else {
         let rows = found.json()["due"].as_array().into_iter().flatten();
         let rows = rows.map(|row| {
-            let keys = ["secret", "source", "since", "by", "reason"];
-            let cells = keys.map(|key| row[key].as_str().unwrap_or_default().to_owned());
-            cells.to_vec()
+            let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+            let since = minute(&text("since"));
+            vec![
+                text("secret"),
+                text("source"),
+                since,
+                text("by"),
+                text("reason"),
+            ]
         });
         let heads = ["secret", "kept in", "revoked", "by", "why"];
         app.ui.print_table(&heads, rows.collect())?;
@@ -185,7 +263,7 @@ fn due(app: &App, server: &Server, exit_code: bool) -> Result<(), CommandError> 
 fn revoke(app: &App, server: &Server, args: &RevokeArgs) -> Result<(), CommandError> {
     let mut asked: Vec<(&str, String)> = Vec::new();
     match (&args.what.delivery, &args.what.who, &args.what.secret) {
-        (Some(id), ..) => asked.push(("delivery", id.clone())),
+        (Some(id), ..) => asked.push(("delivery", whole_id(server, id)?)),
         (_, Some(who), _) => asked.push(("who", who.clone())),
         (.., Some(secret)) => {
             let places = places(app, secret)?.into_iter();
@@ -216,7 +294,7 @@ fn revoke(app: &App, server: &Server, args: &RevokeArgs) -> Result<(), CommandEr
         let done = ask(one, false)?.ok_or_else(|| unknown(&one.1))?;
         return revoked(app, done.json());
     }
-    Err(unknown(asked.first().map_or("", |(_, name)| name)))
+    Err(unknown(asked.last().map_or("", |(_, name)| name)))
 }
 
 fn revoked(app: &App, answer: &Value) -> Result<(), CommandError> {

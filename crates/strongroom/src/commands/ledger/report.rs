@@ -15,7 +15,7 @@ use crate::error::CommandError;
 use crate::session::day;
 
 /// Digits of an id in tables: time and a little chance.
-const SHORT_ID: usize = 20;
+pub(super) const SHORT_ID: usize = 20;
 
 pub(super) fn hex(fingerprint: [u8; 16]) -> String {
     HEXLOWER.encode(&fingerprint)
@@ -25,7 +25,7 @@ fn short(id: [u8; 16]) -> String {
     id_text(id).chars().take(SHORT_ID).collect()
 }
 
-fn version(version: Option<&str>) -> String {
+pub(super) fn version(version: Option<&str>) -> String {
     match version {
         Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => format!("v{number}"),
         Some(other) => other.to_owned(),
