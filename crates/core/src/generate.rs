@@ -83,7 +83,7 @@ impl GeneratorSpec {
     /// Most characters that a drawn value has.
     #[must_use]
     pub fn chars_max(&self) -> Option<usize> {
-        Some(layout::of(self).places.len())
+        Some(layout::of(self).chars_max())
     }
 
     /// True when what is drawn can be a secret at all.

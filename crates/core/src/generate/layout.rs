@@ -38,6 +38,15 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// Characters of the longest value.
+    pub(super) fn chars_max(&self) -> usize {
+        let longest = |place: &Rc<Place>| {
+            let texts = place.choices.iter();
+            texts.map(|choice| choice.text.chars().count()).max()
+        };
+        self.places.iter().filter_map(longest).sum()
+    }
+
     /// Bits of entropy of a drawn value.
     pub(super) fn entropy_bits(&self) -> f64 {
         if !self.is_drawn {

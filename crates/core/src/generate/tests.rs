@@ -163,6 +163,22 @@ fn each_generator_has_its_shape() {
 }
 
 #[test]
+fn no_value_is_longer_than_is_said() {
+    for inner in [
+        "length = 64",
+        "type = \"uuid\"",
+        "type = \"base64\", bytes = 32",
+        "type = \"password\", length = 20",
+        "type = \"passphrase\"",
+        "type = \"timestamp\"",
+    ] {
+        let most = parse(inner).unwrap().chars_max().unwrap();
+        let longest = (0..50).map(|seed| draw(inner, seed).chars().count()).max();
+        assert_eq!(Some(most), longest, "{inner}");
+    }
+}
+
+#[test]
 fn a_stuck_source_still_ends() {
     let now = Timestamp::from_micros(0);
     let value = spec("type = \"password\", symbols = \"#\"").generate(&Stuck, now);
