@@ -84,7 +84,9 @@ class Supervisor extends EventEmitter {
       });
       this.ended.then(({ error, code }) => {
         clearTimeout(timer);
-        const why = error ? error.message : said.join("\n") || `exit code ${code}`;
+        const isAbsent = error && error.code === "ENOENT";
+        const why = isAbsent ? `there is no program ${this.program}; --program names another`
+          : error ? error.message : said.join("\n") || `exit code ${code}`;
         reject(new Error(`the supervisor ended: ${why}`));
       });
     });

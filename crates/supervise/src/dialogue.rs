@@ -17,6 +17,7 @@ use crate::secrets::Change;
 use crate::secrets::Manner;
 use crate::secrets::Refusal;
 use crate::secrets::Secrets;
+use crate::secrets::in_words;
 use crate::supervisor;
 use crate::supervisor::Options;
 use crate::telemetry::Telemetry;
@@ -133,7 +134,15 @@ impl Dialogue {
                 self.telemetry.note("secrets_updated", None, details);
                 Ok(())
             }
-            Err(Refusal::Invalid(problems)) => Err(Refusal::in_a_line(&problems)),
+            Err(Refusal::Invalid(problems)) => {
+                let told = problems
+                    .iter()
+                    .map(|(id, problem)| match self.manifest.secret(id) {
+                        Some(secret) => in_words(secret, problem),
+                        None => problem.clone(),
+                    });
+                Err(told.collect::<Vec<_>>().join("; "))
+            }
             Err(Refusal::Unknown(ids)) => Err(format!("there is no secret {}", ids.join(", "))),
             Err(Refusal::Generate(why)) => Err(why),
             Err(Refusal::Store(error)) => Err(error.to_string()),

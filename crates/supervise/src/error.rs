@@ -16,7 +16,7 @@ use strongroom_store::embedded::OpenStoreError;
 #[non_exhaustive]
 pub enum SuperviseError {
     /// The manifest cannot be read.
-    #[error("the bundle manifest {}: {why}", .path.display())]
+    #[error("the bundle manifest {} cannot be read: {why}", .path.display())]
     ReadManifest {
         /// Which.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum SuperviseError {
         findings: Vec<Finding>,
     },
     /// The application's folder cannot be used.
-    #[error("{}: {why}", .path.display())]
+    #[error("{} cannot be used: {why}", .path.display())]
     Folder {
         /// Which file or folder.
         path: PathBuf,

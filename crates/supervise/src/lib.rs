@@ -45,6 +45,7 @@ pub use manifest::Manifest;
 pub use manifest::Remote;
 pub use supervisor::Options;
 pub use supervisor::Supervisor;
+pub use supervisor::Told;
 
 /// Now, by the system's clock.
 pub(crate) fn now() -> Timestamp {

@@ -18,6 +18,7 @@ pub(crate) use changes::Change;
 pub(crate) use changes::Manner;
 pub(crate) use changes::Refusal;
 pub(crate) use changes::Saved;
+pub(crate) use changes::in_words;
 
 use crate::error::SuperviseError;
 use crate::import;

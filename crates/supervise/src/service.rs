@@ -88,6 +88,7 @@ fn fail(state: &State, service: &Service, why: &str) {
         status.has_failed = true;
         why.clone_into(&mut status.message);
     });
+    state.tell(&service.id, &format!("{why}; it is given up"));
     let details = json!({ "error": why });
     (state.telemetry).note("service_failed", Some(&service.id), details);
 }
@@ -117,7 +118,7 @@ async fn keep_running(state: &Arc<State>, service: &Service) -> Ended {
             status.exit_code = code;
             status.message.clone_from(&how);
         });
-        let details = json!({ "exit_code": code, "how": how, "restarts": is_again });
+        let details = json!({ "exit_code": code, "how": &how, "restarts": is_again });
         (state.telemetry).note("service_exit", Some(&service.id), details);
         if !is_wanted && code == Some(0) {
             // It has done what it was for.
@@ -129,6 +130,7 @@ async fn keep_running(state: &Arc<State>, service: &Service) -> Ended {
                 restarts => format!("{how}, and was started again {restarts} times"),
             });
         }
+        state.tell(&service.id, &format!("{how}; it is started again"));
         let pause = RESTART_PAUSE * 2_u32.pow(restarts);
         restarts += 1;
         tokio::select! {

@@ -17,6 +17,7 @@ use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Timestamp;
 use strongroom_crypto::SystemRng;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
@@ -78,6 +79,17 @@ pub struct Options {
     pub origins: Vec<String>,
     /// Values of secrets that are kept elsewhere, or why there is none.
     pub fetched: std::collections::BTreeMap<String, Result<SecretValue, String>>,
+    /// Who is told of services that end unasked.
+    pub tell: Option<mpsc::UnboundedSender<Told>>,
+}
+
+/// A service ended, and nobody had asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its name in the manifest.
+    pub service: String,
+    /// How, and what comes next.
+    pub how: String,
 }
 
 /// A running application.
@@ -110,6 +122,7 @@ pub(crate) struct State {
     pub(crate) leftovers: Leftovers,
     pub(crate) setup: Setup,
     pub(crate) stop: watch::Sender<bool>,
+    tell: Option<mpsc::UnboundedSender<Told>>,
     is_started: AtomicBool,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -164,6 +177,7 @@ impl Supervisor {
             leftovers,
             setup: Setup::default(),
             stop: watch::Sender::new(false),
+            tell: options.tell,
             is_started: AtomicBool::new(false),
             tasks: Mutex::new(JoinSet::new()),
             manifest,
@@ -370,6 +384,14 @@ impl State {
             }
             let state = Arc::clone(self);
             tasks.spawn(async move { service::run(&state, at).await });
+        }
+    }
+
+    /// Tells of a service that ended unasked, if somebody listens.
+    pub(crate) fn tell(&self, service: &str, how: &str) {
+        if let Some(tell) = &self.tell {
+            let (service, how) = (service.to_owned(), how.to_owned());
+            let _ = tell.send(Told { service, how });
         }
     }
 

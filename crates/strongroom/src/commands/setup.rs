@@ -71,7 +71,7 @@ pub(crate) fn run(app: &App, args: &SetupArgs) -> Result<(), CommandError> {
     report(app, &dialogue)
 }
 
-/// Asks until there is a value that fits, or none is wanted.
+/// Asks until there is a value that fits, or nothing is entered.
 fn ask(
     app: &App,
     question: &Question,
@@ -88,17 +88,14 @@ fn ask(
             .say("It may have many lines: type @ and the path of a file that holds it.");
     }
     let may_be_left = match (question.is_set, question.is_required) {
-        (true, _) => Some("empty keeps what is there"),
-        (false, false) => Some("empty leaves it out"),
-        (false, true) => None,
+        (true, _) => "empty keeps what is there",
+        (false, false) => "empty leaves it out",
+        (false, true) => "needed to start; empty leaves it for later",
     };
-    let shown = match may_be_left {
-        Some(left) => format!("{label} ({left})"),
-        None => label.clone(),
-    };
+    let shown = format!("{label} ({may_be_left})");
     loop {
         let typed = app.ui.ask_secret(&shown, false)?;
-        if typed.is_empty() && may_be_left.is_some() {
+        if typed.is_empty() {
             return Ok(());
         }
         // EXPOSE: only a path is taken out of it, where it is one.

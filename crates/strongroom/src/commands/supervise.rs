@@ -12,8 +12,11 @@ use strongroom_supervise::Options;
 use strongroom_supervise::Remote;
 use strongroom_supervise::SuperviseError;
 use strongroom_supervise::Supervisor;
+use strongroom_supervise::Told;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::app::App;
 use crate::chain::Entry;
@@ -118,11 +121,18 @@ pub(crate) fn options(
         environment: Vec::new(),
         origins: Vec::new(),
         fetched: fetch_all(app, &manifest.remote_secrets()),
+        tell: None,
     })
 }
 
-async fn supervise(app: &App, manifest: Manifest, options: Options) -> Result<(), CommandError> {
+async fn supervise(
+    app: &App,
+    manifest: Manifest,
+    mut options: Options,
+) -> Result<(), CommandError> {
     let is_dry_run = options.is_dry_run;
+    let (tell, told) = unbounded_channel();
+    options.tell = Some(tell);
     // Before anything is started: whoever asks for the end gets one.
     let signals = [
         SignalKind::interrupt(),
@@ -168,7 +178,7 @@ async fn supervise(app: &App, manifest: Manifest, options: Options) -> Result<()
             () = received(hangup) => {}
         }
     };
-    let problems = supervisor.run(ended).await;
+    let problems = telling(app, told, supervisor.run(ended)).await;
     for problem in &problems {
         app.ui.warn(&format!("warning: {}", clean(problem)));
     }
@@ -176,6 +186,24 @@ async fn supervise(app: &App, manifest: Manifest, options: Options) -> Result<()
         app.ui.print("shutdown requested\n")?;
     }
     Ok(())
+}
+
+/// Runs to the end, and says meanwhile which services ended unasked.
+async fn telling(
+    app: &App,
+    mut told: UnboundedReceiver<Told>,
+    run: impl Future<Output = Vec<String>>,
+) -> Vec<String> {
+    let mut run = std::pin::pin!(run);
+    loop {
+        tokio::select! {
+            problems = &mut run => return problems,
+            Some(one) = told.recv() => {
+                let line = format!("service {}: {}", one.service, one.how);
+                app.ui.warn(&clean(&line));
+            }
+        }
+    }
 }
 
 async fn received(signal: &mut std::io::Result<tokio::signal::unix::Signal>) {

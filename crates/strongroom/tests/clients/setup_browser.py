@@ -129,24 +129,27 @@ def go_through(page):
     page.tab_to("it.id === 'field-0'")
     described = "document.getElementById(document.activeElement.getAttribute('aria-describedby')"
     assert page.ask(described + ".split(' ')[0]) !== null")
+    # Entered at once, before it was checked while it was typed.
     page.call("Input.insertText", text="wrong")
-    page.until("document.getElementById('field-0-problem').textContent.includes('format')")
-    page.tab_to("it.textContent === 'Save and go on'")
     page.press("Enter", 13)
     page.until("document.getElementById('status').textContent.includes('nothing is lost')")
+    assert "does not fit ^sk-" in page.ask("document.getElementById('field-0-problem').textContent")
     # What was typed is there, and the field has the focus.
     assert page.ask("document.getElementById('field-0').value") == "wrong"
     assert page.ask("document.activeElement.id") == "field-0"
     page.ask("document.activeElement.select()")
     page.call("Input.insertText", text=VALUE)
-    page.until("document.getElementById('field-0-problem').textContent === 'fits'")
+    page.until("document.getElementById('field-0-problem').textContent === '✓ fits'")
     assert page.ask("document.getElementById('field-0').type") == "password"
     page.tab_to("it.textContent === 'Show'")
     page.press("Enter", 13)
     page.until("document.getElementById('field-0').type === 'text'")
+    page.tab_to("it.id === 'field-1'")
+    page.call("Input.insertText", text="something")
     page.tab_to("it.textContent === 'Save and go on'")
     page.press("Enter", 13)
     page.until_title("All is set")
+    assert "Used from" not in page.ask("document.body.innerText")
     page.fits(360)
     page.tab_to("it.textContent === 'Continue'")
     page.press("Enter", 13)
@@ -157,6 +160,30 @@ def go_through(page):
     assert page.ask("document.images.length") == 0
     page.call("Page.reload")
     page.until_title("Created for you")
+    change_settings(page)
+
+
+def change_settings(page):
+    """What is changed while the application runs; what is optional is taken away."""
+    page.tab_to("it.textContent === 'Next'")
+    page.press("Enter", 13)
+    page.until_title("Your entries")
+    assert page.ask("[...document.querySelectorAll('button')].map(it => it.textContent)"
+                    ".filter(it => it === 'Remove').length") == 1
+    page.tab_to("it.textContent === 'Remove'")
+    page.press("Enter", 13)
+    page.until("document.getElementById('field-1').disabled")
+    page.tab_to("it.id === 'field-0'")
+    page.call("Input.insertText", text=VALUE + "2")
+    page.press("Enter", 13)
+    page.until_title("All is set")
+    told = page.ask("document.body.innerText")
+    assert "Used from the next start of: api" in told, told
+    assert "Extra: ✓ left out" in told, told
+    page.tab_to("it.textContent === 'Continue'")
+    page.press("Enter", 13)
+    page.until_title("The application runs")
+    assert "next start of: api" in page.ask("document.body.innerText")
 
 
 def main():

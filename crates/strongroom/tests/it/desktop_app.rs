@@ -66,6 +66,10 @@ fn the_example_runs_in_a_terminal() {
         data.to_str().unwrap(),
         "--once",
     ];
+    let nowhere = ["--program", "no-such-program", "--once"];
+    let (code, _, err) = node(&case, "app.js", &nowhere, "");
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("there is no program no-such-program"), "{err}");
     let wrong = case.canary("wrong value ");
     let (code, out, err) = node(&case, "app.js", &args, &format!("openai_key={wrong}\n"));
     assert_eq!(code, Some(1), "{out}{err}");

@@ -232,6 +232,8 @@ fn the_first_run_is_gone_through_in_a_browser() {
           "prompt": { "label": "<img src=x onerror=alert(1)> key", "description": "Ask <b>them</b>",
                       "link": "https://help.example/key" },
           "target": { "type": "env", "name": "KEY" } },
+        { "id": "extra", "class": "user_prompt", "required": false, "prompt": { "label": "Extra" },
+          "target": { "type": "env", "name": "EXTRA" } },
     ]);
     write_bundle(&case, &bundle(&port, &secrets));
     let data = case.path("data/wheel");
@@ -283,4 +285,58 @@ fn without_a_terminal_setup_says_what_is_missing() {
         .json();
     assert_eq!(rows["missing"], json!(["key"]));
     assert_eq!(rows["secrets"][0]["set"], json!(true));
+}
+
+#[test]
+fn at_a_terminal_setup_asks_again_and_leaves_for_later_what_is_left_empty() {
+    let case = Case::new();
+    let port = Port::claim();
+    let secrets = json!([
+        { "id": "key", "class": "user_prompt", "format": "^sk-",
+          "prompt": { "label": "Your key", "hint": "it begins with sk-" },
+          "target": { "type": "env", "name": "KEY" } },
+    ]);
+    write_bundle(&case, &bundle(&port, &secrets));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/terminal.py");
+    let run = |steps: Value| {
+        let mut command = case.command("python3");
+        command.arg(&script).arg(PROGRAM);
+        command.args(["setup", "--bundle", "bundle.json", "--app-data", "data"]);
+        let ran = command.env("STEPS", steps.to_string()).output().unwrap();
+        let shown = String::from_utf8_lossy(&ran.stdout).into_owned();
+        (ran.status.code(), shown)
+    };
+    let asked = "Your key (needed to start; empty leaves it for later)";
+    let (code, shown) = run(json!([[asked, "\r"]]));
+    assert_eq!(code, Some(5), "{shown}");
+    assert!(shown.contains("missing   Your key"), "{shown}");
+    let value = case.canary("sk-");
+    let wrong = "this does not look as expected: it begins with sk-";
+    let typed = format!("{value}\r");
+    let (code, shown) = run(json!([[asked, "nothing\r"], [wrong, typed]]));
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("set       Your key"), "{shown}");
+    assert!(!shown.contains(&value), "{shown}");
+}
+
+#[test]
+fn a_service_that_ends_unasked_is_told_where_it_was_started() {
+    let case = Case::new();
+    let port = Port::claim();
+    let key = json!({ "id": "key", "class": "per_install_generated",
+        "generator": { "type": "random", "length": 32 },
+        "target": { "type": "env", "name": "KEY" } });
+    let mut bundle = bundle(&port, &json!([key]));
+    bundle["services"][0]["metadata"] = json!({ "restart": "never" });
+    write_bundle(&case, &bundle);
+    case.write("bin/api", "#!/bin/sh\nexit 3\n");
+    let log = case.path("tmp/log");
+    let mut command = case.command(PROGRAM);
+    command.args(["supervise", "bundle.json", "--app-data", "data"]);
+    let (mut child, _stdout) = start(&mut command, &log);
+    let told = "service api: exited with code 3; it is given up";
+    until("it is told", || {
+        std::fs::read_to_string(&log).is_ok_and(|said| said.contains(told))
+    });
+    assert_eq!(interrupt(&mut child), Some(0));
 }

@@ -18,6 +18,7 @@ use crate::secrets::Change;
 use crate::secrets::Manner;
 use crate::secrets::Refusal;
 use crate::secrets::Saved;
+use crate::secrets::in_words;
 use crate::supervisor::State;
 
 /// `POST /secrets`.
@@ -77,7 +78,10 @@ async fn attempt(state: &State, changes: Vec<Change>, manner: Manner) -> Answer 
         Err(refusal) => return refuse(state, refusal),
     };
     let errors = problems.iter();
-    let errors = errors.map(|(id, problem)| json!({ "id": id, "message": problem }));
+    let errors = errors.map(|(id, problem)| {
+        let told = (state.manifest.secret(id)).map(|secret| in_words(secret, problem));
+        json!({ "id": id, "message": problem, "told": told })
+    });
     Answer::json(&json!({
         "valid": false,
         "validation_errors": Refusal::in_a_line(&problems),

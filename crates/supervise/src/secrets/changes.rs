@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
 use strongroom_core::registry::Class;
 use strongroom_core::secret::SecretValue;
 use strongroom_engine::Error as EngineError;
@@ -210,15 +211,36 @@ impl Secrets {
     }
 }
 
+/// What is said of a value that does not fit, as older runtimes say it.
+const MISMATCH: &str = "value does not match required format";
+
 fn problem(secret: &Secret, value: Option<&SecretValue>) -> Option<String> {
     let value = value.filter(|value| !is_blank(value));
     match (value, &secret.format) {
         (None, _) => (secret.is_required).then(|| "required secret is missing".to_owned()),
         (Some(value), Some(format)) if !fits(secret, value) => {
             let format = format.as_str();
-            Some(format!("value does not match required format {format:?}"))
+            Some(format!("{MISMATCH} {format:?}"))
         }
         (Some(_), _) => None,
+    }
+}
+
+/// The same for whoever enters the value: what it looks like, and no pattern where there are words.
+pub(crate) fn in_words(secret: &Secret, problem: &str) -> String {
+    let Some(format) = &secret.format else {
+        return problem.to_owned();
+    };
+    if !problem.starts_with(MISMATCH) {
+        return problem.to_owned();
+    }
+    let words = |key: &str| {
+        let text = secret.prompt.as_ref().and_then(|prompt| prompt.get(key));
+        text.and_then(Value::as_str).filter(|text| !text.is_empty())
+    };
+    match words("hint").or(words("placeholder")) {
+        Some(hint) => format!("this does not look as expected: {hint}"),
+        None => format!("this does not fit {}", format.as_str()),
     }
 }
 

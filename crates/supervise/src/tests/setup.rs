@@ -17,7 +17,7 @@ fn world() -> World {
         { "id": "key", "class": "user_prompt", "format": "^canary-",
           "target": { "type": "env", "name": "KEY" },
           "prompt": { "label": "<img src=x onerror=alert(1)>",
-                      "link": "https://help.example/key" } },
+                      "link": "https://help.example/key", "hint": "it begins with canary-" } },
         { "id": "opt", "class": "user_prompt", "required": false, "prompt": { "label": "Opt" },
           "target": { "type": "file", "name": "opt.pem" } },
     ]))
@@ -71,6 +71,11 @@ async fn a_link_opens_the_page_once_and_the_page_sets_what_is_missing() {
         .await
         .json();
     assert_eq!(checked["valid"], json!(false));
+    let told = &checked["errors"][0]["told"];
+    assert_eq!(
+        told,
+        "this does not look as expected: it begins with canary-"
+    );
     let checked = post("check", json!({ "id": "key", "value": CANARY }))
         .await
         .json();
@@ -152,7 +157,7 @@ async fn a_dialogue_keeps_what_fits_and_the_application_starts_with_it() {
     assert_eq!(asked, [false, true, true]);
     let value = |text: &str| SecretValue::copy_from(text.as_bytes());
     let problem = dialogue.save("key", value("wrong")).await.unwrap_err();
-    let expected = "secret key: value does not match required format \"^canary-\"";
+    let expected = "this does not look as expected: it begins with canary-";
     assert_eq!(problem, expected);
     assert_eq!(dialogue.missing(), ["key"]);
     // What was kept is there, although nobody went on to the end.

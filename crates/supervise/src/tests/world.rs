@@ -166,6 +166,7 @@ impl World {
             ],
             origins: vec!["http://allowed.example".to_owned()],
             fetched: fetched.collect(),
+            tell: None,
         }
     }
 

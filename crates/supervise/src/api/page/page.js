@@ -9,6 +9,12 @@ const KEY = "setup";
 let state = null;
 // What was typed, by id: it outlives every step and every failure, and not the page.
 const typed = new Map();
+// Ids of optional secrets whose values shall go.
+const removed = new Set();
+// What checks the fields that are shown.
+let checks = [];
+// Services that run with another value than the one that was saved.
+let outdated = [];
 
 function make(name, options, ...children) {
   const { text, on, ...rest } = options || {};
@@ -35,6 +41,7 @@ async function ask(method, path, body) {
 }
 
 function show(step, title, ...children) {
+  document.getElementById("steps").hidden = !step;
   document.getElementById("title").textContent = title;
   for (const item of document.querySelectorAll("#steps li")) {
     if (item.dataset.step === step) item.setAttribute("aria-current", "step");
@@ -102,6 +109,7 @@ function card(secret, at) {
     field.setAttribute("aria-invalid", String(Boolean(text) && !isFine));
   };
   const check = async () => {
+    clearTimeout(timer);
     const mine = ++round;
     if (!field.value) { mark("", false); return; }
     const answer = await ask("POST", "check", { id: secret.id, value: field.value }).catch(() => null);
@@ -110,14 +118,20 @@ function card(secret, at) {
     if (!answer.json) mark(answer.text, false);
     else if (answer.json.valid) {
       const warning = (answer.json.warnings || [])[0];
-      mark(warning ? warning.message : "fits", true);
-    } else mark((answer.json.errors || []).map((error) => error.message).join("; "), false);
+      mark(warning ? warning.message : "✓ fits", true);
+    } else mark((answer.json.errors || []).map((error) => error.told || error.message).join("; "), false);
   };
+  checks.push(check);
   field.addEventListener("input", () => {
     typed.set(secret.id, field.value);
     clearTimeout(timer);
     timer = setTimeout(check, 250);
   });
+  if (!secret.is_file) {
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && !event.isComposing) save();
+    });
+  }
   const reveal = make("button", { type: "button", text: "Show", "aria-pressed": "false", "aria-controls": id,
     "aria-label": "Show " + secret.label });
   reveal.addEventListener("click", () => {
@@ -137,6 +151,24 @@ function card(secret, at) {
     }
     field.focus();
   });
+  const remove = isSet && !secret.required ? make("button", { type: "button", "aria-controls": id }) : null;
+  const showRemoval = () => {
+    const isGone = removed.has(secret.id);
+    field.disabled = isGone;
+    field.placeholder = isGone ? "removed when you save" : "already set; leave empty to keep it";
+    remove.textContent = isGone ? "Keep" : "Remove";
+    remove.setAttribute("aria-label", remove.textContent + " " + secret.label);
+  };
+  if (remove) {
+    remove.addEventListener("click", () => {
+      if (!removed.delete(secret.id)) removed.add(secret.id);
+      typed.delete(secret.id);
+      field.value = "";
+      check();
+      showRemoval();
+    });
+    showRemoval();
+  }
   const label = make("label", { for: id, text: secret.label });
   if (!secret.required) label.append(make("span", { class: "optional", text: " (optional)" }));
   const isWeb = /^https?:\/\//.test(secret.link || "");
@@ -145,42 +177,64 @@ function card(secret, at) {
     secret.description ? make("p", { id: id + "-about", text: secret.description }) : null,
     isWeb ? make("p", {}, make("a", { href: secret.link, target: "_blank", rel: "noopener noreferrer",
       text: "How to get it (opens " + new URL(secret.link).host + ")" })) : null,
-    field, make("div", { class: "row" }, reveal, paste), problem);
+    field, make("div", { class: "row" }, reveal, paste, remove), problem);
 }
 
 function stepPrompts() {
   if (!prompts().length) { stepSummary(); return; }
+  checks = [];
   show("prompts", "Your entries",
     make("p", { text: "What you enter is checked and kept encrypted on this computer." }),
     ...prompts().map(card),
     make("p", { class: "row" }, button("Back", stepGenerated), button("Save and go on", save, true)));
 }
 
+let isSaving = false;
+
 async function save() {
+  if (isSaving) return;
+  isSaving = true;
+  say.textContent = "Saving…";
+  try {
+    await store();
+  } finally {
+    isSaving = false;
+  }
+}
+
+async function store() {
   const secrets = {};
   for (const secret of prompts()) {
-    const value = typed.get(secret.id);
-    if (value) secrets[secret.id] = value;
+    const value = removed.has(secret.id) ? "" : typed.get(secret.id);
+    if (value || removed.has(secret.id)) secrets[secret.id] = value;
   }
-  say.textContent = "Saving…";
-  const failed = (text) => {
-    say.textContent = text;
-    const first = document.querySelector("[aria-invalid='true']");
-    if (first) first.focus();
-  };
   if (Object.keys(secrets).length) {
     const answer = await ask("POST", "save", { secrets }).catch(() => null);
-    if (!answer) { failed("The application does not answer. What you typed is still here: try again."); return; }
+    if (!answer) {
+      say.textContent = "The application does not answer. What you typed is still here: try again.";
+      return;
+    }
     if (!answer.ok) {
-      const why = answer.json ? answer.json.validation_errors || answer.json.error : answer.text;
-      failed("Nothing was saved, and nothing is lost: " + why);
+      await Promise.all(checks.map((check) => check()));
+      const first = document.querySelector("[aria-invalid='true']");
+      const why = answer.status >= 500 ? "it cannot be written. Is the disk full?"
+        : answer.json ? answer.json.validation_errors || answer.json.error : answer.text;
+      say.textContent = "Nothing was saved, and nothing is lost: " + (first ? "see what is marked." : why);
+      if (first) first.focus();
       return;
     }
     typed.clear();
+    removed.clear();
+    outdated = [...new Set([...outdated, ...(answer.json.restart_required || [])])];
   }
   await refresh().catch(() => null);
   stepSummary();
 }
+
+// What is to be said where services run with what was there before.
+const lateNote = () => outdated.length
+  ? make("p", { text: "Used from the next start of: " + outdated.join(", ") + ". End the application and start it again." })
+  : null;
 
 function stepSummary() {
   const isGood = (secret) => secret.status === "configured" || (!secret.required && secret.status === "missing");
@@ -196,6 +250,7 @@ function stepSummary() {
   show("summary", isComplete ? "All is set" : "Something is missing",
     make("ul", { class: "list" }, ...state.secrets.map(line)),
     isComplete ? null : make("p", { class: "problem", text: "Go back and enter what is missing." }),
+    lateNote(),
     make("p", { class: "row" }, prompts().length ? button("Back", stepPrompts) : null, start));
 }
 
@@ -205,7 +260,8 @@ async function finish() {
     say.textContent = answer ? answer.text : "The application does not answer. Try again.";
     return;
   }
-  show("summary", "The application starts", make("p", { id: "progress", text: "" }),
+  show("summary", outdated.length ? "The application runs" : "The application starts",
+    make("p", { id: "progress", text: "" }), lateNote(),
     make("p", { text: "You may close this page. It shows your settings again when it is opened from the application." }));
   const progress = document.getElementById("progress");
   const follow = async () => {
