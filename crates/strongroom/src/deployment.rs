@@ -2,6 +2,7 @@
 //! deployment file.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -162,6 +163,7 @@ pub(crate) fn load(
     tier: Option<Tier>,
 ) -> Result<Shipment, CommandError> {
     let (file, folder) = read_deployment(args)?;
+    let profile = profile.or_else(|| of_scenario(args, &file));
     let (own, named_tier) = match profile {
         None => (None, None),
         Some(name) => match file.profiles.get(name) {
@@ -187,6 +189,7 @@ pub(crate) fn load(
         .or(declared.name)
         .unwrap_or_else(|| "application".to_owned());
     let dependencies = dependencies(args)?;
+    known_resources(&args.resources, &declared.needs)?;
     let mut resources = args.resources.clone();
     let mut services = own.services;
     if let Some(dependencies) = &dependencies {
@@ -213,6 +216,39 @@ pub(crate) fn load(
         dependencies,
         bundle: declared.bundle,
         made_at: app.now(),
+    })
+}
+
+/// The one profile of an application that is named by its name alone.
+fn of_scenario<'f>(args: &SourceArgs, file: &'f Deployment) -> Option<&'f str> {
+    let scenario = args
+        .scenario
+        .as_ref()
+        .filter(|_| !args.names_declarations())?;
+    let mut profiles = file.profiles.iter();
+    let is_its = |own: &Profile| own.scenario.as_ref() == Some(scenario) && own.source.is_some();
+    let (name, _) = profiles.find(|(_, own)| is_its(own))?;
+    profiles
+        .all(|(_, own)| !is_its(own))
+        .then_some(name.as_str())
+}
+
+/// Refuses what is typed wrong: a plan without the secrets of a service would be a good one.
+fn known_resources(named: &[String], needs: &[Need]) -> Result<(), CommandError> {
+    let known: BTreeSet<&str> = needs
+        .iter()
+        .filter_map(|need| need.resource.as_deref())
+        .collect();
+    let unknown = named.iter().find(|name| !known.contains(name.as_str()));
+    let Some(name) = unknown else {
+        return Ok(());
+    };
+    let message = format!("no declared secret belongs to resource {name}");
+    let error = CommandError::new(Kind::NotFound, "plan.no_resource", message);
+    let known: Vec<&str> = known.into_iter().collect();
+    Err(match known.is_empty() {
+        true => error,
+        false => error.hint(format!("there are: {}", known.join(", "))),
     })
 }
 

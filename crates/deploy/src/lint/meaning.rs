@@ -269,7 +269,11 @@ impl Check {
                 "a drawn value has {:.0} bits, fewer than {BITS_MIN:.0}",
                 spec.entropy_bits()
             );
-            self.error("bundle.generator_weak", &place, &message, "make it longer");
+            let fix = match spec {
+                GeneratorSpec::Uuid => "draw a text instead: \"random\" with a length of 32",
+                _ => "make it longer",
+            };
+            self.error("bundle.generator_weak", &place, &message, fix);
         }
         let format = json::text(secret, "format");
         let Some(pattern) = format.and_then(|format| Pattern::parse(&format).ok()) else {

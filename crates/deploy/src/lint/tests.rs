@@ -145,6 +145,18 @@ fn secrets_that_the_schema_lets_pass_are_found() {
 }
 
 #[test]
+fn what_cannot_be_longer_is_to_be_drawn_otherwise() {
+    let manifest = with("/secrets/0/generator", json!({ "type": "uuid" }));
+    let found = strict(&manifest).into_iter();
+    let weak = found.filter(|finding| finding.code == "bundle.generator_weak");
+    let fixes: Vec<String> = weak.map(|finding| finding.fix).collect();
+    assert_eq!(
+        fixes,
+        ["draw a text instead: \"random\" with a length of 32"]
+    );
+}
+
+#[test]
 fn places_and_references_that_the_schema_lets_pass_are_found() {
     let env = |name: &str| json!({ "type": "env", "name": name });
     has_findings(&[

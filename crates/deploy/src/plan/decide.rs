@@ -254,21 +254,7 @@ fn obstacle(need: &Need, decision: &Decision, tier: Tier) -> Option<Blocked> {
         return None;
     }
     match decision.strategy {
-        None => Some(Blocked {
-            code: "plan.no_strategy",
-            message: format!("{} has no strategy for {tier}", need.key),
-            fix: match need.belongs {
-                None => format!(
-                    "say what becomes of it: a class, or tiers.{tier} = {{ action = \"…\" }} with \
-                     strip, generate, prompt or fetch"
-                ),
-                Some(_) => format!(
-                    "say what becomes of it: tiers.{tier} = {{ action = \"…\" }} with strip, \
-                     generate, prompt or fetch"
-                ),
-            },
-            swap: swap_of(need, tier),
-        }),
+        None => Some(undecided(need, tier)),
         Some(Strategy::Generate) if decision.template.is_none() => {
             let generator = decision.generator.as_ref()?;
             let error = generator_problem(generator)?;
@@ -280,6 +266,28 @@ fn obstacle(need: &Need, decision: &Decision, tier: Tier) -> Option<Blocked> {
             })
         }
         Some(_) => None,
+    }
+}
+
+/// Nobody said what becomes of it.
+fn undecided(need: &Need, tier: Tier) -> Blocked {
+    let class = match need.belongs {
+        None => "a class, or ",
+        Some(_) => "",
+    };
+    let swap = swap_of(need, tier);
+    let or_swap = match &swap {
+        Some((from, to)) => format!("; or apply the swap {from} -> {to}"),
+        None => String::new(),
+    };
+    Blocked {
+        code: "plan.no_strategy",
+        message: format!("{} has no strategy for {tier}", need.key),
+        fix: format!(
+            "say what becomes of it: {class}tiers.{tier} = {{ action = \"…\" }} with strip, \
+             generate, prompt or fetch{or_swap}"
+        ),
+        swap,
     }
 }
 

@@ -108,6 +108,11 @@ fn what_is_blocked_names_the_swap_that_frees_it() {
         Some(("postgres".to_owned(), "sqlite".to_owned()))
     );
     assert_eq!(blocked.fix, "apply the swap postgres -> sqlite");
+    let undecided = plan_of("[secrets.POSTGRES_DB]\n", Tier::Desktop, &[], &[]);
+    let (_, blocked) = undecided.blocked().next().unwrap();
+    assert_eq!(blocked.code, "plan.no_strategy");
+    let end = "or fetch; or apply the swap postgres -> sqlite";
+    assert!(blocked.fix.ends_with(end), "{}", blocked.fix);
     let swapped = plan_of(SHOP, Tier::Mobile, &[("postgres", "sqlite")], &[]);
     assert_eq!(
         lines(&swapped)[..2],

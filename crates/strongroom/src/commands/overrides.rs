@@ -91,15 +91,35 @@ fn list(app: &App, args: &ListArgs) -> Result<(), CommandError> {
             "overrides": rows,
         }));
     }
-    let mut text = String::new();
-    for one in &found {
-        let strategy = one.rule.strategy.map_or("as declared", Strategy::word);
-        let reason = one.rule.reason.as_deref();
-        let reason = reason.map_or_else(String::new, |reason| format!("  {}", clean(reason)));
-        text.push_str(&format!("{}  {strategy}{reason}\n", shown(one)));
+    if found.is_empty() {
+        app.ui.say("there is no such override");
+        return Ok(());
     }
-    text.push_str(&format!("{}\n", plural(found.len(), "override")));
-    app.ui.print(&text)
+    let now = app.now();
+    let rows = found.iter().map(|one| {
+        let until = match one.expires {
+            None => "-".to_owned(),
+            Some(end) if end <= now => format!("ended {}", day(end)),
+            Some(end) => day(end),
+        };
+        vec![
+            one.scenario.clone().unwrap_or_else(|| "*".to_owned()),
+            one.tier.name().to_owned(),
+            one.secret.clone(),
+            (one.rule.strategy)
+                .map_or("as declared", Strategy::word)
+                .to_owned(),
+            until,
+            one.rule.reason.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    });
+    let heads = ["application", "tier", "secret", "strategy", "until", "why"];
+    app.ui.print_table(&heads, rows.collect())
+}
+
+/// The day that a moment is in.
+fn day(at: Timestamp) -> String {
+    at.to_string().chars().take(10).collect()
 }
 
 /// Show what counts for each secret, and which parts of it were overridden
@@ -120,15 +140,15 @@ fn effective(app: &App, args: &EffectiveArgs) -> Result<(), CommandError> {
     let shipment = deployment::load(app, &args.source, profile, args.tier)?;
     let plan = shipment.plan(true);
     let mut rows = Vec::with_capacity(plan.items.len());
-    let mut text = String::new();
+    let mut cells = Vec::with_capacity(plan.items.len());
     for (need, decision) in &plan.items {
         let (fields, reason) = decision.overridden.clone().unwrap_or_default();
         let strategy = decision.strategy.map_or("undecided", Strategy::word);
-        let mark = match fields.is_empty() {
-            true => String::new(),
-            false => format!("  overridden: {}", fields.join(", ")),
+        let overridden = match fields.is_empty() {
+            true => "-".to_owned(),
+            false => fields.join(", "),
         };
-        text.push_str(&format!("{}  {strategy}{mark}\n", clean(&need.key)));
+        cells.push(vec![need.key.clone(), strategy.to_owned(), overridden]);
         rows.push(json!({
             "resource_name": need.resource,
             "secret_key": need.key,
@@ -151,7 +171,8 @@ fn effective(app: &App, args: &EffectiveArgs) -> Result<(), CommandError> {
             "strategies": rows,
         }));
     }
-    app.ui.print(&text)
+    app.ui
+        .print_table(&["secret", "strategy", "overridden"], cells)
 }
 
 /// Copy overrides to another tier, or from another application
@@ -244,7 +265,7 @@ fn copy(app: &App, args: &CopyArgs) -> Result<(), CommandError> {
         .say(&format!("copied {}", plural(copied, "override")));
     if kept > 0 {
         app.ui.say(&format!(
-            "left {} as they are; --overwrite replaces them",
+            "left what is there: {}; --overwrite replaces that",
             plural(kept, "override")
         ));
     }

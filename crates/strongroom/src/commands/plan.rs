@@ -91,10 +91,11 @@ fn text(app: &App, plan: &Plan) -> String {
             continue;
         }
         let label = decision.prompt.label.as_deref().unwrap_or(&need.key);
-        text.push_str(&clean(&format!("\nasks for {}: {label}", need.key)));
+        text.push_str(&clean(&format!("\nasks for {}: ", need.key)));
+        text.push_str(&indented(label));
         let prompt = &decision.prompt;
         for line in [&prompt.description, &prompt.link].into_iter().flatten() {
-            text.push_str(&clean(&format!("\n      {line}")));
+            text.push_str(&format!("\n      {}", indented(line)));
         }
         if let Some(format) = &need.format {
             text.push_str(&clean(&format!("\n      has to match {format}")));
@@ -112,6 +113,12 @@ fn text(app: &App, plan: &Plan) -> String {
     }
     text.push_str(&format!("\n{}\n", sum(plan)));
     text
+}
+
+/// A text of many lines below the first of them.
+fn indented(text: &str) -> String {
+    let lines: Vec<String> = text.trim().lines().map(clean).collect();
+    lines.join("\n      ")
 }
 
 /// How many secrets there are of each kind.

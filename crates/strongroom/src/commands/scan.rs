@@ -20,6 +20,7 @@ use strongroom_scan::walk::Report;
 use strongroom_scan::walk::Walk;
 
 use self::known::Known;
+pub(super) use self::known::read as values_of;
 use crate::app::App;
 use crate::error::CommandError;
 use crate::error::Kind;

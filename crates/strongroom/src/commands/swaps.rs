@@ -130,6 +130,10 @@ fn list(app: &App, args: &ListArgs) -> Result<(), CommandError> {
             "suggestions": swaps.iter().map(|swap| swap.suggestion()).collect::<Vec<_>>(),
         }));
     }
+    if swaps.is_empty() {
+        app.ui.say("there is no swap for what it leans on");
+        return Ok(());
+    }
     let gain = |swap: &Swap, tier| match swap.gain(tier) {
         Some(gain) => format!("{gain:+}"),
         None => "-".to_owned(),
@@ -319,11 +323,13 @@ fn cascade(app: &App, args: &CascadeArgs) -> Result<(), CommandError> {
         return app.ui.print_json(&answer);
     }
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
-    let rows = answer["affected_scenarios"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    let rows = rows.map(|row| {
+    let recommendation = clean(&text(&answer, "recommendation"));
+    let rows = answer["affected_scenarios"].as_array();
+    let rows = rows.map(Vec::as_slice).unwrap_or_default();
+    if rows.is_empty() {
+        return app.ui.print_line(&recommendation);
+    }
+    let rows = rows.iter().map(|row| {
         vec![
             text(row, "scenario"),
             text(row, "impact"),
@@ -332,8 +338,7 @@ fn cascade(app: &App, args: &CascadeArgs) -> Result<(), CommandError> {
     });
     app.ui
         .print_table(&["scenario", "impact", "why"], rows.collect())?;
-    app.ui
-        .print_line(&format!("\n{}", clean(&text(&answer, "recommendation"))))
+    app.ui.print_line(&format!("\n{recommendation}"))
 }
 
 /// Let a service take another's place in a profile of the deployment file
@@ -452,6 +457,9 @@ fn write(args: &ApplyArgs, swap: &Swap) -> Result<i64, CommandError> {
         .as_table_like_mut()
         .ok_or_else(unreadable)?
         .insert(&swap.from, toml_edit::value(&swap.to));
+    if let Some(inline) = swaps.as_inline_table_mut() {
+        inline.fmt();
+    }
     let version = profile
         .get("version")
         .and_then(toml_edit::Item::as_integer)

@@ -222,6 +222,69 @@ fn the_documented_command_lines_work() {
 }
 
 #[test]
+fn an_application_is_planned_by_its_name() {
+    let case = Case::new();
+    case.write("bundle.json", WHEEL);
+    let profile = |name: &str| {
+        format!("[profiles.{name}]\nscenario = \"picker-wheel\"\nbundle = \"bundle.json\"\n")
+    };
+    case.write("strongroom.deploy.toml", profile("one"));
+    let line = "secrets plan --scenario picker-wheel --tier desktop --json";
+    let planned = case.sr(line).ok().json();
+    assert_eq!(planned["summary"]["total_secrets"], 2);
+    case.sr("plan --scenario other --tier desktop").code(3);
+    // Which of two is meant nobody said.
+    case.write("strongroom.deploy.toml", profile("one") + &profile("two"));
+    case.sr(line).code(3);
+}
+
+#[test]
+fn overrides_are_listed_with_their_ends_and_empty_lists_say_so() {
+    let case = Case::with_manifest("[secrets.STRIPE_KEY]\n");
+    case.write(
+        "strongroom.deploy.toml",
+        "[profiles.shop]\ntiers = [2]\n[[overrides]]\ntier = 2\nsecret = \"STRIPE_KEY\"\n\
+         strategy = \"prompt\"\nexpires = \"2020-01-31\"\n[[overrides]]\ntier = 3\n\
+         secret = \"STRIPE_KEY\"\nstrategy = \"strip\"\nreason = \"no shop there\"\n",
+    );
+    let shown = [
+        "overrides list",
+        "overrides list --tier cloud",
+        "overrides effective shop",
+        "overrides effective shop --tier mobile",
+        "swaps list shop",
+        "swaps cascade postgres sqlite",
+    ]
+    .map(|line| case.sr(line).transcript());
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn a_resource_that_is_typed_wrong_is_no_good_plan() {
+    let case = Case::with_manifest("[secrets.POSTGRES_DB]\n[secrets.REDIS_PASSWORD]\n");
+    let planned = plan(&case, "--tier desktop --resource redis", false);
+    assert_eq!(planned["summary"]["total_secrets"], 1);
+    case.sr("plan --tier desktop --resource redsi")
+        .code(3)
+        .says("no declared secret belongs to resource redsi")
+        .says("there are: postgres, redis");
+}
+
+#[test]
+fn a_question_of_many_lines_stays_in_its_place() {
+    let case = Case::new();
+    case.write(
+        "secrets.yaml",
+        "version: \"1.0\"\nresource: hub\nsecrets:\n  tokens:\n    - name: token\n      \
+         required: true\n      default_env: HUB_TOKEN\ninitialization:\n  prompt_user:\n    \
+         - name: token\n      prompt: |\n        To make one:\n        1. Open the hub\n",
+    );
+    case.sr("plan --tier desktop --registry secrets.yaml")
+        .ok()
+        .prints("asks for HUB_TOKEN: To make one:\n      1. Open the hub\n");
+}
+
+#[test]
 fn a_dotenv_template_is_filled_in_and_imported() {
     let case = Case::with_manifest("[secrets.API_KEY]\nclass = \"user_prompt\"\n");
     let key = case.canary("");
@@ -271,6 +334,7 @@ fn a_swap_changes_secrets_and_score_or_is_refused() {
     );
     let file = String::from_utf8(case.read("strongroom.deploy.toml")).unwrap();
     assert!(file.starts_with("# what we ship\n"), "{file}");
+    assert!(!file.contains(" ,"), "{file}");
     let planned = plan(&case, "wheel", true);
     assert_eq!(planned["swaps_applied"]["postgres"], "sqlite");
     case.sr("swaps apply wheel postgres sqlite")
@@ -327,9 +391,15 @@ fn an_assembled_bundle_keeps_references_and_holds_nothing_of_the_server() {
             \"session_secret\"], \"assets\": [{\"path\": \"ui/app.js\"}]",
         );
     case.write("base.json", &base);
-    case.sr("bundle assemble --bundle base.json")
-        .code(5)
-        .says("ui/app.js");
+    // Whoever gives this command is not told to give it.
+    for sum in ["", ", \"sha256\": \"to be filled in\""] {
+        let named = "{\"path\": \"ui/app.js\"";
+        case.write("base.json", base.replace(named, &format!("{named}{sum}")));
+        let refused = case.sr("bundle assemble --bundle base.json").code(5);
+        let refused = refused.says("the asset ui/app.js is not below .");
+        assert!(!refused.err().contains("fills it in"), "{}", refused.err());
+    }
+    case.write("base.json", &base);
     case.write("ui/app.js", "abc");
     case.sr("bundle assemble --bundle base.json -o out.json")
         .ok()
@@ -366,6 +436,16 @@ fn an_assembled_bundle_keeps_references_and_holds_nothing_of_the_server() {
     case.sr("bundle assemble --bundle leaky.json -o never.json")
         .code(5)
         .says("the value of /shop/development/API_TOKEN stands in the manifest");
+    // In the middle of a file, with white space in it, and encoded.
+    let phrase = format!("{} {}", case.canary("correct horse "), "battery");
+    case.sr("set API_TOKEN --exact").stdin(&phrase).ok();
+    let encoded = data_encoding::BASE64.encode(format!("x{phrase}y").as_bytes());
+    for text in [format!("// {phrase}!"), format!("key: {encoded}")] {
+        case.write_open("ui/app.js", text);
+        case.sr("bundle assemble --bundle base.json -o never.json")
+            .code(5)
+            .says("the value of /shop/development/API_TOKEN stands in ui/app.js");
+    }
     assert!(!case.in_project("never.json").exists());
 }
 

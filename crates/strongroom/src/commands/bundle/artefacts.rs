@@ -40,7 +40,7 @@ pub(super) fn fill_in(manifest: &mut Value, root: &Path) -> Result<Vec<String>, 
                 continue;
             };
             let Some(file) = below(root, path) else {
-                if asset.get("sha256").is_none() {
+                if !has_sum(asset) {
                     missing.push(format!("the asset {path} is not below {}", root.display()));
                 }
                 continue;
@@ -51,6 +51,12 @@ pub(super) fn fill_in(manifest: &mut Value, root: &Path) -> Result<Vec<String>, 
         }
     }
     Ok(missing)
+}
+
+/// Whether an asset has a SHA-256 already.
+fn has_sum(asset: &Value) -> bool {
+    let sum = asset.get("sha256").and_then(Value::as_str);
+    sum.is_some_and(|sum| sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Assets and programs of all services, each once.

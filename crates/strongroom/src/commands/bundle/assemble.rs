@@ -9,6 +9,7 @@ use serde_json::json;
 use strongroom_deploy::assemble;
 use strongroom_deploy::assemble::Assembled;
 use strongroom_deploy::lint;
+use strongroom_deploy::lint::Finding;
 use strongroom_deploy::lint::Severity;
 use strongroom_deploy::tier::Tier;
 
@@ -76,7 +77,7 @@ pub(crate) struct MergeArgs {
 pub(super) fn run(app: &App, args: &AssembleArgs) -> Result<(), CommandError> {
     let (_, mut assembled) = assembled(app, &args.parts)?;
     let mut problems = artefacts::fill_in(&mut assembled.manifest, &args.root)?;
-    problems.extend(errors(&assembled.manifest, |_| true));
+    problems.extend(errors(&assembled.manifest, is_ours));
     let mut scan = Scan::begin(app)?;
     scan.manifest(&assembled.manifest);
     for file in artefacts::of(&assembled.manifest, &args.root).files {
@@ -91,7 +92,8 @@ pub(super) fn run(app: &App, args: &AssembleArgs) -> Result<(), CommandError> {
 pub(super) fn run_merge(app: &App, args: &MergeArgs) -> Result<(), CommandError> {
     let (_, assembled) = assembled(app, &args.parts)?;
     // What has nothing to do with secrets is somebody else's.
-    let is_ours = |path: &str| path.contains(".secrets") || path.contains(".env");
+    let is_ours =
+        |finding: &Finding| finding.path.contains(".secrets") || finding.path.contains(".env");
     let mut problems = errors(&assembled.manifest, is_ours);
     let mut scan = Scan::begin(app)?;
     scan.manifest(&assembled.manifest);
@@ -118,11 +120,16 @@ pub(super) fn assembled(
     Ok((shipment, assembled))
 }
 
-/// What a strict lint finds at the places that matter.
-pub(super) fn errors(manifest: &Value, is_ours: impl Fn(&str) -> bool) -> Vec<String> {
+/// Sums that could not be filled in are told as files that are not there.
+pub(super) fn is_ours(finding: &Finding) -> bool {
+    finding.code != "bundle.asset_sha256"
+}
+
+/// What a strict lint finds, as far as it matters.
+pub(super) fn errors(manifest: &Value, is_ours: impl Fn(&Finding) -> bool) -> Vec<String> {
     let findings = lint::strict(manifest).into_iter();
     findings
-        .filter(|finding| finding.severity == Severity::Error && is_ours(&finding.path))
+        .filter(|finding| finding.severity == Severity::Error && is_ours(finding))
         .map(|finding| format!("{}: {}; {}", finding.path, finding.message, finding.fix))
         .collect()
 }

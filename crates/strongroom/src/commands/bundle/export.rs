@@ -53,7 +53,7 @@ pub(super) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
     }
     let (shipment, mut assembled) = assemble::assembled(app, &args.parts)?;
     let mut problems = artefacts::fill_in(&mut assembled.manifest, &args.root)?;
-    problems.extend(assemble::errors(&assembled.manifest, |_| true));
+    problems.extend(assemble::errors(&assembled.manifest, assemble::is_ours));
     let artefacts = artefacts::of(&assembled.manifest, &args.root);
     let root = args.root.display();
     if !args.manifest_only {

@@ -1,4 +1,5 @@
-//! Whether what is shipped holds a value that the store holds, by the values' fingerprints.
+//! Whether what is shipped holds a value that the store holds: by fingerprints of its texts, and
+//! wherever it stands, raw or encoded, if it can be told from ordinary text.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -6,12 +7,15 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::Value;
+use strongroom_core::redact;
+use strongroom_core::redact::Patterns;
 use strongroom_core::secret::SecretValue;
 use strongroom_deploy::assemble;
 use strongroom_engine::ledger::Channel;
 use strongroom_engine::ledger::Given;
 
 use crate::app::App;
+use crate::commands::scan::values_of;
 use crate::error::CommandError;
 use crate::ledger;
 use crate::session;
@@ -27,6 +31,8 @@ pub(super) struct Scan {
     session: Option<Session>,
     /// From fingerprint to path.
     known: BTreeMap<[u8; 16], String>,
+    /// The values that can be told from ordinary text.
+    values: Option<Patterns>,
     /// Where which secret's value was found.
     found: BTreeSet<(String, String)>,
 }
@@ -41,9 +47,11 @@ impl Scan {
                 known.insert(entry.fingerprint, entry.path);
             }
         }
+        let values = session.as_ref().map(values_of).transpose()?;
         Ok(Self {
             session,
             known,
+            values,
             found: BTreeSet::new(),
         })
     }
@@ -63,6 +71,7 @@ impl Scan {
         });
         for text in texts {
             self.look_at(text.as_bytes(), "the manifest");
+            self.look_through(text.as_bytes(), "the manifest");
         }
     }
 
@@ -77,6 +86,7 @@ impl Scan {
         })?;
         self.look_at(&bytes, shown);
         self.look_at(bytes.trim_ascii(), shown);
+        self.look_through(&bytes, shown);
         let mut seen = HashSet::new();
         let is_text = |byte: &u8| byte.is_ascii_graphic() || *byte >= 0x80;
         for run in bytes.split(|byte| !is_text(byte)) {
@@ -109,6 +119,13 @@ impl Scan {
         let fingerprint = session.barrier.fingerprint(&SecretValue::copy_from(bytes));
         if let Some(path) = self.known.get(&fingerprint) {
             self.found.insert((path.clone(), place.to_owned()));
+        }
+    }
+
+    fn look_through(&mut self, bytes: &[u8], place: &str) {
+        let Some(values) = &self.values else { return };
+        for found in redact::find(values, bytes) {
+            self.found.insert((found.name, place.to_owned()));
         }
     }
 

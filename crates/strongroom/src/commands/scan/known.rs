@@ -75,7 +75,7 @@ impl Known {
 }
 
 /// The current values, as far as they can be told from ordinary text.
-fn read(session: &Session) -> Result<Patterns, CommandError> {
+pub(in crate::commands) fn read(session: &Session) -> Result<Patterns, CommandError> {
     let entries = wait(session.engine.list_recursive(&session.context, ""))?;
     let paths = entries.iter().filter(|entry| entry.is_live);
     let paths: Vec<SecretPath> = paths.filter_map(|entry| entry.path.parse().ok()).collect();
