@@ -532,6 +532,12 @@ const PEERS: &[Peer] = &[
         why: "a server that speaks Vault's API, with its own client",
     },
     Peer {
+        name: "aiosmtpd",
+        source: Source::Pip("1.4.6"),
+        need: Need::Required,
+        why: "a mail server that notices are sent to",
+    },
+    Peer {
         name: "moto[iam,kms,secretsmanager,server,ssm,sts]",
         source: Source::Pip("5.2.5"),
         need: Need::Required,

@@ -16,6 +16,10 @@ pub enum RotatorSpec {
     Redis(RedisUser),
     /// A key that tokens are signed with.
     SigningKey(SigningKey),
+    /// A certificate of TLS and its key.
+    Certificate(Certificate),
+    /// The password of a static role of another Vault or OpenBao.
+    VaultStaticRole(VaultStaticRole),
     /// A program.
     Command(Program),
     /// A person.
@@ -90,6 +94,53 @@ pub struct SigningKey {
     pub token_ttl: Option<String>,
 }
 
+/// A certificate that a server shows in TLS, and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// Whose it is. Without `dns_names` and `ips` it is the name that clients check.
+    pub common_name: String,
+    /// Names that it is good for; `*.example.org` stands for one label.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_names: Vec<String>,
+    /// Addresses that it is good for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ips: Vec<String>,
+    /// How long it is good, from an hour to ten years. Default: 90d.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validity: Option<String>,
+    /// `P-256` (the default), `RSA` or `Ed25519`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The secret with the certificate and the key of the authority that signs it. Default: it
+    /// signs itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+}
+
+/// A static role of the database engine of another Vault or OpenBao, which changes the password
+/// itself when it is asked to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VaultStaticRole {
+    /// Which server and how to log in, as in a chain: `vault://HOST:PORT?auth=approle`, or
+    /// `vault:` with VAULT_ADDR.
+    pub backend: String,
+    /// The name of the role there.
+    pub role: String,
+    /// Where the database engine is mounted there. Default: database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount: Option<String>,
+    /// Where the role logs in to try the new password: `postgres://HOST/DATABASE` or
+    /// `rediss://HOST`, without name and password. Default: it is only read back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+    /// The secret with the credentials for that server: a token, or a JSON object with `role_id`
+    /// and `secret_id`. Default: the variables of the `vault:` backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+}
+
 /// A program that is run for each step, with JSON on its standard input and output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -118,19 +169,31 @@ impl RotatorSpec {
             Self::Mysql(_) => "mysql",
             Self::Redis(_) => "redis",
             Self::SigningKey(_) => "signing-key",
+            Self::Certificate(_) => "certificate",
+            Self::VaultStaticRole(_) => "vault-static-role",
             Self::Command(_) => "command",
             Self::Manual(_) => "manual",
         }
     }
 
-    /// The secret that has to be read before a step, for an administrator's password.
+    /// The secret that has to be read before a step: an administrator's password, an authority.
     #[must_use]
     pub fn admin(&self) -> Option<&str> {
         match self {
             Self::Postgres(role) => role.admin.as_deref(),
             Self::Mysql(user) => user.admin.as_deref(),
             Self::Redis(user) => user.admin.as_deref(),
+            Self::Certificate(certificate) => certificate.issuer.as_deref(),
+            Self::VaultStaticRole(role) => role.admin.as_deref(),
             Self::SigningKey(_) | Self::Command(_) | Self::Manual(_) => None,
+        }
+    }
+    /// What the field is called that names that secret.
+    #[must_use]
+    pub fn admin_field(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "issuer",
+            _ => "admin",
         }
     }
 }

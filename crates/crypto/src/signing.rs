@@ -10,6 +10,8 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature;
+use aws_lc_rs::signature::ECDSA_P256_SHA256_ASN1_SIGNING;
+use aws_lc_rs::signature::EcdsaKeyPair;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use aws_lc_rs::signature::KeyPair as _;
 use aws_lc_rs::signature::RsaKeyPair;
@@ -157,6 +159,17 @@ impl Algorithm {
     pub fn verifies_mac(private: &SecretValue, message: &[u8], signature: &[u8]) -> bool {
         hmac::verify(&mac_key(private), message, signature).is_ok()
     }
+}
+
+/// A new private key on the curve P-256 (PKCS #8, DER), for certificates.
+///
+/// # Errors
+/// `NotMade`.
+pub fn generate_p256() -> Result<SecretValue, SigningError> {
+    let random = SystemRandom::new();
+    let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random);
+    let der = der.map_err(|_| SigningError::NotMade)?;
+    Ok(SecretValue::copy_from(der.as_ref()))
 }
 
 impl PublicKey {

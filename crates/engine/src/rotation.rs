@@ -36,6 +36,7 @@ pub use claim::After;
 pub use claim::Claim;
 pub use claim::Work;
 pub use generate::Generator;
+pub use notice::MailTarget;
 pub use notice::Notice;
 pub use notice::Turn;
 pub use notice::Webhook;

@@ -116,6 +116,8 @@ pub enum Kind {
     Notice = 48,
     /// Where notices are sent.
     Webhook = 49,
+    /// Who gets notices by mail.
+    MailTarget = 56,
 }
 
 /// A type that is stored.

@@ -62,6 +62,34 @@ pub fn outlook(spec: Option<&RotatorSpec>) -> Outlook {
                 _ => "the old key stays in the key set until its last token has expired",
             },
         ),
+        Some(RotatorSpec::Certificate(of)) => (
+            match &of.issuer {
+                Some(_) => {
+                    "a key is made and a certificate for it signed by its issuer; both wait as \
+                     AWSPENDING"
+                }
+                None => "a key is made and signs its own certificate; both wait as AWSPENDING",
+            },
+            "nobody is told".into(),
+            "a client that trusts the issuer shakes hands with a server that has the new pair",
+            match &of.issuer {
+                Some(_) => "the old certificate is good until it expires",
+                None => {
+                    "the old certificate is good until it expires; clients have to trust the new \
+                     one before servers show it"
+                }
+            },
+        ),
+        Some(RotatorSpec::VaultStaticRole(role)) => (
+            "the other server changes the password of its role, which waits as AWSPENDING",
+            "nothing: it has told the database".into(),
+            match role.login {
+                Some(_) => "it is read back, and the role logs in with it",
+                None => "it is read back",
+            },
+            "sessions go on; from createSecret on nobody connects with the old password, and it \
+             cannot be put back",
+        ),
         Some(RotatorSpec::Command(program)) => {
             let name = program.command.first().map_or("", String::as_str);
             (

@@ -4,7 +4,6 @@
 //! (base64url). Who signs reads the current version; who checks reads the key set, which also has
 //! the key that waits and those before, until their last tokens have expired.
 
-use data_encoding::BASE64;
 use data_encoding::BASE64URL_NOPAD;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
@@ -25,6 +24,7 @@ use strongroom_engine::object::Object;
 use strongroom_engine::tokens::random_text;
 
 use crate::Needs;
+use crate::pem;
 use crate::unusable;
 
 const KEY_ID: &str = "kid";
@@ -35,8 +35,6 @@ const SECRET: &str = "secret";
 const TOKEN_TTL: &str = "24h";
 /// Characters of the id of a key that has no public half.
 const ID_CHARS: usize = 22;
-/// Characters of a line in PEM.
-const PEM_COLUMNS: usize = 64;
 
 /// The rotator.
 pub(crate) struct Signing {
@@ -90,7 +88,7 @@ impl Signing {
         let mut object = current.unwrap_or_default();
         let word = SecretValue::copy_from(algorithm.word().as_bytes());
         let (name, other, written) = match public {
-            Some(_) => (PRIVATE_KEY, SECRET, pem(&private)),
+            Some(_) => (PRIVATE_KEY, SECRET, pem::private_key(&private)),
             None => (SECRET, PRIVATE_KEY, base64url(&private)),
         };
         object.remove(other);
@@ -162,29 +160,9 @@ fn read(object: &Object) -> Option<(Algorithm, SecretValue)> {
     Some((algorithm, private))
 }
 
-fn pem(private: &SecretValue) -> SecretValue {
-    // EXPOSE: written in another form into the new secret.
-    let text = encoded(private.expose_secret(), &BASE64);
-    let mut pem = Vec::with_capacity(text.len_bytes() + text.len_bytes() / PEM_COLUMNS + 64);
-    pem.extend_from_slice(b"-----BEGIN PRIVATE KEY-----\n");
-    // EXPOSE: goes into the new secret, line by line.
-    for line in text.expose_secret().chunks(PEM_COLUMNS) {
-        pem.extend_from_slice(line);
-        pem.push(b'\n');
-    }
-    pem.extend_from_slice(b"-----END PRIVATE KEY-----\n");
-    SecretValue::new(pem)
-}
-
 fn base64url(private: &SecretValue) -> SecretValue {
     // EXPOSE: written in another form into the new secret.
-    encoded(private.expose_secret(), &BASE64URL_NOPAD)
-}
-
-fn encoded(bytes: &[u8], encoding: &data_encoding::Encoding) -> SecretValue {
-    let mut text = vec![0; encoding.encode_len(bytes.len())];
-    encoding.encode_mut(bytes, &mut text);
-    SecretValue::new(text)
+    pem::encoded(private.expose_secret(), &BASE64URL_NOPAD)
 }
 
 fn of_signing(error: SigningError) -> RotatorError {

@@ -79,6 +79,8 @@ pub struct Config {
     pub rotation_commands: Setting<Option<PathBuf>>,
     /// The file that notices of rotations are written to.
     pub rotation_notices: Setting<Option<PathBuf>>,
+    /// Whether they stand in the operators' log, too.
+    pub rotation_log: Setting<bool>,
 }
 
 /// The file as it is written.
@@ -96,6 +98,7 @@ struct FileConfig {
 struct FileRotation {
     commands: Option<PathBuf>,
     notices: Option<PathBuf>,
+    log: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -188,6 +191,7 @@ impl Config {
             aws_account: Setting::default_of(crate::aws::Names::default().account),
             rotation_commands: Setting::default_of(None),
             rotation_notices: Setting::default_of(None),
+            rotation_log: Setting::default_of(false),
         }
     }
 
@@ -212,7 +216,8 @@ impl Config {
                 line: before.matches('\n').count() + 1,
                 detail: "this is no setting of a server, or not its type; the settings are \
                          listener.address, .tls_cert, .tls_key, .allow_plain_http, audit.folder, \
-                         audit.syslog_socket, aws.region, aws.account, rotation.commands, .notices",
+                         audit.syslog_socket, aws.region, aws.account, rotation.commands, \
+                         .notices, .log",
             }
         })?;
         let origin = Origin::File(path.into());
@@ -239,6 +244,7 @@ impl Config {
             set(&mut self.rotation_commands, commands, &origin);
             let notices = rotation.notices.map(Some);
             set(&mut self.rotation_notices, notices, &origin);
+            set(&mut self.rotation_log, rotation.log, &origin);
         }
         Ok(())
     }
@@ -315,7 +321,9 @@ impl fmt::Display for Config {
         writeln!(f, "commands = {shown}  # {}", commands.origin)?;
         let notices = &self.rotation_notices;
         let shown = path(&notices.value);
-        writeln!(f, "notices = {shown}  # {}", notices.origin)
+        writeln!(f, "notices = {shown}  # {}", notices.origin)?;
+        let log = &self.rotation_log;
+        writeln!(f, "log = {}  # {}", log.value, log.origin)
     }
 }
 

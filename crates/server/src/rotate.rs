@@ -4,6 +4,8 @@
 //! lease is over. Each step leaves two lines in the audit log; what cannot be noted is not done.
 
 mod endpoint;
+mod expiry;
+pub(crate) mod mail;
 pub(crate) mod notices;
 pub(crate) mod overlap;
 pub(crate) mod policies;
@@ -25,6 +27,7 @@ use strongroom_core::port::RecordId;
 use strongroom_core::port::Rng;
 use strongroom_core::port::RotatorError;
 use strongroom_core::port::Step;
+use strongroom_core::port::Variables;
 use strongroom_engine::Error;
 use strongroom_engine::context::OpContext;
 use strongroom_engine::duty::LEASE_SECONDS;
@@ -63,6 +66,10 @@ pub(crate) struct Driver {
     commands: OnceLock<PathBuf>,
     /// The file of notices.
     notices: OnceLock<PathBuf>,
+    /// Whether notices stand in the operators' log, too.
+    logs_notices: OnceLock<()>,
+    /// What rotators log in to other servers with.
+    backends: OnceLock<Variables>,
     /// Whether this server looks after policies and reminders, of those on one store.
     duty: tokio::sync::Mutex<Post>,
     wake: tokio::sync::Notify,
@@ -76,6 +83,8 @@ impl Driver {
             holder,
             commands: OnceLock::new(),
             notices: OnceLock::new(),
+            logs_notices: OnceLock::new(),
+            backends: OnceLock::new(),
             wake: tokio::sync::Notify::new(),
         }
     }
@@ -103,6 +112,11 @@ impl Driver {
         }
     }
 
+    /// The variables that rotators may take credentials for other servers from.
+    fn backends(&self) -> Variables {
+        self.backends.get().cloned().unwrap_or_default()
+    }
+
     /// Has it look at once.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
@@ -114,6 +128,22 @@ impl Node {
     pub fn allow_rotation_commands(&self, folder: PathBuf) {
         // The first one stays.
         let _ = self.rotate.commands.set(folder);
+    }
+}
+
+impl Node {
+    /// Lets rotators log in to other servers with what these variables say, from now on.
+    pub fn allow_rotation_backends(&self, variables: Variables) {
+        // The first ones stay.
+        let _ = self.rotate.backends.set(variables);
+    }
+}
+
+impl Node {
+    /// Writes notices of rotations to the operators' log, from now on.
+    pub fn log_rotation_notices(&self) {
+        // It may be said twice.
+        let _ = self.rotate.logs_notices.set(());
     }
 }
 

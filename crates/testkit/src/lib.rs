@@ -6,6 +6,7 @@ pub mod canary;
 pub mod clock;
 pub mod fault;
 pub mod history;
+pub mod mail;
 pub mod mariadb;
 pub mod openbao;
 pub mod port;

@@ -285,6 +285,7 @@ const MAP: &[(&str, &[&str])] = &[
         &[
             "strongroom-engine",
             "strongroom-mysql",
+            "strongroom-backend-vault",
             "strongroom-postgres",
             "strongroom-redis",
             "strongroom-crypto",

@@ -23,8 +23,8 @@ use crate::state::Stored;
 const RETRY_SECONDS: [i64; 8] = [10, 60, 300, 1800, 7200, 28_800, 86_400, 86_400];
 /// How long a notice that was told is remembered.
 const REMEMBERED: Span = Span::from_seconds(2 * 86_400);
-/// Most webhooks.
-const WEBHOOKS_MAX: usize = 100;
+/// Most webhooks, and most that get mail.
+const TARGETS_MAX: usize = 100;
 
 /// Something that somebody is to be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,23 @@ pub struct Webhook {
     pub created: Timestamp,
 }
 
+/// Who gets notices by mail, and through which server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailTarget {
+    /// The server: `smtps://HOST` (TLS from the start) or `smtp://HOST` (STARTTLS).
+    pub server: String,
+    /// Who writes.
+    pub from: String,
+    /// Who is written to.
+    pub to: Vec<String>,
+    /// The secret with the name and the password for the server.
+    pub credentials: Option<String>,
+    /// Certificates (PEM) that the server's is checked by, in the place of the system's.
+    pub ca: Option<String>,
+    /// When it was registered.
+    pub created: Timestamp,
+}
+
 /// What to do with a notice that is due.
 #[derive(Debug)]
 pub enum Turn {
@@ -70,6 +87,10 @@ pub enum Turn {
 
 impl Stored for Notice {
     const KIND: Kind = Kind::Notice;
+}
+
+impl Stored for MailTarget {
+    const KIND: Kind = Kind::MailTarget;
 }
 
 impl Stored for Webhook {
@@ -184,16 +205,56 @@ impl State {
     /// # Errors
     /// `LimitExceeded`, storage errors.
     pub async fn put_webhook(&self, name: &str, webhook: &Webhook) -> Result<(), Error> {
-        let known = self.ids::<Webhook>(Shelf::Kind).await?;
-        let id = self.id_of::<Webhook>(name);
-        if known.len() >= WEBHOOKS_MAX && !known.contains(&id) {
+        self.put_target(name, webhook, "the number of webhooks")
+            .await
+    }
+
+    async fn put_target<T: Stored>(&self, name: &str, target: &T, what: &str) -> Result<(), Error> {
+        let known = self.ids::<T>(Shelf::Kind).await?;
+        let id = self.id_of::<T>(name);
+        if known.len() >= TARGETS_MAX && !known.contains(&id) {
             return Err(Error::LimitExceeded {
-                what: "the number of webhooks".into(),
-                limit: WEBHOOKS_MAX.to_string(),
+                what: what.into(),
+                limit: TARGETS_MAX.to_string(),
             });
         }
         let put = Put::named(name, Shelf::Kind);
-        self.write(vec![self.put(&put, webhook)]).await
+        self.write(vec![self.put(&put, target)]).await
+    }
+
+    /// All that get notices by mail, sorted by name.
+    ///
+    /// # Errors
+    /// `Damaged`, storage errors.
+    pub async fn mail_targets(&self) -> Result<Vec<(String, Found<MailTarget>)>, Error> {
+        self.all(Shelf::Kind).await
+    }
+
+    /// Who gets notices by mail, by its name.
+    ///
+    /// # Errors
+    /// `Damaged`, storage errors.
+    pub async fn mail_target(&self, name: &str) -> Result<Option<Found<MailTarget>>, Error> {
+        self.load(name).await
+    }
+
+    /// Registers who gets notices by mail, or changes it.
+    ///
+    /// # Errors
+    /// `LimitExceeded`, storage errors.
+    pub async fn put_mail_target(&self, name: &str, target: &MailTarget) -> Result<(), Error> {
+        self.put_target(name, target, "the number of mail targets")
+            .await
+    }
+
+    /// Forgets who gets notices by mail. False when it is not there.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn remove_mail_target(&self, name: &str) -> Result<bool, Error> {
+        let id = self.id_of::<MailTarget>(name);
+        self.commit(vec![state::delete(id, Precondition::Exists)])
+            .await
     }
 
     /// Forgets a webhook. False when it is not there.

@@ -19,6 +19,8 @@ use strongroom_core::time::Timestamp;
 
 /// Fewest hours between two rotations.
 const HOURS_MIN: i64 = 4;
+/// So many rotations are looked at to see how far they are apart.
+const LOOKED_AHEAD: usize = 16;
 /// Most days between two rotations.
 const DAYS_MAX: i64 = 1000;
 /// Longest expression, in characters.
@@ -153,6 +155,21 @@ impl Schedule {
         // The last moment that belongs to it.
         let closes = Timestamp::from_micros(closes.as_micros() - 1_000_000);
         Some(Window { opens, closes })
+    }
+
+    /// The longest time between two of the rotations that come.
+    #[must_use]
+    pub fn longest(&self, now: Timestamp) -> Option<Span> {
+        let mut opens = self.next(now, now)?.opens;
+        let mut longest = 0;
+        for _ in 0..LOOKED_AHEAD {
+            let Some(next) = self.next(opens, opens) else {
+                break;
+            };
+            longest = longest.max(next.opens.seconds_since(opens));
+            opens = next.opens;
+        }
+        Some(Span::from_seconds(longest)).filter(|_| longest > 0)
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test ends it")]
 
+mod certificate;
 mod command;
 mod manual;
 mod mysql;
@@ -9,3 +10,4 @@ mod postgres;
 mod redis;
 mod signing;
 mod support;
+mod vault;

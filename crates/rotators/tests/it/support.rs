@@ -161,6 +161,19 @@ impl World {
         panic!("{:?}", self.record().await);
     }
 
+    /// A rotation that has to fail, and why it does.
+    pub(crate) async fn fail(&self, rotator: &dyn Rotator) -> RotatorError {
+        self.ask(Purpose::Rotate).await;
+        self.fail_again(rotator).await
+    }
+
+    /// The same of one that has failed before.
+    pub(crate) async fn fail_again(&self, rotator: &dyn Rotator) -> RotatorError {
+        let after = self.drive(rotator).await;
+        assert!(matches!(after, After::Again(_)), "{after:?}");
+        self.failure().await
+    }
+
     pub(crate) async fn record(&self) -> Rotation {
         self.rotations.find(&self.at).await.unwrap().unwrap().value
     }
@@ -201,6 +214,14 @@ impl World {
         value.await.ok().flatten()
     }
 
+    /// The stages of each version, from the oldest on.
+    pub(crate) async fn stages(&self) -> Vec<Vec<String>> {
+        let snapshot = self.engine.snapshot(&self.at).await.unwrap().unwrap();
+        let versions = snapshot.versions().iter();
+        let stages = versions.map(|info| snapshot.stages(info));
+        stages.collect()
+    }
+
     pub(crate) async fn versions(&self) -> Vec<VersionInfo> {
         self.engine.describe(&self.at).await.unwrap().versions
     }
@@ -211,6 +232,7 @@ pub(crate) fn build(spec: &RotatorSpec, admin: Option<&str>) -> Box<dyn Rotator>
     let needs = Needs {
         rng: Arc::new(SystemRng),
         admin: admin.map(text),
+        backends: strongroom_core::port::Variables::default(),
     };
     strongroom_rotators::build(spec, needs).unwrap()
 }

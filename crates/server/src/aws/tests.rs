@@ -5,6 +5,7 @@ mod declared;
 mod hostile;
 mod identity;
 mod ledger;
+mod mails;
 mod overlap;
 mod policies;
 mod rotation;

@@ -1,5 +1,5 @@
-//! Telling people of rotations: what failed, what waits, what comes. To webhooks, signed and tried
-//! again, and to a file.
+//! Telling people of rotations: what failed, what waits, what comes. To webhooks, signed, by mail,
+//! to a file and to the operators' log; what is not taken is tried again.
 //!
 //! Each notice is told once: its key is noted before. None holds a value.
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::Value;
 use serde_json::json;
 use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
@@ -22,6 +23,8 @@ use strongroom_engine::rotation::policy_of;
 use tokio::sync::watch;
 
 use super::endpoint::Endpoint;
+use super::expiry;
+use super::mail;
 use super::overlap;
 use super::policies;
 use crate::core::Core;
@@ -35,6 +38,10 @@ const ROUNDS_PER_LOOK: u64 = 60;
 const TIMEOUT_SECONDS: u32 = 15;
 /// What the file is called among those who are told.
 const FILE: &str = "\u{0}file";
+/// What the operators' log is called among them.
+const LOG: &str = "\u{0}log";
+/// What stands before the name of who gets mail.
+const MAIL: &str = "\u{0}mail\u{0}";
 const DAY_MICROS: i64 = 86_400 * 1_000_000;
 const DAY: Span = Span::from_seconds(86_400);
 
@@ -55,8 +62,12 @@ pub(crate) struct Event<'a> {
 pub(crate) async fn tell(node: &Node, core: &Core, event: &Event<'_>) -> Result<(), Error> {
     let now = node.now();
     let webhooks = core.state.webhooks().await?;
-    let file = node.rotate.notices.get();
-    if webhooks.is_empty() && file.is_none() {
+    let mails = core.state.mail_targets().await?;
+    let mut all: Vec<String> = webhooks.into_iter().map(|(name, _)| name).collect();
+    all.extend(mails.into_iter().map(|(name, _)| format!("{MAIL}{name}")));
+    all.extend(node.rotate.notices.get().map(|_| FILE.to_owned()));
+    all.extend(node.rotate.logs_notices.get().map(|()| LOG.to_owned()));
+    if all.is_empty() {
         return Ok(());
     }
     let policies = core.state.rotation_policies().await?;
@@ -70,8 +81,7 @@ pub(crate) async fn tell(node: &Node, core: &Core, event: &Event<'_>) -> Result<
         "owner": policy.and_then(|(_, policy)| policy.owner.as_deref()),
     })
     .to_string();
-    let names = webhooks.into_iter().map(|(name, _)| name);
-    for to in names.chain(file.map(|_| FILE.to_owned())) {
+    for to in all {
         let notice = Notice {
             key: format!("{}\u{0}{}\u{0}{}", event.what, event.path, event.key),
             to,
@@ -149,9 +159,7 @@ pub(crate) async fn look_ahead(node: &Node, core: &Core) -> Result<(), Error> {
     };
     count(node, core, &rotations).await?;
     let policies = core.state.rotation_policies().await?;
-    if policies.is_empty() {
-        return Ok(());
-    }
+    expiry::look(node, core, &rotations, &policies).await?;
     let now = node.now();
     for rotation in rotations {
         let policy = policy_of(&policies, &rotation.path).map(|(_, policy)| policy);
@@ -208,7 +216,7 @@ async fn count(node: &Node, core: &Core, all: &[Rotation]) -> Result<(), Error> 
     Ok(())
 }
 
-fn day_of(at: Timestamp) -> i64 {
+pub(super) fn day_of(at: Timestamp) -> i64 {
     at.as_micros().div_euclid(DAY.as_seconds() * 1_000_000)
 }
 
@@ -225,9 +233,17 @@ pub(crate) async fn deliver(node: &Node, core: &Core) -> Result<(), Error> {
             }
             Turn::None => continue,
         };
+        let body = &notice.value.body;
         let done = match notice.value.to.as_str() {
-            FILE => write_line(node.rotate.notices.get(), &notice.value.body),
-            name => send(node, core, name, &notice.value.body).await?,
+            FILE => write_line(node.rotate.notices.get(), body),
+            LOG => {
+                node.log.info(&format!("notice: {}", said(body)));
+                Ok(())
+            }
+            name => match name.strip_prefix(MAIL) {
+                Some(name) => mail::send(node, core, name, &notice.value).await?,
+                None => send(node, core, name, body).await?,
+            },
         };
         match done {
             Ok(()) => core.state.told_notice(*notice, node.now()).await?,
@@ -244,8 +260,16 @@ pub(crate) async fn deliver(node: &Node, core: &Core) -> Result<(), Error> {
 fn shown(to: &str) -> &str {
     match to {
         FILE => "the file of notices",
-        name => name,
+        LOG => "the log",
+        name => name.strip_prefix(MAIL).unwrap_or(name),
     }
+}
+
+/// What a notice says, for people: the event and the message.
+fn said(body: &str) -> String {
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    let text = |name: &str| body[name].as_str().unwrap_or_default();
+    format!("{}: {}", text("event"), text("message"))
 }
 
 fn write_line(file: Option<&PathBuf>, body: &str) -> Result<(), String> {

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use reqwest::Url;
 use strongroom_core::generate::GeneratorSpec;
+use strongroom_core::path::SecretPath;
 use strongroom_core::port::Rotator;
 use strongroom_core::port::RotatorError;
+use strongroom_core::port::Variables;
 use strongroom_core::rotator::Checklist;
 use strongroom_core::rotator::RotatorSpec;
 use strongroom_core::secret::Payload;
+use strongroom_core::time::Span;
 use strongroom_engine::Error;
 use strongroom_engine::rotation::Generator;
 use strongroom_engine::rotation::RegisteredKind;
@@ -84,6 +87,25 @@ pub(crate) async fn declared(
     })
 }
 
+/// Whether what a rotator makes lasts until the next rotation; what is wrong where it does not.
+pub(crate) async fn outlives(
+    node: &Node,
+    core: &Core,
+    arn: &str,
+    gap: Span,
+) -> Result<Result<(), String>, Error> {
+    let Some(RotatorSpec::Certificate(of)) = declared(node, core, arn).await? else {
+        return Ok(Ok(()));
+    };
+    Ok(match strongroom_rotators::validity(&of) {
+        Ok(validity) if validity.as_seconds() <= gap.as_seconds() => Err(format!(
+            "the certificate is good for {validity}, and would expire before the next rotation, \
+             up to {gap} later: rotate it more often, or have a longer `validity`"
+        )),
+        _ => Ok(()),
+    })
+}
+
 /// The rotator of an ARN, ready for use.
 pub(crate) async fn of(
     node: &Node,
@@ -107,7 +129,12 @@ pub(crate) async fn of(
         let spec = RotatorSpec::Manual(Checklist {
             checklist: vec!["make a new value where it is checked".into()],
         });
-        return strongroom_rotators::build(&spec, Needs { rng, admin: None });
+        let needs = Needs {
+            rng,
+            admin: None,
+            backends: Variables::default(),
+        };
+        return strongroom_rotators::build(&spec, needs);
     }
     let found = core.state.rotator(name).await;
     let found = found.map_err(of_engine)?;
@@ -127,7 +154,12 @@ pub(crate) async fn of(
                 Some(name) => value_of(node, live, name).await.map_err(of_engine)?,
                 None => None,
             };
-            strongroom_rotators::build(&spec, Needs { rng, admin })
+            let needs = Needs {
+                rng,
+                admin,
+                backends: node.rotate.backends(),
+            };
+            strongroom_rotators::build(&spec, needs)
         }
         RegisteredKind::Endpoint {
             url,
@@ -144,11 +176,24 @@ pub(crate) async fn of(
 }
 
 /// The current value of a secret beside the one that is rotated.
-async fn value_of(node: &Node, live: &Live, name: &str) -> Result<Option<Payload>, Error> {
-    let Some(path) = crate::aws::name::path_of(name) else {
-        return Ok(None);
-    };
-    let snapshot = live.secrets.snapshot(&path).await?;
+pub(super) async fn value_of(
+    node: &Node,
+    live: &Live,
+    name: &str,
+) -> Result<Option<Payload>, Error> {
+    match crate::aws::name::path_of(name) {
+        Some(path) => value_at(node, live, &path).await,
+        None => Ok(None),
+    }
+}
+
+/// The current value of a secret.
+pub(super) async fn value_at(
+    node: &Node,
+    live: &Live,
+    path: &SecretPath,
+) -> Result<Option<Payload>, Error> {
+    let snapshot = live.secrets.snapshot(path).await?;
     let Some((snapshot, newest)) = snapshot.as_ref().and_then(|one| Some((one, one.newest()?)))
     else {
         return Ok(None);

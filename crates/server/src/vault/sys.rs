@@ -6,6 +6,7 @@ mod capabilities;
 mod catalog;
 mod jwks;
 mod leases;
+mod mails;
 mod mounts;
 mod options;
 mod policies;
@@ -80,6 +81,12 @@ pub(crate) const ROUTES: &[Route] = &[
         Read => webhooks::read,
         Write => webhooks::write,
         Delete => webhooks::delete,
+    }),
+    route!(Sudo "rotation/mails" { List => mails::list }),
+    route!(Sudo "rotation/mails/+" {
+        Read => mails::read,
+        Write => mails::write,
+        Delete => mails::delete,
     }),
     route!(Open "jwks/*" { Read => jwks::read }),
     route!(Policy "aws/rotations" { List => rotations::list }),

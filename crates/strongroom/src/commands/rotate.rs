@@ -3,6 +3,8 @@
 mod due;
 mod local;
 #[cfg(feature = "vault")]
+mod mails;
+#[cfg(feature = "vault")]
 mod on_server;
 mod overlap;
 #[cfg(feature = "vault")]
@@ -115,6 +117,9 @@ enum RotateCommand {
     /// Manage who is told what of a server's rotations failed, waits and comes
     #[cfg(feature = "vault")]
     Webhooks(policies::WebhooksArgs),
+    /// Manage who gets mail about a server's rotations
+    #[cfg(feature = "vault")]
+    Mails(mails::MailsArgs),
 }
 
 pub(crate) fn run(app: &App, args: &RotateArgs) -> Result<(), CommandError> {
@@ -154,6 +159,7 @@ pub(crate) fn run(app: &App, args: &RotateArgs) -> Result<(), CommandError> {
             Some(RotateCommand::Rotators(args)) => rotators::run(app, &server, args),
             Some(RotateCommand::Policies(args)) => policies::policies(app, &server, args),
             Some(RotateCommand::Webhooks(args)) => policies::webhooks(app, &server, args),
+            Some(RotateCommand::Mails(args)) => mails::run(app, &server, args),
         };
     }
     match &args.command {
@@ -185,7 +191,10 @@ pub(crate) fn run(app: &App, args: &RotateArgs) -> Result<(), CommandError> {
         Some(RotateCommand::Rollback { name }) => local::rotate(app, name, Purpose::Return, true),
         #[cfg(feature = "vault")]
         Some(
-            RotateCommand::Rotators(_) | RotateCommand::Policies(_) | RotateCommand::Webhooks(_),
+            RotateCommand::Rotators(_)
+            | RotateCommand::Policies(_)
+            | RotateCommand::Webhooks(_)
+            | RotateCommand::Mails(_),
         ) => crate::server::Server::open(app).map(drop),
     }
 }

@@ -243,11 +243,15 @@ async fn serve(app: &App, args: &ServeArgs, config: &Config) -> Result<(), Comma
     let hang_ups = strongroom_server::HangUps::begin();
     let user_keys = user_keys(app, args)?;
     let node = start(app, args, config, &audit, &url).await?;
+    node.allow_rotation_backends(app.environment.for_backends());
     if let Some(folder) = &config.rotation_commands.value {
         node.allow_rotation_commands(folder.clone());
     }
     if let Some(file) = &config.rotation_notices.value {
         node.write_rotation_notices(file.clone());
+    }
+    if config.rotation_log.value {
+        node.log_rotation_notices();
     }
     if let Some(place) = user_keys {
         node.serve_user_keys(&place, None)?;

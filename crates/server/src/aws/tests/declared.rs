@@ -187,3 +187,60 @@ async fn declarations_that_cannot_work_are_refused() {
         assert!(!text.contains("canary"), "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_certificate_that_ends_is_told_of_also_when_nothing_rotates_it() {
+    let rig = Rig::new().await;
+    let spec = json!({"type": "certificate", "common_name": "db.internal", "validity": "30d"});
+    let (status, said) = register(&rig, spec).await;
+    assert_eq!(status, 200, "{said}");
+    // What would have expired before it is rotated is refused.
+    for (rule, is_good) in [
+        (json!({"every": "30d"}), false),
+        (json!({"schedule": "cron(0 4 1 * ? *)"}), false),
+        (json!({"every": "29d"}), true),
+    ] {
+        let mut body = json!({"pattern": "tls/*", "rotator": "mine"});
+        body["every"] = rule["every"].clone();
+        body["schedule"] = rule["schedule"].clone();
+        let line = "POST sys/rotation/policies/tls";
+        let made = rig.world.root(line, &body.to_string()).await;
+        assert_eq!(made.status == 200, is_good, "{made:?}");
+        assert!(is_good || made.text.contains("would expire"), "{made:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notices");
+    rig.world.node.write_rotation_notices(file.clone());
+    rig.rotate(json!({ "RotationLambdaARN": ARN })).await;
+    rig.run_due().await;
+    let value: Value = serde_json::from_str(&rig.value().await).unwrap();
+    let certificate = value["certificate"].as_str().unwrap();
+    assert!(certificate.starts_with("-----BEGIN CERTIFICATE-----"));
+    let told = async || {
+        let core = rig.world.node.core().unwrap();
+        crate::rotate::notices::look_ahead(&rig.world.node, &core)
+            .await
+            .unwrap();
+        crate::rotate::notices::deliver(&rig.world.node, &core)
+            .await
+            .unwrap();
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect::<Vec<Value>>()
+    };
+    rig.world.pass(22 * 86_400);
+    assert!(told().await.is_empty());
+    rig.world.pass(2 * 86_400);
+    for _ in 0..2 {
+        let told = told().await;
+        assert_eq!(told.len(), 1, "once a day: {told:?}");
+        assert_eq!(told[0]["event"], "certificate.expires");
+        assert_eq!(told[0]["secret"], "db");
+    }
+    rig.world.pass(7 * 86_400);
+    assert_eq!(told().await.last().unwrap()["event"], "certificate.expired");
+    rig.rotate(json!({ "ClientRequestToken": "2".repeat(32) }))
+        .await;
+    rig.run_due().await;
+    assert_eq!(told().await.len(), 2, "the new one is good");
+}

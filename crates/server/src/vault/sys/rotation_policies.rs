@@ -186,7 +186,12 @@ pub(super) async fn setup_of(
         return Err(Fault::invalid("`every` and `schedule` exclude each other"));
     }
     let checked = setup.schedule();
-    checked.map_err(|error| Fault::Invalid(format!("the schedule cannot be used: {error}")))?;
+    let schedule =
+        checked.map_err(|error| Fault::Invalid(format!("the schedule cannot be used: {error}")))?;
+    if let Some(gap) = schedule.and_then(|schedule| schedule.longest(call.now)) {
+        let outlived = rotators::outlives(&call.node, &call.core, &setup.rotator, gap).await?;
+        outlived.map_err(Fault::Invalid)?;
+    }
     let is_open = keep.overlap.is_none();
     if is_open && (keep.wait == Wait::Consumers || keep.consumers_within.is_some()) {
         return Err(Fault::invalid(

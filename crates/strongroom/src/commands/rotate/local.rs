@@ -309,7 +309,13 @@ pub(super) fn chosen(
     // Rotators talk over networks and to other processes.
     runtime::start()?;
     let rng = Arc::new(SystemRng);
-    let built = strongroom_rotators::build(spec, Needs { rng, admin });
+    let backends = app.environment.for_backends();
+    let needs = Needs {
+        rng,
+        admin,
+        backends,
+    };
+    let built = strongroom_rotators::build(spec, needs);
     Ok(Chosen {
         name: format!("{PREFIX}{}", spec.word()),
         rotator: built.map_err(|error| unusable(error.message))?,

@@ -252,11 +252,11 @@ pub(super) fn webhooks(
     }
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").to_owned()
 }
 
-fn list(
+pub(super) fn list(
     app: &App,
     server: &Server,
     what: &str,
@@ -279,7 +279,12 @@ fn list(
     app.ui.print_table(heads, rows.collect())
 }
 
-fn remove(app: &App, server: &Server, what: &str, name: &str) -> Result<(), CommandError> {
+pub(super) fn remove(
+    app: &App,
+    server: &Server,
+    what: &str,
+    name: &str,
+) -> Result<(), CommandError> {
     let path = path_of(what, name)?;
     app.ui.confirm(&format!("Forget {name}?"))?;
     if server

@@ -203,7 +203,7 @@ fn drawn(declaration: &Declaration, rotation: &Rotation) -> Option<Value> {
     }
 }
 
-/// A rotator as the server knows it: the administrator's secret by its place there.
+/// A rotator as the server knows it: the secret that it needs by its place there.
 fn declared(manifest: &Manifest, spec: &RotatorSpec, prefix: &str) -> Result<Value, CommandError> {
     let mut value = serde_json::to_value(spec).unwrap_or_default();
     if let Some(admin) = spec.admin() {
@@ -214,7 +214,7 @@ fn declared(manifest: &Manifest, spec: &RotatorSpec, prefix: &str) -> Result<Val
             (None, Some(whole)) => whole.to_owned(),
             (None, None) => format!("{prefix}{admin}"),
         };
-        value["admin"] = json!(place);
+        value[spec.admin_field()] = json!(place);
     }
     strongroom_rotators::check(spec).map_err(|detail| {
         let message = format!("a rotator of the manifest cannot be used: {detail}");
