@@ -1,6 +1,6 @@
 //! Generators: how a value is drawn, and whether it can satisfy its declared format.
 
-mod draw;
+pub(crate) mod draw;
 mod layout;
 mod prove;
 mod spec;

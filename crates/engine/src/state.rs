@@ -118,6 +118,8 @@ pub enum Kind {
     Webhook = 49,
     /// Who gets notices by mail.
     MailTarget = 56,
+    /// How passwords of databases are drawn.
+    PasswordPolicy = 57,
 }
 
 /// A type that is stored.

@@ -3,6 +3,7 @@
 mod dsn;
 mod place;
 mod root;
+mod template;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
+use strongroom_core::policy::PasswordPolicy;
 use strongroom_core::port::DatabaseUsers;
 use strongroom_core::port::NewUser;
 use strongroom_core::port::RecordId;
@@ -26,6 +28,7 @@ use strongroom_engine::state::Stored;
 
 use crate::core::Core;
 use crate::node::Node;
+use crate::vault::error::Fault;
 
 pub(crate) use dsn::without_password as without_password_in_dsn;
 pub(crate) use place::Plugin;
@@ -36,6 +39,8 @@ pub(crate) use root::put_static;
 pub(crate) use root::rotate_root;
 pub(crate) use root::rotate_static;
 pub(crate) use root::settled_static;
+pub(crate) use template::Subject;
+use template::Template;
 
 /// Connections to one database, unless it says otherwise.
 pub(crate) const CONNECTIONS: u32 = 4;
@@ -174,6 +179,16 @@ impl Stored for StaticRole {
 /// The name of a record of a mount, by the mount's owner's name.
 pub(crate) fn of_mount(owner: &str, name: &str) -> String {
     format!("{owner}\0{name}")
+}
+
+/// A policy that passwords are drawn by, as it was written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PasswordPolicyText {
+    pub(crate) text: String,
+}
+
+impl Stored for PasswordPolicyText {
+    const KIND: Kind = Kind::PasswordPolicy;
 }
 
 impl Connection {
@@ -316,6 +331,49 @@ pub(crate) async fn connection(
     name: &str,
 ) -> Result<Option<Found<Connection>>, strongroom_engine::Error> {
     state.load(&of_mount(owner, name)).await
+}
+
+/// A new password for a database: by its policy, where it has one.
+pub(crate) async fn password_for(
+    node: &Node,
+    core: &Core,
+    connection: &Connection,
+) -> Result<SecretValue, Fault> {
+    let Some(name) = connection.password_policy() else {
+        return Ok(new_password(node));
+    };
+    let failed = |why: &dyn std::fmt::Display| {
+        Fault::Backend(format!(
+            "unable to generate a password by the policy {name}: {why}"
+        ))
+    };
+    let policy = core.state.load::<PasswordPolicyText>(&name).await?;
+    let policy = policy.ok_or_else(|| failed(&"it does not exist"))?;
+    let policy = PasswordPolicy::parse(&policy.value.text).map_err(|error| failed(&error))?;
+    policy.generate(&*node.rng).map_err(|error| failed(&error))
+}
+
+/// The name of a new user, for a connection that has a template of names.
+pub(crate) fn username_by(
+    connection: &Connection,
+    subject: &Subject<'_>,
+) -> Option<Result<String, String>> {
+    let template = connection.username_template()?;
+    let made = Template::parse(&template).and_then(|template| {
+        if !template.draws() {
+            return Err("it has neither random nor uuid: two users would have one name".into());
+        }
+        let name = template.render(subject)?;
+        match root::is_user_name(&name) {
+            true => Ok(name),
+            false => Err(
+                "it makes a name that is empty, too long, or has characters other than \
+                          letters, digits and _ . @ - + = / :"
+                    .into(),
+            ),
+        }
+    });
+    Some(made.map_err(|why| format!("invalid username template: {why}")))
 }
 
 /// A new password: letters, digits and `-`, each kind at least once.

@@ -12,14 +12,14 @@ pub(super) const CLASS_ATTEMPTS_MAX: u32 = 1_000;
 const BUFFER_BYTES: usize = 128;
 
 /// Random numbers below a bound, each equally likely.
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     rng: &'a dyn Rng,
     buffer: Zeroizing<[u8; BUFFER_BYTES]>,
     used: usize,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(rng: &'a dyn Rng) -> Self {
+    pub(crate) fn new(rng: &'a dyn Rng) -> Self {
         Self {
             rng,
             buffer: Zeroizing::new([0; BUFFER_BYTES]),
@@ -39,7 +39,7 @@ impl<'a> Source<'a> {
 
     /// A number below `bound`, at most 2^24. What lies past the last whole multiple of the bound
     /// is thrown away, so that no number is likelier than another.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         let bound = u32::try_from(bound).unwrap_or(u32::MAX).max(1);
         if bound == 1 {
             return 0;

@@ -68,6 +68,22 @@ impl Connection {
         serde_json::from_str(&self.details).unwrap_or_default()
     }
 
+    fn said_text(&self, name: &str) -> Option<String> {
+        let said = self.said();
+        let text = said.get(name).and_then(Value::as_str)?.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// The policy that its passwords are drawn by.
+    pub(crate) fn password_policy(&self) -> Option<String> {
+        self.said_text("password_policy")
+    }
+
+    /// The template that its users are named by.
+    pub(crate) fn username_template(&self) -> Option<String> {
+        self.said_text("username_template")
+    }
+
     /// What is wrong with where it is.
     pub(crate) fn check(&self) -> Result<(), String> {
         match self.kind() {

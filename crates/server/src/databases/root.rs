@@ -17,8 +17,8 @@ use super::Password;
 use super::Pending;
 use super::StaticRole;
 use super::Users;
-use super::new_password;
 use super::of_mount;
+use super::password_for;
 use crate::core::Core;
 use crate::node::Node;
 use crate::vault::error::Fault;
@@ -35,6 +35,12 @@ const RETRY_SECONDS: i64 = 10;
 pub(crate) fn is_plain_name(name: &str) -> bool {
     let is_bad = |c: char| c.is_control() || matches!(c, '"' | '\'' | '\\' | ';' | '$' | '`');
     (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(is_bad)
+}
+
+/// Whether a template may make such a name.
+pub(super) fn is_user_name(name: &str) -> bool {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || "_.@-+=/:".contains(c);
+    is_plain_name(name) && name.chars().all(is_good)
 }
 
 fn contended() -> Fault {
@@ -177,7 +183,7 @@ pub(crate) async fn rotate_root(
         return Err(Fault::Backend(why.into()));
     }
     let users = node.databases.users(&found).map_err(failed)?;
-    let password = Password(new_password(node));
+    let password = Password(password_for(node, core, &found.value).await?);
     found.value.next = Some(Pending {
         password: password.clone(),
         since: node.now(),
@@ -296,7 +302,7 @@ pub(crate) async fn rotate_static(
     let connection = settled(node, core, owner, &found.value.connection, connection).await;
     let connection = connection.map_err(failed)?;
     let users = node.databases.users(&connection).map_err(failed)?;
-    let password = Password(new_password(node));
+    let password = Password(password_for(node, core, &connection.value).await?);
     found.value.next = Some(Pending {
         password: password.clone(),
         since: node.now(),

@@ -214,7 +214,7 @@ impl Sweeper<'_> {
                 None => self.orphan(&users, found, name, findings).await,
             }
         }
-        self.leases(&names, before, findings)
+        self.leases(&users, &names, before, findings)
             .await
             .map_err(|error| words(&error))
     }
@@ -250,6 +250,7 @@ impl Sweeper<'_> {
     /// Leases whose user is gone.
     async fn leases(
         &self,
+        users: &Users,
         names: &HashSet<String>,
         before: Timestamp,
         findings: &mut Findings,
@@ -262,7 +263,10 @@ impl Sweeper<'_> {
                 for lease in page.leases {
                     let own = lease.value.connection == self.name;
                     findings.leases += usize::from(own);
-                    if own && is_bereft(&lease.value, names, before) {
+                    if own
+                        && is_bereft(&lease.value, names, before)
+                        && is_gone(users, &lease.value.username).await
+                    {
                         findings.ended.push(lease.value.lease_id.clone());
                         if self.repair {
                             state.end_lease(&lease).await?;
@@ -277,6 +281,11 @@ impl Sweeper<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a user that is in no list of names is gone. Names that a template made are in none.
+async fn is_gone(users: &Users, name: &str) -> bool {
+    name.starts_with(PREFIX) || matches!(users.find(name).await, Ok(None))
 }
 
 fn is_bereft(leased: &Leased, names: &HashSet<String>, before: Timestamp) -> bool {

@@ -9,6 +9,7 @@ mod leases;
 mod mails;
 mod mounts;
 mod options;
+mod password_policies;
 mod policies;
 mod quotas;
 mod rotation_policies;
@@ -52,6 +53,13 @@ pub(crate) const ROUTES: &[Route] = &[
         Write => policies::write,
         Delete => policies::delete,
     }),
+    route!(Policy "policies/password" { List => password_policies::list }),
+    route!(Policy "policies/password/+" [password_policies::exists] {
+        Read => password_policies::read,
+        Write => password_policies::write,
+        Delete => password_policies::delete,
+    }),
+    route!(Policy "policies/password/+/generate" { Read => password_policies::generate }),
     route!(Policy "policies/acl" { List => policies::list, Read => policies::list }),
     route!(Policy "policies/acl/+" {
         Read => policies::read,

@@ -14,6 +14,7 @@ mod redis;
 mod rights;
 mod settings;
 mod sinks;
+mod templates;
 mod tokens;
 mod users;
 

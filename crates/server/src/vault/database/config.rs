@@ -68,11 +68,12 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     if !connection.username.is_empty() {
         details.insert("username".into(), connection.username.into());
     }
+    let policy = details.remove("password_policy");
     details.sort_keys();
     Ok(Answer::data(json!({
         "allowed_roles": connection.allowed_roles,
         "connection_details": details,
-        "password_policy": "",
+        "password_policy": policy.unwrap_or_else(|| "".into()),
         "plugin_name": connection.plugin,
         "plugin_version": connection.plugin_version,
         "root_credentials_rotate_statements": connection.root_rotation,
@@ -130,6 +131,17 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
     update(call, &mut connection, &mut warnings)?;
     let checked = connection.check();
     checked.map_err(|why| Fault::Invalid(format!("error creating database object: {why}")))?;
+    let subject = databases::Subject {
+        display_name: "token",
+        role: "role",
+        rng: &*call.node.rng,
+        now: call.now,
+    };
+    if let Some(Err(why)) = databases::username_by(&connection, &subject) {
+        return Err(Fault::Invalid(format!(
+            "error creating database object: {why}"
+        )));
+    }
     if connection.is_verified {
         verify(&connection).await?;
     }
@@ -170,17 +182,6 @@ fn update(
     let fields = &call.fields;
     if let Some(version) = field::text(fields, "plugin_version")? {
         connection.plugin_version = version;
-    }
-    let policy = field::text(fields, "password_policy")?;
-    if policy.is_some_and(|policy| !policy.is_empty()) {
-        let why = "password_policy is not supported: passwords are drawn here, 24 characters long";
-        return Err(Fault::invalid(why));
-    }
-    let template = field::text(fields, "username_template")?;
-    if template.is_some_and(|template| !template.is_empty()) {
-        let why = "username_template is not supported: names have the usual form, by which they \
-                   are told from those of others";
-        return Err(Fault::invalid(why));
     }
     if let Some(roles) = field::texts(fields, "allowed_roles")? {
         connection.allowed_roles = roles;
@@ -247,6 +248,10 @@ fn update(
             return Err(Fault::Invalid(why));
         }
         details.insert(name.clone(), value.clone());
+    }
+    // It is shown beside the details, and kept in them.
+    if let Some(policy) = field::text(fields, "password_policy")? {
+        details.insert("password_policy".into(), policy.into());
     }
     connection.details = Value::Object(details).to_string();
     Ok(())

@@ -112,9 +112,29 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     let times = within(times, end, &mut warnings);
     let (core, uuid) = (&call.core, call.live.mount.uuid);
     let display_name = &caller.token.display_name;
-    let form = connection.value.names();
-    let state = &core.state;
-    let username = state.new_username_in(form, uuid, display_name, &name, call.now);
+    let subject = databases::Subject {
+        display_name,
+        role: &name,
+        rng: &*call.node.rng,
+        now: call.now,
+    };
+    let username = match databases::username_by(&connection.value, &subject) {
+        None => {
+            let (form, state) = (connection.value.names(), &core.state);
+            state.new_username_in(form, uuid, display_name, &name, call.now)
+        }
+        Some(made) => {
+            let username = made.map_err(Fault::Backend)?;
+            // What a template makes may be somebody's name already, and a lease would end it.
+            if users.find(&username).await.map_err(fault_of)?.is_some() {
+                return Err(Fault::Backend(format!(
+                    "the user {username} exists already"
+                )));
+            }
+            username
+        }
+    };
+    let password = databases::password_for(&call.node, core, &connection.value).await?;
     let new = NewLease {
         path: format!("{}creds/{name}", call.live.path),
         mount: uuid,
@@ -132,7 +152,6 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
         },
     };
     let (mut found, users) = begin(call, &new).await?;
-    let password = databases::new_password(&call.node);
     let made = make(&call.node, &users, &found.value, &role.value, &password).await;
     match made {
         Ok(()) => {}

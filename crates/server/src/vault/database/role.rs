@@ -147,7 +147,11 @@ async fn try_out(
     // Of the usual form: should the server die now, the user is found by its name.
     let (form, state) = (connection.value.names(), &core.state);
     let username = state.new_username_in(form, uuid, "trial", name, call.now);
-    let password = databases::new_password(&call.node);
+    let drawn = databases::password_for(&call.node, core, &connection.value).await;
+    let password = drawn.map_err(|fault| match fault {
+        Fault::Backend(why) => Fault::Invalid(format!("the role was not written: {why}")),
+        other => other,
+    })?;
     let until = databases::expiration(
         call.node
             .for_others(call.now.plus(Span::from_seconds(TRIAL_SECONDS))),
