@@ -102,6 +102,10 @@ enum ComponentType {
 }
 
 /// What was scanned, and how.
+#[cfg_attr(
+    not(feature = "vault"),
+    expect(dead_code, reason = "some of it only a server is told")
+)]
 struct Scanned {
     report: Report,
     /// Where paths are told from.

@@ -8,10 +8,11 @@ import json
 import os
 import pty
 import select
+import signal
 import sys
 import time
 
-PATIENCE = 60
+PATIENCE = 30
 
 
 def main():
@@ -34,6 +35,8 @@ def main():
         if not piece:
             break
         seen += piece
+    else:
+        os.kill(child, signal.SIGKILL)
     sys.stdout.buffer.write(seen)
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
