@@ -10,6 +10,7 @@ use strongroom_chain::passphrase;
 use strongroom_chain::unlock;
 use strongroom_core::port::Rng;
 use strongroom_core::port::Storage;
+use strongroom_core::port::Variables;
 use strongroom_core::time::Timestamp;
 use strongroom_crypto::SystemRng;
 use strongroom_crypto::barrier::Barrier;
@@ -44,6 +45,8 @@ pub(crate) struct Session {
     pub(crate) unsealed: Unsealed,
     /// The slot that opened it.
     pub(crate) slot: KeySlot,
+    /// What rotators log in to other servers with.
+    pub(crate) backends: Variables,
     has_written: Cell<bool>,
 }
 
@@ -247,6 +250,7 @@ fn enter(
         barrier,
         unsealed,
         slot,
+        backends: app.environment.for_backends(),
         has_written,
     })
 }

@@ -271,7 +271,6 @@ fn extensions(
     ])
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
 fn of_der(error: der::Error) -> RotatorError {
     // It says which kind of thing was wrong where, and quotes no bytes.
     no_value(format!("the certificate cannot be made: {error}"))

@@ -309,7 +309,7 @@ pub(super) fn chosen(
     // Rotators talk over networks and to other processes.
     runtime::start()?;
     let rng = Arc::new(SystemRng);
-    let backends = app.environment.for_backends();
+    let backends = session.backends.clone();
     let needs = Needs {
         rng,
         admin,
