@@ -92,6 +92,8 @@ impl MariaDb {
             .args(as_root())
             .arg(format!("--port={}", self.port()))
             .arg(format!("--datadir={}", path("data")))
+            // One that starts takes away the temporary tables of all that share the folder.
+            .arg(format!("--tmpdir={}", self.folder.path().display()))
             .arg(format!("--socket={}", path("socket")))
             .arg(format!("--pid-file={}", path("pid")))
             .arg("--general-log")
@@ -223,6 +225,7 @@ fn template() -> io::Result<PathBuf> {
         .args(as_root())
         .arg(format!("--datadir={}", data.display()))
         .args(SMALL)
+        .env("TMPDIR", made.path())
         .stdin(Stdio::null())
         .output()?;
     if !output.status.success() {

@@ -102,7 +102,7 @@ fn a_store_goes_to_a_database_and_back() {
     let refused = try_move(&store, &url);
     assert_eq!(refused.status.code(), Some(6));
     let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(said.contains("then written to"), "{said}");
+    assert!(said.contains("was written to since"), "{said}");
 
     let back = home.path("back/store.db").display().to_string();
     let moved_back = migrate(&home, &url, &back);
