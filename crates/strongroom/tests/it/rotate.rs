@@ -89,6 +89,11 @@ fn a_person_brings_the_new_value() {
     case.sr("rotate status").ok().prints("waits for somebody");
     case.sr("rotate supply BY_HAND").stdin(&new).ok();
     assert_eq!(case.get("BY_HAND"), new.as_bytes());
+    let status = report(&case, "rotate status BY_HAND --json");
+    let calendar = report(&case, "rotate calendar --json");
+    let next = &status["rotations"][0]["next"];
+    assert!(next.is_string(), "{status}");
+    assert_eq!(next, &calendar["calendar"][0]["begins"], "{calendar}");
     let history = report(&case, "rotate history BY_HAND --json");
     assert_eq!(history["success_percent"], 100, "{history}");
     assert_eq!(history["history"][0]["result"], "rotated");

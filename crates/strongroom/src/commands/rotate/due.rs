@@ -1,5 +1,7 @@
 //! What the manifest wants rotated, and when.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use serde_json::json;
 use strongroom_core::manifest::Rotation;
@@ -24,6 +26,7 @@ use crate::session;
 /// A declared secret that is there, and when its rotation is due.
 struct Coming {
     name: String,
+    path: String,
     rotator: &'static str,
     owner: Option<String>,
     at: Timestamp,
@@ -79,6 +82,7 @@ fn coming(app: &App) -> Result<Vec<Coming>, CommandError> {
             let before = rotation.notify_before.as_ref();
             coming.push(Coming {
                 name: declared.name.clone(),
+                path: place.path.to_string(),
                 rotator: rotator.map_or("generate", RotatorSpec::word),
                 owner: declared.owner.clone(),
                 at,
@@ -88,6 +92,12 @@ fn coming(app: &App) -> Result<Vec<Coming>, CommandError> {
     }
     session.finish(app);
     Ok(coming)
+}
+
+/// When declared secrets are due, by their paths.
+pub(super) fn times(app: &App) -> Result<BTreeMap<String, Timestamp>, CommandError> {
+    let coming = coming(app)?.into_iter();
+    Ok(coming.map(|one| (one.path, one.at)).collect())
 }
 
 pub(super) fn calendar(app: &App) -> Result<(), CommandError> {

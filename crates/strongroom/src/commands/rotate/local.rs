@@ -34,6 +34,7 @@ use strongroom_engine::state::State;
 use strongroom_engine::tokens::random_text;
 use strongroom_rotators::Needs;
 
+use super::due;
 use super::hint_of;
 use super::overlap;
 use super::views;
@@ -431,7 +432,14 @@ fn reports(app: &App, name: Option<&str>) -> Result<Vec<(String, Value)>, Comman
 }
 
 pub(super) fn status(app: &App, name: Option<&str>) -> Result<(), CommandError> {
-    let all = reports(app, name)?;
+    let mut all = reports(app, name)?;
+    // The manifest says when, and nothing here rotates by itself.
+    let times = due::times(app)?;
+    for (path, report) in &mut all {
+        if let Some(at) = times.get(path).filter(|_| report["next"].is_null()) {
+            report["next"] = json!(at.to_string());
+        }
+    }
     if app.ui.is_json {
         let rows: Vec<Value> = all.iter().map(row_json).collect();
         return app
