@@ -353,6 +353,12 @@ pub(crate) fn read_bundle(path: &Path) -> Result<Bundle, CommandError> {
 
 fn of_bundle(path: &Path) -> Result<Declared, CommandError> {
     let bundle = read_bundle(path)?;
+    // What holds no secrets because it is something else is not ready to be shipped.
+    let marks = ["schema_version", "app", "services", "secrets"];
+    if !marks.iter().any(|mark| bundle.raw().get(mark).is_some()) {
+        let detail = format!("no bundle manifest: it has none of {}", marks.join(", "));
+        return Err(unreadable(path, "bundle.unreadable", &detail));
+    }
     let needs = bundle.needs();
     let needs = needs.map_err(|error| unreadable(path, "bundle.unreadable", &error.to_string()))?;
     Ok(Declared {

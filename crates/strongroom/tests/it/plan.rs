@@ -529,3 +529,15 @@ fn a_swap_is_analysed_for_one_application() {
         .ok()
         .prints("does not lean on it");
 }
+
+#[test]
+fn what_is_something_else_is_not_ready_to_be_shipped() {
+    let case = Case::new();
+    case.write(
+        "answer.json",
+        r#"{"error": "bundle not found", "details": []}"#,
+    );
+    case.sr("plan --tier desktop --bundle answer.json")
+        .code(5)
+        .says("answer.json: no bundle manifest");
+}
