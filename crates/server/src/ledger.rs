@@ -44,7 +44,9 @@ use crate::vault::call::Call;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// So much of each interval may go into entering what was written. Of many clients that read many
 /// secrets for the first time, the rest waits for the next, or for who asks the ledger something.
-const ENTERING_MAX: Duration = Duration::from_millis(100);
+const ENTERING_MIN: Duration = Duration::from_millis(100);
+/// So much where more comes than that enters, for as long as some of it waits.
+const ENTERING_MAX: Duration = Duration::from_millis(3_200);
 /// So often the counts of what was read before are.
 const REPEATS_MICROS: i64 = 600 * 1_000_000;
 /// Clients and versions that are counted; of more, those that are quiet are forgotten first.
@@ -334,16 +336,44 @@ pub(crate) async fn write(core: &Core, now: Timestamp, all: bool) -> Result<(), 
     Ok(())
 }
 
-/// Enters what waits, for as long as that may take.
-async fn enter(ledger: &Ledger) -> Result<(), Error> {
-    let began = Instant::now();
-    while ledger.enter_some().await? > 0 && began.elapsed() < ENTERING_MAX {}
-    Ok(())
+/// How long entering may take, each time.
+#[derive(Debug)]
+struct Pace {
+    allowed: Duration,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self {
+            allowed: ENTERING_MIN,
+        }
+    }
+
+    /// Enters what waits, for as long as that may take.
+    async fn enter(&mut self, ledger: &Ledger) -> Result<(), Error> {
+        let began = Instant::now();
+        let mut left = true;
+        while left && began.elapsed() < self.allowed {
+            left = ledger.enter_some().await? > 0;
+        }
+        self.next(left);
+        Ok(())
+    }
+
+    /// Twice as long next time when something was left, so that what waits does not grow for ever.
+    fn next(&mut self, left: bool) {
+        self.allowed = if left {
+            (self.allowed * 2).min(ENTERING_MAX)
+        } else {
+            ENTERING_MIN
+        };
+    }
 }
 
 /// Writes reads and enters them, until the server stops.
 pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     let mut last_failure = None;
+    let mut pace = Pace::new();
     loop {
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
@@ -352,7 +382,7 @@ pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
         let Some(core) = node.core() else { continue };
         let mut result = write(&core, node.now(), false).await;
         if result.is_ok() {
-            result = enter(&of(&core)).await;
+            result = pace.enter(&of(&core)).await;
         }
         let missed = core.reads.missed.swap(0, Ordering::Relaxed);
         let failure = result.err().map(|error| error.to_string()).or_else(|| {
@@ -363,5 +393,22 @@ pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
             node.log.error(&format!("the ledger cannot follow: {text}"));
         }
         last_failure = failure;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_given_more_time_until_nothing_does() {
+        let mut pace = Pace::new();
+        let mut allowed = Vec::new();
+        for left in [true, true, true, true, true, true, true, false, true] {
+            pace.next(left);
+            allowed.push(pace.allowed.as_millis());
+        }
+        let expected = [200, 400, 800, 1_600, 3_200, 3_200, 3_200, 100, 200];
+        assert_eq!(allowed, expected);
     }
 }
