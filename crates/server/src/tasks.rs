@@ -100,6 +100,10 @@ pub(crate) async fn run_once(node: &Node, core: &Core) -> Result<(), Error> {
         remove_departed(node, core, &due).await?;
     }
     for doomed in core.state.doomed().await? {
+        if !post.take(&core.state, node.moment()).await? {
+            return Ok(());
+        }
+        crate::vault::sys::mounts::forget(&core.state, doomed.value.space).await?;
         loop {
             if !post.take(&core.state, node.moment()).await? {
                 return Ok(());

@@ -81,6 +81,18 @@ impl State {
         Ok(counts.filter(|(_, count)| *count > 0).collect())
     }
 
+    /// Removes what is counted of a mount that is gone, and its leases with it.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn forget_lease_counts(&self, mount: [u8; 16]) -> Result<(), Error> {
+        let ids = self.ids::<LeaseCount>(Shelf::Of(&owner(mount))).await?;
+        let gone = ids
+            .into_iter()
+            .map(|id| state::delete(id, Precondition::Any));
+        self.write(gone.collect()).await
+    }
+
     /// Some leases of a role, those that are being removed too.
     ///
     /// # Errors

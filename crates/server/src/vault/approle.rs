@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use strongroom_core::port::Precondition;
 use strongroom_core::time::Timestamp;
+use strongroom_engine::Error;
 use strongroom_engine::state;
 use strongroom_engine::state::Kind;
 use strongroom_engine::state::Shelf;
@@ -131,7 +132,7 @@ pub(crate) async fn has_role(state: &State, owner: &str, name: &str) -> Result<b
 }
 
 /// Removes all roles of a method.
-pub(crate) async fn forget(state: &State, owner: &str) -> Result<(), Fault> {
+pub(crate) async fn forget(state: &State, owner: &str) -> Result<(), Error> {
     for (name, role) in state.all::<Role>(Shelf::Of(owner)).await? {
         let mut batch = vec![state::delete(role.id, Precondition::Any)];
         let by_id = state.id_of::<RoleId>(&format!("{owner}\0{}", role.value.role_id));

@@ -7,6 +7,7 @@ mod role;
 
 use serde_json::Value;
 use strongroom_core::port::Precondition;
+use strongroom_engine::Error;
 use strongroom_engine::state;
 use strongroom_engine::state::Found;
 use strongroom_engine::state::Shelf;
@@ -102,7 +103,7 @@ fn check_credential_type(fields: &Fields) -> Result<(), Fault> {
 }
 
 /// Removes all that a mount knows; its leases have to be gone.
-pub(crate) async fn forget(state: &State, owner: &str) -> Result<(), Fault> {
+pub(crate) async fn forget(state: &State, owner: &str) -> Result<(), Error> {
     let shelf = Shelf::Of(owner);
     let mut ids = state.ids::<Connection>(shelf).await?;
     ids.extend(state.ids::<DatabaseRole>(shelf).await?);

@@ -7,7 +7,7 @@ mod catalog;
 mod jwks;
 mod leases;
 mod mails;
-mod mounts;
+pub(crate) mod mounts;
 mod options;
 mod password_policies;
 mod policies;

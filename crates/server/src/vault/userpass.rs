@@ -9,6 +9,7 @@ use strongroom_core::port::Precondition;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::password::LOGIN_COST;
 use strongroom_crypto::password::PasswordHash;
+use strongroom_engine::Error;
 use strongroom_engine::state;
 use strongroom_engine::state::Found;
 use strongroom_engine::state::Kind;
@@ -110,12 +111,12 @@ pub(crate) async fn policies_of(
 }
 
 /// Removes all users of a method.
-pub(crate) async fn forget(state: &State, owner: &str) -> Result<(), Fault> {
+pub(crate) async fn forget(state: &State, owner: &str) -> Result<(), Error> {
     let ids = state.ids::<User>(Shelf::Of(owner)).await?;
     let batch = ids
         .into_iter()
         .map(|id| state::delete(id, Precondition::Any));
-    Ok(state.write(batch.collect()).await?)
+    state.write(batch.collect()).await
 }
 
 async fn list(call: &mut Call) -> Result<Answer, Fault> {

@@ -11,7 +11,9 @@ use strongroom_engine::mounts::Engines;
 use strongroom_engine::mounts::MOUNT_PATH_BYTES_MAX;
 use strongroom_engine::mounts::MOUNTS_MAX;
 use strongroom_engine::mounts::Mount;
+use strongroom_engine::state::State;
 use strongroom_engine::tokens::TTL_SECONDS_MAX_DEFAULT;
+use strongroom_engine::tokens::owner_of;
 
 use crate::core::Live;
 use crate::vault::body::Fields;
@@ -490,11 +492,8 @@ async fn remove(call: &Call, path: &str) -> Result<Answer, Fault> {
         for id in tokens_of(call, &mount).await? {
             call.core.state.revoke(id).await?;
         }
-        forget_method(call, &mount).await?;
     }
-    if let Some(live) = users {
-        crate::vault::database::forget(state, &live.owner).await?;
-    }
+    forget(state, mount.uuid).await?;
     call.node.wake_tasks();
     Ok(Answer::Empty)
 }
@@ -513,10 +512,13 @@ async fn tokens_of(call: &Call, mount: &Mount) -> Result<Vec<RecordId>, Fault> {
     Ok(found)
 }
 
-async fn forget_method(call: &Call, mount: &Mount) -> Result<(), Fault> {
-    let owner = mount.owner();
-    crate::vault::userpass::forget(&call.core.state, &owner).await?;
-    crate::vault::approle::forget(&call.core.state, &owner).await
+/// Removes the settings of a mount that is gone. What is cut off is done again in the background.
+pub(crate) async fn forget(state: &State, mount: [u8; 16]) -> Result<(), Error> {
+    let owner = owner_of(RecordId(mount));
+    crate::vault::userpass::forget(state, &owner).await?;
+    crate::vault::approle::forget(state, &owner).await?;
+    crate::vault::database::forget(state, &owner).await?;
+    state.forget_lease_counts(mount).await
 }
 
 pub(super) async fn remount(call: &mut Call) -> Result<Answer, Fault> {

@@ -1,14 +1,17 @@
 //! What a bug or a crash in the middle leaves behind.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
 use serde_json::json;
+use strongroom_core::port::RecordId;
 
 use super::Creds;
 use super::Place;
 use super::ROOT;
 use super::lease;
+use crate::core::Core;
 use crate::vault::tests::panics::Buggy;
 
 /// What a bug or a crash at any call of the storage leaves behind is cleared, and what a client was
@@ -72,6 +75,63 @@ async fn whatever_is_cut_off_leaves_nobody_behind() {
     let core = place.world.node.core().unwrap();
     let uuid = core.mounts().get("database/").unwrap().mount.uuid;
     assert_eq!(core.state.lease_counts(uuid).await.unwrap(), Vec::new());
+}
+
+/// How many records there are, but for those of the ledger, which has three for each user.
+async fn records(core: &Core, users: usize) -> usize {
+    crate::ledger::of(core).enter().await.unwrap();
+    let changed = core.state.storage().watch(0, usize::MAX).await.unwrap();
+    let ids: BTreeSet<RecordId> = changed.iter().map(|changed| changed.id).collect();
+    let ids: Vec<RecordId> = ids.into_iter().collect();
+    let found = core.state.storage().get_many(&ids).await.unwrap();
+    found.iter().flatten().count() - 3 * users
+}
+
+/// Whatever is cut off while a mount goes, nothing of it is left in the end.
+#[tokio::test]
+async fn nothing_is_left_of_a_mount_that_goes() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // A bug made by the test is no news.
+        if panic.payload().downcast_ref::<&str>() != Some(&strongroom_testkit::fault::BUG) {
+            usual(panic);
+        }
+    }));
+    let keeper = Buggy::default();
+    let storage = Arc::clone(&keeper.storage);
+    let place = Place::kept_by(Box::new(keeper)).await;
+    let storage = storage.lock().unwrap().clone().unwrap();
+    let core = place.world.node.core().unwrap();
+    let (mut users, mut before, mut cut_off) = (0, None, 0);
+    // The first round leaves what every later one finds: who has which duty.
+    for nth in 0.. {
+        for _ in 0..2 {
+            place.creds(ROOT).await;
+            users += 1;
+        }
+        storage.fail_at(nth);
+        let reply = place.world.root("DELETE sys/mounts/database", "").await;
+        let was_reached = nth == 0 || storage.calls() >= nth;
+        storage.fail_at(0);
+        cut_off += u32::from(reply.status != 204);
+        let again = place.world.root("DELETE sys/mounts/database", "").await;
+        assert_eq!(again.status, 204, "call {nth}: {again:?}");
+        place.work().await;
+        crate::tasks::run_once(&place.world.node, &core)
+            .await
+            .unwrap();
+        assert_eq!(place.users(), Vec::<String>::new(), "call {nth}");
+        let after = records(&core, users).await;
+        assert_eq!(after, *before.get_or_insert(after), "call {nth}: {reply:?}");
+        if !was_reached {
+            break;
+        }
+        let body = json!({"type": "database"});
+        place.done("POST sys/mounts/database", body).await;
+        place.configure(true).await;
+        place.role("ro", json!({})).await;
+    }
+    assert!(cut_off >= 4, "{cut_off}");
 }
 
 /// Whatever is cut off while a password is changed, one that works is found again.
