@@ -23,6 +23,7 @@ Usage: cargo xtask reliability [NAME] [ROUNDS] [--debug]
 Of a store:   kill, power, damage, many, migrate
 Of a server:  sinks, requests, connections, timing, guesses, shares, histories, policies;
               `server` runs all of these
+Of others:    backends
 Of databases: rotation, leases (20 times each; `--times N` is the same as ROUNDS)
 
   --debug     With the debug build
@@ -123,6 +124,7 @@ const SERVER: &[&str] = &[
     "histories",
     "policies",
     "poison",
+    "backends",
     "rotation",
     "leases",
     "soak",
@@ -144,6 +146,7 @@ const PROGRAMS: &[Program] = &[
     Program::example("histories", "strongroom", "reliability", &["histories"]),
     Program::example("policies", "strongroom", "reliability", &["policies"]),
     Program::example("poison", "strongroom", "reliability", &["poison"]),
+    Program::example("backends", "strongroom", "reliability", &["backends"]),
     Program::example("rotation", "strongroom", "reliability", &["rotation"]),
     Program::example("leases", "strongroom", "reliability", &["leases"]),
     Program::example("soak", "strongroom", "reliability", &["soak"]),
@@ -278,16 +281,26 @@ and reports every branch and every address that depends on them, while shares ar
 together again. (Reading a share's text, base64 or hexadecimal, is not part of it.)",
     },
     Section {
+        name: "backends",
+        title: "Backends that are slow or gone",
+        about: "\
+Between `strongroom` and a server that speaks Vault's or AWS's API, or a store in PostgreSQL, lies
+a line that is late, swallows all, is reset, or ends in the middle of an answer. Each command has
+to end in time with the exit code that says so, to keep little under way, and to work again when
+the line does. (That a server is left alone after five outages, and that a bulk call does not wait
+for each, is a test of every backend: `circuit_contract!`.)",
+    },
+    Section {
         name: "rotation",
         title: "Rotations under faults",
         about: "\
 `strongroom serve` rotates six secrets at once while applications read them through the API and log
 in to a real PostgreSQL with what they read. The server is killed (`kill -9`) where its audit log,
 which has a line before and behind each of the four steps, ends with a given line; then the
-database is stopped, or the line to it cut, in the middle of a step; then two servers on one storage
-are told to rotate the same secrets. Only a wrong password is a refusal: with two roles of any value
-that was current since the last rotation but one, with one role when neither the current value nor
-the one that waits is let in.",
+database is stopped, or the line to it cut, in the middle of a step; and two servers on one storage
+are told to rotate the same secrets, all that at the same time. Only a wrong password is a refusal:
+with two roles of any value that was current since the last rotation but one, with one role when
+neither the current value nor the one that waits is let in.",
     },
     Section {
         name: "leases",

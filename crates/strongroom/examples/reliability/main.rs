@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use rig::AnyResult;
 
 const USAGE: &str = "reliability kill|power|damage|many|migrate|sinks|requests|connections|\
-timing|guesses|shares|histories|policies|rotation|leases|soak|poison|\
+timing|guesses|shares|histories|policies|backends|rotation|leases|soak|poison|\
 chaos [ROUNDS]";
 
 fn main() -> AnyResult<ExitCode> {
@@ -50,6 +50,7 @@ fn main() -> AnyResult<ExitCode> {
         "shares" => server::shares::run(rounds(100)?)?,
         "histories" => server::histories::run(rounds(100_000)?)?,
         "policies" => server::policies::run(rounds(60)?)?,
+        "backends" => server::backends::run(rounds(5)?)?,
         "leases" => server::leases::run(rounds(20)?)?,
         "rotation" => server::rotation::run(rounds(20)?)?,
         "soak" => server::soak::run(rounds(60)?)?,

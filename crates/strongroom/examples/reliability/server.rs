@@ -1,5 +1,6 @@
 //! Attacks on a running `strongroom serve`, over loopback.
 
+pub(crate) mod backends;
 pub(crate) mod client;
 pub(crate) mod connections;
 pub(crate) mod guesses;

@@ -8,6 +8,7 @@ mod pair;
 mod place;
 
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use strongroom_fakes::proxy::Line;
@@ -17,7 +18,6 @@ use self::application::Use;
 use self::kills::Points;
 use self::outages::Harm;
 use super::requests::zero;
-use crate::note::note;
 use crate::report;
 use crate::rig::AnyResult;
 
@@ -39,38 +39,21 @@ struct Figures {
     points: Points,
 }
 
-/// Each kind of rotation under each kind of fault; prints the figures.
+/// One kind of fault.
+type Part<'p> = Box<dyn FnOnce() -> AnyResult<Figures> + Send + 'p>;
+
+/// Each kind of rotation under each kind of fault, all at once: most of the time each waits for the
+/// leases of a server that is dead. Prints the figures.
 pub(crate) fn run(times: u64) -> AnyResult<bool> {
-    report::heading(&["what", "figure", "goal", "reached"]);
-    let mut is_good = true;
     let seen = Seen::default();
-    let database = place::database();
-    for (kind, what, lanes, times) in [
-        (Use::OneRole, "one PostgreSQL role", 0..2, times),
-        (Use::Turns, "two roles that take turns", 2..4, times),
-        (Use::Read, "a generated value", 4..8, times * GENERATED),
-    ] {
-        note(what);
-        let figures = kills::run(&database, kind, lanes, times, &seen)?;
-        report::row(&[
-            &format!("{what}: `kill -9` of a server that rotates"),
-            &format!("{} in {} rotations", figures.kills, figures.rotations),
-            "",
-            "",
-        ]);
-        let least = figures.points.least();
-        let goal = format!("at least {times} each");
-        report::row(&[
-            "cut off between two journalled steps, at each of 8 points",
-            &format!("{} in all, at least {least} each", figures.points.sum()),
-            &goal,
-            report::verdict(least >= times),
-        ]);
-        is_good &= least >= times && over(&figures, "from the next start until all are over");
-    }
-    drop(database);
-    let rounds = times.div_ceil(4);
-    for (harm, what) in [
+    let (seen, database) = (&seen, place::database());
+    let database = &database;
+    let kinds = [
+        (Use::OneRole, "one PostgreSQL role", 0..6, times),
+        (Use::Turns, "two roles that take turns", 6..12, times),
+        (Use::Read, "a generated value", 12..20, times * GENERATED),
+    ];
+    let harms = [
         (Harm::Stopped, "the database is stopped (`-m immediate`)"),
         (
             Harm::Cut(Line::BlackHole),
@@ -81,9 +64,27 @@ pub(crate) fn run(times: u64) -> AnyResult<bool> {
             Harm::Cut(Line::Half),
             "the line ends in the middle of an answer",
         ),
-    ] {
-        note(what);
-        let figures = outages::run(harm, rounds, &seen)?;
+    ];
+    let mut parts: Vec<Part<'_>> = Vec::new();
+    for (kind, _, lanes, times) in kinds.clone() {
+        parts.push(Box::new(move || {
+            kills::run(database, kind, lanes, times, seen)
+        }));
+    }
+    for (harm, _) in harms {
+        let rounds = times.div_ceil(4);
+        parts.push(Box::new(move || outages::run(harm, rounds, seen)));
+    }
+    parts.push(Box::new(move || pair::run(times * 2, seen)));
+    let mut found = all_at_once(parts)?.into_iter();
+    let mut next = || found.next().ok_or("a part has no figures");
+    report::heading(&["what", "figure", "goal", "reached"]);
+    let mut is_good = true;
+    for (_, what, _, times) in kinds {
+        is_good &= killed(&next()?, what, times);
+    }
+    for (_, what) in harms {
+        let figures = next()?;
         report::row(&[
             &format!("{what} during set, test, finish, for 1 to 4 s"),
             &format!("{} times, {} rotations", figures.kills, figures.rotations),
@@ -92,8 +93,7 @@ pub(crate) fn run(times: u64) -> AnyResult<bool> {
         ]);
         is_good &= over(&figures, "from its return until all are over");
     }
-    note("two servers");
-    let figures = pair::run(times * 2, &seen)?;
+    let figures = next()?;
     report::row(&[
         "two servers on one PostgreSQL rotate the same secrets",
         &format!("{} rotations, {} kills", figures.rotations, figures.kills),
@@ -104,7 +104,39 @@ pub(crate) fn run(times: u64) -> AnyResult<bool> {
         &figures,
         "until all are over, also those of a server that was killed",
     );
-    Ok(is_good & applications(&seen))
+    Ok(is_good & applications(seen))
+}
+
+/// The figures of all parts, in their order.
+fn all_at_once(parts: Vec<Part<'_>>) -> AnyResult<Vec<Figures>> {
+    thread::scope(|scope| {
+        let begun: Vec<_> = parts
+            .into_iter()
+            .map(|part| scope.spawn(|| part().map_err(|error| error.to_string())))
+            .collect();
+        let ended = begun.into_iter().map(|part| match part.join() {
+            Ok(figures) => Ok(figures?),
+            Err(_) => Err("a part panicked".into()),
+        });
+        ended.collect()
+    })
+}
+
+fn killed(figures: &Figures, what: &str, times: u64) -> bool {
+    report::row(&[
+        &format!("{what}: `kill -9` of a server that rotates"),
+        &format!("{} in {} rotations", figures.kills, figures.rotations),
+        "",
+        "",
+    ]);
+    let least = figures.points.least();
+    report::row(&[
+        "cut off between two journalled steps, at each of 8 points",
+        &format!("{} in all, at least {least} each", figures.points.sum()),
+        &format!("at least {times} each"),
+        report::verdict(least >= times),
+    ]);
+    over(figures, "from the next start until all are over") && least >= times
 }
 
 fn over(figures: &Figures, what: &str) -> bool {

@@ -16,8 +16,10 @@ use super::super::client::Client;
 use super::super::node::pause;
 use crate::note::note;
 
-/// Between two logins.
+/// Between two questions where something is waited for.
 const MOMENT: Duration = Duration::from_millis(15);
+/// An application pauses so long before each secret: there are many at once.
+const BETWEEN: Duration = Duration::from_millis(150);
 
 /// What a secret is to its application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +92,7 @@ impl Application<'_> {
         let mut round = 0_usize;
         while !self.is_over.load(Ordering::Relaxed) {
             for (secret, held) in self.secrets.iter().zip(&mut held) {
+                pause(BETWEEN);
                 // Some read the secret for each login, some keep what they read for a while.
                 if held.is_none() || round.is_multiple_of(3) {
                     match self.read(secret, "") {
@@ -111,7 +114,6 @@ impl Application<'_> {
                 }
             }
             round += 1;
-            pause(MOMENT);
         }
     }
 
