@@ -149,6 +149,11 @@ async fn route(state: &Arc<State>, parts: &Parts, body: Incoming) -> Answer {
             Err(refusal) => refusal,
         },
         ("/secrets", _) => method_not_allowed(),
+        ("/restart", &Method::POST) => match take_body(body).await {
+            Ok(body) => post::restart(state, &body),
+            Err(refusal) => refusal,
+        },
+        ("/restart", _) => method_not_allowed(),
         ("/setup-link", &Method::POST) => setup::link(state),
         ("/readyz", _) => Answer::json(&json!({
             "ready": state.board.is_ready(),

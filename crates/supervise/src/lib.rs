@@ -23,6 +23,7 @@ mod leftovers;
 mod manifest;
 mod platform;
 mod ports;
+mod restarts;
 mod secrets;
 mod service;
 mod supervisor;

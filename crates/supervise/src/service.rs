@@ -38,8 +38,10 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Why a service is not going on.
 enum Ended {
-    /// The application ends.
+    /// The application ends, or its program has done what it was for.
     Stopped,
+    /// It shall start again.
+    Again,
     /// It cannot be started.
     Failed(String),
     /// Its program ended by itself.
@@ -76,16 +78,17 @@ pub(crate) async fn run(state: &Arc<State>, at: usize) {
     let Some(service) = state.manifest.services.get(at) else {
         return;
     };
-    if let Ended::Failed(why) = keep_running(state, service).await {
-        fail(state, service, &why);
+    match keep_running(state, service).await {
+        Ended::Failed(why) => fail(state, service, &why),
+        _ => (state.board).change(&service.id, |status| status.has_ended = true),
     }
-    (state.board).change(&service.id, |status| status.has_ended = true);
 }
 
 fn fail(state: &State, service: &Service, why: &str) {
     state.board.change(&service.id, |status| {
         status.is_ready = false;
         status.has_failed = true;
+        status.has_ended = true;
         why.clone_into(&mut status.message);
     });
     state.tell(&service.id, &format!("{why}; it is given up"));
@@ -100,9 +103,17 @@ async fn keep_running(state: &Arc<State>, service: &Service) -> Ended {
     }
     let mut restarts = 0;
     loop {
-        let ended = live(state, service, &mut stop).await;
-        let Ended::Exited { code, how, lasted } = ended else {
-            return ended;
+        let (code, how, lasted) = match live(state, service, &mut stop).await {
+            Ended::Exited { code, how, lasted } => (code, how, lasted),
+            Ended::Again => {
+                restarts = 0;
+                // Of those that start again together, each waits as at the first time.
+                match wait_for_dependencies(state, service, &mut stop).await {
+                    Ok(()) => continue,
+                    Err(ended) => return ended,
+                }
+            }
+            ended => return ended,
         };
         if lasted > STEADY {
             restarts = 0;
@@ -219,6 +230,7 @@ async fn live(state: &Arc<State>, service: &Service, stop: &mut watch::Receiver<
         Err(why) => return Ended::Failed(why),
     };
     let begun = Instant::now();
+    let mut again = state.restarts.starts(&service.id);
     let started = Process::start(state, service, &log).await;
     let mut process = match started {
         Ok(process) => process,
@@ -241,6 +253,7 @@ async fn live(state: &Arc<State>, service: &Service, stop: &mut watch::Receiver<
             Ended::Exited { code, how, lasted: begun.elapsed() }
         }
         why = watched => Ended::Failed(why),
+        () = again.asked(&service.id) => Ended::Again,
         _ = stop.wait_for(|stop| *stop) => Ended::Stopped,
     };
     if matches!(ended, Ended::Stopped) {
@@ -254,7 +267,7 @@ async fn live(state: &Arc<State>, service: &Service, stop: &mut watch::Receiver<
     if let Some(pid) = leader {
         state.leftovers.ended(pid);
     }
-    if matches!(ended, Ended::Stopped) {
+    if matches!(ended, Ended::Stopped | Ended::Again) {
         state.board.change(&service.id, |status| {
             status.exit_code = code;
             "stopped".clone_into(&mut status.message);

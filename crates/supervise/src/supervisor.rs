@@ -34,9 +34,11 @@ use crate::keep::Keep;
 use crate::keep::Keys;
 use crate::leftovers::Leftovers;
 use crate::manifest::Manifest;
+use crate::manifest::Service;
 use crate::now;
 use crate::ports;
 use crate::ports::Ports;
+use crate::restarts::Restarts;
 use crate::secrets::Begun;
 use crate::secrets::Fetched;
 use crate::secrets::Secrets;
@@ -121,6 +123,7 @@ pub(crate) struct State {
     /// Processes and files that are gone in the end.
     pub(crate) leftovers: Leftovers,
     pub(crate) setup: Setup,
+    pub(crate) restarts: Restarts,
     pub(crate) stop: watch::Sender<bool>,
     tell: Option<mpsc::UnboundedSender<Told>>,
     is_started: AtomicBool,
@@ -176,6 +179,7 @@ impl Supervisor {
             history: Mutex::new(history),
             leftovers,
             setup: Setup::default(),
+            restarts: Restarts::default(),
             stop: watch::Sender::new(false),
             tell: options.tell,
             is_started: AtomicBool::new(false),
@@ -385,6 +389,52 @@ impl State {
             let state = Arc::clone(self);
             tasks.spawn(async move { service::run(&state, at).await });
         }
+    }
+
+    /// Starts services again: those that run, those that failed, and those that failed for want
+    /// of one of them. Which these are.
+    pub(crate) fn restart(self: &Arc<Self>, services: &[String]) -> Vec<String> {
+        if !self.is_started() || self.is_dry_run || *self.stop.borrow() {
+            return Vec::new();
+        }
+        let mut chosen: Vec<String> = services.to_vec();
+        loop {
+            let waits = |service: &&Service| {
+                let mut needs = service.dependencies.iter();
+                let has_failed = self.board.of(&service.id).is_some_and(|one| one.has_failed);
+                has_failed && !chosen.contains(&service.id) && needs.any(|id| chosen.contains(id))
+            };
+            let more: Vec<&Service> = self.manifest.services.iter().filter(waits).collect();
+            let Some(more) = more.first() else { break };
+            chosen.push(more.id.clone());
+        }
+        let mut begun = Vec::new();
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        for (at, service) in self.manifest.services.iter().enumerate() {
+            let Some(status) = self.board.of(&service.id) else {
+                continue;
+            };
+            let has_done_its_work = status.has_ended && !status.has_failed;
+            if !chosen.contains(&service.id) || status.is_skipped || has_done_its_work {
+                continue;
+            }
+            self.board.change(&service.id, |status| {
+                status.is_ready = false;
+                status.has_failed = false;
+                status.has_ended = false;
+                "starting again".clone_into(&mut status.message);
+            });
+            (self.telemetry).note("service_restart", Some(&service.id), json!(null));
+            match status.has_ended {
+                true => {
+                    let state = Arc::clone(self);
+                    tasks.spawn(async move { service::run(&state, at).await });
+                }
+                false => self.restarts.ask(&service.id),
+            }
+            begun.push(service.id.clone());
+        }
+        begun
     }
 
     /// Tells of a service that ended unasked, if somebody listens.

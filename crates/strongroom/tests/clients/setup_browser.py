@@ -140,6 +140,7 @@ def go_through(page):
     page.ask("document.activeElement.select()")
     page.call("Input.insertText", text=VALUE)
     page.until("document.getElementById('field-0-problem').textContent === '✓ fits'")
+    assert page.ask("document.getElementById('status').textContent") == ""
     assert page.ask("document.getElementById('field-0').type") == "password"
     page.tab_to("it.textContent === 'Show'")
     page.press("Enter", 13)
@@ -149,11 +150,12 @@ def go_through(page):
     page.tab_to("it.textContent === 'Save and go on'")
     page.press("Enter", 13)
     page.until_title("All is set")
-    assert "Used from" not in page.ask("document.body.innerText")
+    assert "Still running" not in page.ask("document.body.innerText")
     page.fits(360)
     page.tab_to("it.textContent === 'Continue'")
     page.press("Enter", 13)
     page.until("(document.getElementById('progress') || {}).textContent === 'The application is ready.'")
+    page.until_title("The application runs")
     left = page.ask("document.documentElement.outerHTML + JSON.stringify(sessionStorage)")
     assert VALUE not in left
     # Names are texts, whatever stands in them.
@@ -178,12 +180,23 @@ def change_settings(page):
     page.press("Enter", 13)
     page.until_title("All is set")
     told = page.ask("document.body.innerText")
-    assert "Used from the next start of: api" in told, told
+    assert "Still running with what was there before: api" in told, told
     assert "Extra: ✓ left out" in told, told
     page.tab_to("it.textContent === 'Continue'")
     page.press("Enter", 13)
     page.until_title("The application runs")
-    assert "next start of: api" in page.ask("document.body.innerText")
+    page.call("Page.reload")
+    page.until_title("Created for you")
+    page.tab_to("it.textContent === 'Next'")
+    page.press("Enter", 13)
+    page.until_title("Your entries")
+    page.tab_to("it.textContent === 'Save and go on'")
+    page.press("Enter", 13)
+    page.until_title("All is set")
+    page.tab_to("it.textContent === 'Restart api now'")
+    page.press("Enter", 13)
+    page.until("(document.getElementById('progress') || {}).textContent === 'The application is ready.'")
+    assert "Still running" not in page.ask("document.body.innerText")
 
 
 def main():

@@ -258,9 +258,12 @@ fn the_first_run_is_gone_through_in_a_browser() {
         .unwrap();
     let said = String::from_utf8_lossy(&browsed.stderr);
     assert!(browsed.status.success(), "{said}");
-    until("the service starts", || data.join("env").exists());
-    let env = std::fs::read_to_string(data.join("env")).unwrap();
-    assert!(env.lines().any(|line| line == format!("KEY={value}")));
+    // What was changed while it ran, since it was started again.
+    let line = format!("KEY={value}2");
+    until("the service has the new value", || {
+        let env = std::fs::read_to_string(data.join("env")).unwrap_or_default();
+        env.lines().any(|one| one == line)
+    });
     assert_eq!(interrupt(&mut child), Some(0));
 }
 

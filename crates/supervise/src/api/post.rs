@@ -224,9 +224,40 @@ async fn store(state: &Arc<State>, changes: Vec<Change>, manner: Manner) -> Answ
         false => Vec::new(),
     };
     if !restart.is_empty() {
+        state.restarts.note(&restart);
         answer["restart_required"] = json!(restart);
     }
     Answer::json(&answer)
+}
+
+/// `POST /restart`: starts services again, `{"services": [ID]}`; without a body those that run with
+/// other values than what is stored.
+pub(crate) fn restart(state: &Arc<State>, body: &[u8]) -> Answer {
+    let services = match body.is_empty() {
+        true => state.restarts.outdated(),
+        false => match named(body) {
+            Some(services) => services,
+            None => {
+                let why = "invalid request: expected {\"services\": [\"ID\"]}\n";
+                return Answer::text(StatusCode::BAD_REQUEST, why);
+            }
+        },
+    };
+    let is_unknown = |id: &&String| state.manifest.service(id).is_none();
+    let unknown: Vec<&String> = services.iter().filter(is_unknown).collect();
+    if !unknown.is_empty() {
+        return Answer::json_with(
+            StatusCode::NOT_FOUND,
+            &json!({ "error": "unknown services", "unknown": unknown }),
+        );
+    }
+    Answer::json(&json!({ "restarted": state.restart(&services) }))
+}
+
+fn named(body: &[u8]) -> Option<Vec<String>> {
+    let request: Value = serde_json::from_slice(body).ok()?;
+    let services = request.get("services")?.as_array()?.iter();
+    services.map(|id| id.as_str().map(str::to_owned)).collect()
 }
 
 /// Services that were started with another value.

@@ -122,6 +122,10 @@ pub(crate) async fn route(state: &Arc<State>, parts: &Parts, body: Incoming) -> 
             Ok(body) => post::check_part(state, &body).await,
             Err(refusal) => refusal,
         },
+        ("restart", &Method::POST) => match take_body(body).await {
+            Ok(body) => post::restart(state, &body),
+            Err(refusal) => refusal,
+        },
         ("finish", &Method::POST) => {
             state.start_if_complete().await;
             let missing = state.secrets.lock().await.missing();
@@ -177,6 +181,7 @@ async fn of(state: &State) -> Value {
         "secrets": secrets,
         "services": services,
         "ready": state.board.is_ready(),
+        "outdated": state.restarts.outdated(),
     })
 }
 

@@ -314,3 +314,88 @@ while :; do sleep 1; done",
     };
     assert!(is_gone);
 }
+
+/// Says what it was given, and stays when it was given what it wants.
+const CHOOSY: &str = "printf %s \"$KEY\" >> \"$APP_DATA_DIR/given\"
+case \"$KEY\" in good*) ;; *) exit 3 ;; esac";
+
+#[tokio::test]
+async fn services_start_again_with_what_was_changed() {
+    let target = || json!({ "type": "env", "name": "KEY" });
+    let never = || json!({ "restart": "never" });
+    let world = World::new(
+        json!([secret("key", target())]),
+        vec![
+            service(
+                "db",
+                json!({ "secrets": ["key"], "metadata": never(),
+                        "readiness": { "type": "log_match", "pattern": "^up$" } }),
+            ),
+            service(
+                "api",
+                json!({ "dependencies": ["db"], "metadata": never() }),
+            ),
+            service("other", json!({})),
+        ],
+    );
+    world.script("db", &format!("{CHOOSY}\n{STAY}"));
+    world.script("api", STAY);
+    world.script("other", STAY);
+    let running = world.run().await;
+    let give = async |value: &str| {
+        let saved = running.post("/secrets", json!({ "id": "key", "value": value }));
+        saved.await.json()
+    };
+    let status = async |id: &str| running.get("/readyz").await["details"][id].clone();
+    assert!(give("bad-1").await["restart_required"].is_null());
+    let mut last = json!(null);
+    for _ in 0..600 {
+        last = status("api").await["message"].clone();
+        if last == "db, which it depends on, has failed" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(last, "db, which it depends on, has failed");
+    assert_eq!(give("good-2").await["restart_required"], json!(["db"]));
+    let other = status("other").await["started_at"].clone();
+
+    // Those that failed for want of it are started again with it.
+    let begun = running.ask(Method::POST, "/restart", "").await;
+    assert_eq!(begun.json()["restarted"], json!(["db", "api"]));
+    running.until_ready("api").await;
+    running.until_ready("db").await;
+    assert_eq!(world.read("given"), "bad-1good-2");
+    let none = running.ask(Method::POST, "/restart", "").await;
+    assert_eq!(none.json()["restarted"], json!([]));
+
+    // One that runs is ended first, and no other is.
+    assert_eq!(give("good-3").await["restart_required"], json!(["db"]));
+    let before = status("api").await["started_at"].clone();
+    let begun = running.ask(Method::POST, "/restart", "").await;
+    assert_eq!(begun.json()["restarted"], json!(["db"]));
+    running.until_ready("db").await;
+    assert_eq!(world.read("given"), "bad-1good-2good-3");
+    assert_eq!(world.read("logs/db.log").matches("bye").count(), 1);
+    assert_eq!(status("api").await["started_at"], before);
+    assert_eq!(status("other").await["started_at"], other);
+
+    let named = running.post("/restart", json!({ "services": ["other"] }));
+    assert_eq!(named.await.json()["restarted"], json!(["other"]));
+    running.until_ready("other").await;
+    let unknown = running
+        .post("/restart", json!({ "services": ["nope"] }))
+        .await;
+    assert_eq!(
+        (unknown.status, unknown.json()["unknown"].clone()),
+        (404, json!(["nope"]))
+    );
+    assert_eq!(
+        running
+            .post("/restart", json!({ "services": 1 }))
+            .await
+            .status,
+        400
+    );
+    assert!(running.end().await.is_empty());
+}

@@ -13,8 +13,6 @@ const typed = new Map();
 const removed = new Set();
 // What checks the fields that are shown.
 let checks = [];
-// Services that run with another value than the one that was saved.
-let outdated = [];
 
 function make(name, options, ...children) {
   const { text, on, ...rest } = options || {};
@@ -124,6 +122,8 @@ function card(secret, at) {
   checks.push(check);
   field.addEventListener("input", () => {
     typed.set(secret.id, field.value);
+    // What was said of an attempt to save is not so of what stands there now.
+    say.textContent = "";
     clearTimeout(timer);
     timer = setTimeout(check, 250);
   });
@@ -225,16 +225,28 @@ async function store() {
     }
     typed.clear();
     removed.clear();
-    outdated = [...new Set([...outdated, ...(answer.json.restart_required || [])])];
   }
   await refresh().catch(() => null);
   stepSummary();
 }
 
-// What is to be said where services run with what was there before.
-const lateNote = () => outdated.length
-  ? make("p", { text: "Used from the next start of: " + outdated.join(", ") + ". End the application and start it again." })
-  : null;
+// What is to be said, and can be done, where services run with what was there before.
+const lateNote = () => {
+  if (!state.outdated.length) return null;
+  const names = state.outdated.join(", ");
+  return make("section", { class: "card" },
+    make("p", { text: "Still running with what was there before: " + names + "." }),
+    make("p", { class: "row" }, button("Restart " + names + " now", restart)));
+};
+
+async function restart() {
+  const answer = await ask("POST", "restart").catch(() => null);
+  if (!answer || !answer.ok) {
+    say.textContent = answer ? answer.text : "The application does not answer. Try again.";
+    return;
+  }
+  await finish();
+}
 
 function stepSummary() {
   const isGood = (secret) => secret.status === "configured" || (!secret.required && secret.status === "missing");
@@ -260,7 +272,8 @@ async function finish() {
     say.textContent = answer ? answer.text : "The application does not answer. Try again.";
     return;
   }
-  show("summary", outdated.length ? "The application runs" : "The application starts",
+  await refresh().catch(() => null);
+  show("summary", state.ready ? "The application runs" : "The application starts",
     make("p", { id: "progress", text: "" }), lateNote(),
     make("p", { text: "You may close this page. It shows your settings again when it is opened from the application." }));
   const progress = document.getElementById("progress");
@@ -269,6 +282,7 @@ async function finish() {
     if (!now || !now.ok) { progress.textContent = "The application has ended."; return; }
     const services = Object.entries(state.services).map(([id, message]) => id + ": " + message);
     progress.textContent = state.ready ? "The application is ready." : services.join(", ");
+    if (state.ready) document.getElementById("title").textContent = "The application runs";
     if (!state.ready) setTimeout(follow, 1000);
   };
   follow();
