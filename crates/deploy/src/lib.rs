@@ -5,6 +5,7 @@
 //! secret's value is ever here; manifests, registries and bundles hold declarations.
 
 pub mod assemble;
+pub mod build;
 pub mod bundle;
 pub mod cascade;
 pub mod deployment;

@@ -260,7 +260,7 @@ fn dns_name(name: &str) -> String {
 }
 
 /// One word of a shell, on one line.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let text = text.replace(char::is_control, " ");
     format!("'{}'", text.replace('\'', "'\\''"))
 }

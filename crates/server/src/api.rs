@@ -4,8 +4,10 @@
 //! quotas and audit lines. Only their answers stand without a frame, in the shapes that the
 //! programs before this one documented, and so do their errors.
 
+mod builds;
 mod bundles;
 mod campaigns;
+mod costs;
 mod deployments;
 mod documents;
 mod error;
@@ -147,21 +149,15 @@ pub(crate) const ROUTES: &[Route] = &[
     route!(Policy "api/v1/signing/validate" { Write => signing::validate }),
     route!(Policy "api/v1/signing/prerequisites" { Read => signing::prerequisites }),
     route!(Policy "api/v1/profiles/+/cost-estimate" {
-        Read => deployments::no_costs,
-        Write => deployments::no_costs,
+        Read => costs::estimate,
+        Write => costs::estimate,
     }),
     route!(Policy "api/v1/deploy/+" { Write => deployments::deploy }),
     route!(Policy "api/v1/deploy-desktop" { Write => deployments::deploy_desktop }),
     route!(Policy "api/v1/deployments" { Read => deployments::list }),
     route!(Policy "api/v1/deployments/+" { Read => deployments::read }),
-    route!(Policy "api/v1/build" {
-        Read => deployments::no_builds,
-        Write => deployments::no_builds,
-    }),
-    route!(Policy "api/v1/build/*" {
-        Read => deployments::no_builds,
-        Write => deployments::no_builds,
-    }),
+    route!(Policy "api/v1/build" { Read => builds::about, Write => builds::plan }),
+    route!(Policy "api/v1/build/*" { Read => builds::none, Write => builds::none }),
     route!(Policy "api/v1/telemetry" { Read => telemetry::list, Write => telemetry::upload }),
     route!(Policy "api/v1/telemetry/upload" { Write => telemetry::upload }),
 ];

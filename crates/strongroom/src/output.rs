@@ -12,11 +12,16 @@ use rustix::io::Errno;
 use crate::error::CommandError;
 use crate::error::Kind;
 
+/// The hint of commands that have `--force`.
+pub(crate) const FORCE_REPLACES: &str = "--force replaces it";
+/// The hint of commands that have none.
+pub(crate) const CHOOSE_ANOTHER: &str = "name another file, or move this one away";
+
 /// What to do when the file is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Existing {
-    /// Leave it, and fail.
-    Keep,
+    /// Leave it, and fail with this hint.
+    Keep(&'static str),
     /// Put the new one in its place.
     Replace,
 }
@@ -40,7 +45,7 @@ pub(crate) fn write(
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     let renamed = written.and_then(|()| {
         let how = match existing {
-            Existing::Keep => RenameFlags::NOREPLACE,
+            Existing::Keep(_) => RenameFlags::NOREPLACE,
             Existing::Replace => RenameFlags::empty(),
         };
         let cwd = rustix::fs::CWD;
@@ -48,12 +53,24 @@ pub(crate) fn write(
     });
     if let Err(error) = renamed {
         let _ = std::fs::remove_file(draft);
-        if error.raw_os_error() == Some(Errno::EXIST.raw_os_error()) {
-            let message = format!("{} is there already", path.display());
-            return Err(CommandError::new(Kind::Conflict, "file.exists", message)
-                .hint("--force replaces it"));
+        let is_there = error.raw_os_error() == Some(Errno::EXIST.raw_os_error());
+        if let (true, Existing::Keep(hint)) = (is_there, existing) {
+            return Err(is_there_already(path, hint));
         }
         return Err(failed(error));
     }
     Ok(())
+}
+
+/// Says before long work what `write` would say after it; for commands with `--force`.
+pub(crate) fn check_free(path: &Path) -> Result<(), CommandError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Err(is_there_already(path, FORCE_REPLACES)),
+        Err(_) => Ok(()),
+    }
+}
+
+fn is_there_already(path: &Path, hint: &'static str) -> CommandError {
+    let message = format!("{} is there already", path.display());
+    CommandError::new(Kind::Conflict, "file.exists", message).hint(hint)
 }

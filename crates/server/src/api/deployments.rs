@@ -221,16 +221,3 @@ pub(super) async fn read(call: &mut Call) -> Result<Answer, Fault> {
     let unknown = || Fault::NotFoundWith(vec![format!("deployment {id} not found")]);
     Ok(bare(kept.ok_or_else(unknown)?.value))
 }
-
-/// Programs are built by whoever has their sources.
-pub(super) async fn no_builds(_: &mut Call) -> Result<Answer, Fault> {
-    let text =
-        "nothing is built here: build the programs, then send the bundle's manifest to deploy";
-    Err(Fault::NotFoundWith(vec![text.to_owned()]))
-}
-
-/// Nobody has told prices, and none are made up.
-pub(super) async fn no_costs(_: &mut Call) -> Result<Answer, Fault> {
-    let text = "costs are not estimated: no prices are known here, and none are made up";
-    Err(Fault::NotFoundWith(vec![text.to_owned()]))
-}

@@ -144,7 +144,7 @@ pub(crate) fn run(app: &App, args: &BackupArgs) -> Result<(), CommandError> {
     Backup::open(&bytes, |_| Ok::<_, BackupError>(unsealed))?;
     let existing = match args.force {
         true => Existing::Replace,
-        false => Existing::Keep,
+        false => Existing::Keep(output::FORCE_REPLACES),
     };
     if let Some(session) = &opened {
         note(app, session, &source, &backup, &args.file);

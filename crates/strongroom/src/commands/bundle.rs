@@ -2,6 +2,7 @@
 
 mod artefacts;
 mod assemble;
+mod build;
 mod export;
 mod lint;
 mod scan;
@@ -11,6 +12,7 @@ use clap::Subcommand;
 
 use self::assemble::AssembleArgs;
 use self::assemble::MergeArgs;
+use self::build::BuildArgs;
 use self::export::ExportArgs;
 use self::lint::LintArgs;
 use crate::app::App;
@@ -29,6 +31,7 @@ pub(crate) struct BundleArgs {
 #[derive(Subcommand)]
 enum BundleCommand {
     Lint(LintArgs),
+    Build(BuildArgs),
     Assemble(AssembleArgs),
     MergeSecrets(MergeArgs),
     Export(ExportArgs),
@@ -37,6 +40,7 @@ enum BundleCommand {
 pub(crate) fn run(app: &App, args: &BundleArgs) -> Result<(), CommandError> {
     match &args.command {
         BundleCommand::Lint(args) => lint::run(app, args),
+        BundleCommand::Build(args) => build::run(app, args),
         BundleCommand::Assemble(args) => assemble::run(app, args),
         BundleCommand::MergeSecrets(args) => assemble::run_merge(app, args),
         BundleCommand::Export(args) => export::run(app, args),

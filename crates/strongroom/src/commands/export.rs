@@ -144,7 +144,7 @@ pub(crate) fn run(app: &App, args: &ExportArgs) -> Result<(), CommandError> {
         let existing = if args.force {
             Existing::Replace
         } else {
-            Existing::Keep
+            Existing::Keep(output::FORCE_REPLACES)
         };
         note(&format!("file {}", path.display()));
         output::write(path, &text, Mode::RUSR | Mode::WUSR, existing)?;

@@ -134,7 +134,12 @@ pub(crate) fn run_template(app: &App, args: &TemplateArgs) -> Result<(), Command
     match &args.output {
         Some(path) => {
             let mode = Mode::RUSR | Mode::WUSR;
-            output::write(path, text.as_bytes(), mode, Existing::Keep)
+            output::write(
+                path,
+                text.as_bytes(),
+                mode,
+                Existing::Keep(output::CHOOSE_ANOTHER),
+            )
         }
         None => app.ui.print(&text),
     }

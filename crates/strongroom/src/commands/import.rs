@@ -326,7 +326,12 @@ fn declare(
 ) -> Result<(), CommandError> {
     let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
     if let Some(text) = new_manifest {
-        return output::write(&project.path, text.as_bytes(), mode, Existing::Keep);
+        return output::write(
+            &project.path,
+            text.as_bytes(),
+            mode,
+            Existing::Keep(output::CHOOSE_ANOTHER),
+        );
     }
     let candidates: Vec<Candidate> = items
         .iter()

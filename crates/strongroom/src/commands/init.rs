@@ -82,7 +82,7 @@ pub(crate) fn run(app: &App, args: &InitArgs) -> Result<(), CommandError> {
     let existing = if args.force {
         Existing::Replace
     } else {
-        Existing::Keep
+        Existing::Keep(output::FORCE_REPLACES)
     };
     output::write(&path, text.as_bytes(), mode, existing)?;
     let ignored = ignore_local(&folder)?;

@@ -308,7 +308,12 @@ fn hand_out(app: &App, kit: &SecretValue, file: Option<&PathBuf>) -> Result<(), 
     line.extend_from_slice(kit.expose_secret());
     line.push(b'\n');
     match file {
-        Some(path) => output::write(path, &line, Mode::RUSR | Mode::WUSR, Existing::Keep)?,
+        Some(path) => output::write(
+            path,
+            &line,
+            Mode::RUSR | Mode::WUSR,
+            Existing::Keep(output::CHOOSE_ANOTHER),
+        )?,
         None => app.ui.print_bytes(&line)?,
     }
     app.ui

@@ -208,3 +208,93 @@ fn overrides_are_shown_copied_and_tidied_up() {
         .ok();
     assert_eq!(effective.json()["strategies"][1]["is_overridden"], true);
 }
+
+/// A program in Rust and one that a script makes.
+fn with_sources(case: &Case) {
+    let tools = std::path::Path::new(env!("CARGO")).parent().unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(tools.to_owned()).chain(std::env::split_paths(&path));
+    case.env("PATH", std::env::join_paths(path).unwrap());
+    let services = WHEEL.replace(
+        "\"binaries\": {\"linux-x64\": {\"path\": \"services/api/linux-x64/api\"}},",
+        "\"binaries\": {\"linux-x64\": {\"path\": \"old/api\", \"args\": [\"-v\"]}}, \"build\": \
+         {\"type\": \"rust\", \"source_dir\": \"api\", \"entry_point\": \"api\", \
+         \"output_pattern\": \"bin/{{platform}}/api{{ext}}\"},",
+    );
+    let services = services.replace(
+        "\"services\": [",
+        "\"services\": [{\"id\": \"tool\", \"type\": \"worker\", \"build\": {\"type\": \"custom\", \
+         \"source_dir\": \"tool\", \"args\": [\"./make.sh\", \"{{output}}\"], \"env\": {\"FOR\": \
+         \"{{goos}}\"}}},",
+    );
+    case.write("src/bundle.json", services);
+    case.write(
+        "src/api/Cargo.toml",
+        "[package]\nname = \"api\"\nedition = \"2024\"\n\n[workspace]\n",
+    );
+    case.write(
+        "src/api/src/main.rs",
+        "fn main() { println!(\"served\"); }\n",
+    );
+    let script = "#!/bin/sh\necho talking\nprintf '%s %s' \"$FOR\" \
+                  \"${STRONGROOM_PASSPHRASE-none}\" > \"$1\"\n";
+    let script = case.write("src/tool/make.sh", script);
+    std::fs::set_permissions(script, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn programs_are_built_as_the_manifest_says() {
+    let case = Case::new();
+    with_sources(&case);
+    case.env("STRONGROOM_PASSPHRASE", "of the store, and of nobody else");
+    let build = "bundle build src/bundle.json --root out --platform linux-x64";
+    let planned = case.sr(&format!("{build} --dry-run --json")).ok().json();
+    assert_eq!(planned["builds"][0]["service"], "tool");
+    assert!(!case.in_project("out").exists());
+    let built = case
+        .sr(&format!("{build} -o built.json --json"))
+        .ok()
+        .says("talking")
+        .says("api: the program for linux-x64 was old/api in the manifest");
+    assert_eq!(built.json()["builds"][1]["path"], "bin/linux-x64/api");
+    assert_eq!(case.read("out/bin/linux-x64/tool"), b"linux none");
+    let served = std::process::Command::new(case.in_project("out/bin/linux-x64/api"))
+        .output()
+        .unwrap();
+    assert_eq!(served.stdout, b"served\n");
+    let made: Value = serde_json::from_slice(&case.read("built.json")).unwrap();
+    let api = &made["services"][1]["binaries"]["linux-x64"];
+    assert_eq!(*api, json!({ "path": "bin/linux-x64/api", "args": ["-v"] }));
+    case.sr(&format!("{build} --service tool -o built.json"))
+        .code(6)
+        .says("--force replaces it");
+    case.sr(&format!("{build} --service tool -o built.json --force"))
+        .ok();
+}
+
+#[test]
+fn what_cannot_be_built_is_told_all_at_once() {
+    let case = Case::new();
+    with_sources(&case);
+    case.write("src/api/src/main.rs", "fn main() { serve() }\n");
+    case.write("src/tool/make.sh", "#!/bin/sh\ntrue\n");
+    let build = "bundle build src/bundle.json --root out --platform linux-x64";
+    case.sr(build)
+        .code(1)
+        .says("0 of 2 programs could be built")
+        .says("tool for linux-x64: ./make.sh went well and left nothing at")
+        .says("api for linux-x64: cargo ended with exit code 101");
+    case.write(
+        "src/bundle.json",
+        r#"{"services": [{"id": "a", "build": {"type": "custom", "args": ["no-such-program"]}}]}"#,
+    );
+    case.sr(build)
+        .code(1)
+        .says("no-such-program is not installed");
+    case.sr("bundle build src/bundle.json --platform amiga")
+        .code(2)
+        .says("platforms: linux-x64, ");
+    case.sr("bundle build none.json")
+        .code(3)
+        .says("none.json cannot be read");
+}

@@ -113,21 +113,85 @@ async fn a_deployment_is_put_together_and_what_it_opens_is_in_the_ledger() {
 }
 
 #[tokio::test]
-async fn what_would_be_made_up_is_not_there() {
+async fn builds_are_told_and_not_run() {
     let world = world().await;
-    let id = undecided(&world).await;
-    for (line, why) in [
-        ("POST v1/build", "nothing is built here"),
-        ("GET v1/build/status/7", "nothing is built here"),
+    let about = good(&world, "GET v1/build", "").await;
+    assert_eq!(about["platforms"][0]["name"], "linux-x64");
+    let mut manifest = manifest();
+    manifest["services"][0]["build"] = json!({ "type": "go", "source_dir": "api",
+        "entry_point": "./cmd/api", "output_pattern": "bin/{{platform}}/api{{ext}}" });
+    let body = json!({ "manifest": manifest, "platforms": ["linux-x64", "windows-x64"] });
+    let made = good(&world, "POST v1/build", &body.to_string()).await;
+    assert_eq!(made["status"], "planned");
+    let windows = &made["builds"][1];
+    assert_eq!(windows["env"]["GOOS"], "windows");
+    assert_eq!(windows["output"], "bin/win-x64/api.exe");
+    assert_eq!(windows["command"][3], "$BUNDLE/bin/win-x64/api.exe");
+    manifest["services"][0]["build"]["source_dir"] = "/etc".into();
+    let body = json!({ "manifest": manifest }).to_string();
+    let (status, told, _) = ask(&world, Some(ROOT), "POST v1/build", &body).await;
+    assert_eq!(status, 422);
+    let blocker = told["blockers"][0].as_str().unwrap();
+    assert!(blocker.starts_with("$.services[0].build.source_dir:"));
+    for (body, why) in [
+        ("{}", "manifest is required"),
         (
-            format!("GET v1/profiles/{id}/cost-estimate").as_str(),
-            "no prices are known",
+            r#"{"manifest": {}, "platforms": ["amiga-m68k"]}"#,
+            "there is no platform amiga-m68k (there are linux-x64",
         ),
     ] {
-        let (status, error) = bad(&world, line, "{}").await;
-        assert_eq!(status, 404, "{line}");
+        let (status, error) = bad(&world, "POST v1/build", body).await;
+        assert_eq!(status, 400);
         assert!(error.contains(why), "{error}");
     }
+    let (status, error) = bad(&world, "GET v1/build/status/7", "").await;
+    assert_eq!(status, 404);
+    assert!(error.contains("no build runs on a server"), "{error}");
+}
+
+#[tokio::test]
+async fn costs_are_summed_up_by_prices_that_people_give() {
+    let world = world().await;
+    let id = undecided(&world).await;
+    let line = format!("GET v1/profiles/{id}/cost-estimate");
+    let (status, error) = bad(&world, &line, "").await;
+    assert_eq!(status, 400);
+    assert!(error.contains("no prices are known: send"), "{error}");
+    let prices = json!({ "settings": { "prices": { "currency": "EUR",
+        "monthly": { "postgres": 15.1, "openai": 20.2, "redis": 7 } } } });
+    let put = format!("PUT v1/profiles/{id}");
+    good(&world, &put, &prices.to_string()).await;
+    let told = good(&world, &line, "").await;
+    assert_eq!(told["currency"], "EUR");
+    assert_eq!(told["complete"], true);
+    let tier = &told["tiers"][0];
+    assert_eq!(tier["tier"], 2);
+    assert_eq!(tier["monthly"], 35.3, "what is switched off costs nothing");
+    // A swap's price is that of what takes the place, which nobody has told.
+    let swapped = json!({ "swaps": { "postgres": "sqlite" } });
+    good(&world, &put, &swapped.to_string()).await;
+    let told = good(&world, &line, "").await;
+    assert_eq!(told["complete"], false);
+    assert_eq!(told["tiers"][0]["unpriced"], json!(["sqlite"]));
+    assert_eq!(told["tiers"][0]["monthly"], 20.2);
+    let post = format!("POST v1/profiles/{id}/cost-estimate");
+    for (prices, why) in [
+        (json!({ "monthly": {} }), "prices.currency"),
+        (json!({ "currency": "EUR" }), "prices.monthly"),
+        (
+            json!({ "currency": "EUR", "monthly": { "redis": -1 } }),
+            "prices.monthly.redis",
+        ),
+    ] {
+        let body = json!({ "prices": prices }).to_string();
+        let (status, error) = bad(&world, &post, &body).await;
+        assert_eq!(status, 400);
+        assert!(error.contains(why), "{error}");
+    }
+    let free = json!({ "prices": { "currency": "USD", "monthly": { "openai": 1, "sqlite": 0 } } });
+    let told = good(&world, &post, &free.to_string()).await;
+    assert_eq!(told["prices_from"], "request");
+    assert_eq!(told["tiers"][0]["monthly"], 1.0);
 }
 
 #[tokio::test]

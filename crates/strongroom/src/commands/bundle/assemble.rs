@@ -38,6 +38,17 @@ pub(super) struct PartsArgs {
     source: SourceArgs,
 }
 
+/// Where a manifest is written.
+#[derive(Args)]
+pub(super) struct OutputArgs {
+    /// Write to a new file instead of standard output
+    #[arg(long, short = 'o', value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Replace the file when it is there already
+    #[arg(long, requires = "output")]
+    pub(super) force: bool,
+}
+
 /// Put a bundle manifest together that may be shipped
 ///
 /// Takes the manifest's secrets as the plan for its tier has them: what is left out is gone,
@@ -54,9 +65,8 @@ pub(crate) struct AssembleArgs {
     /// Folder that assets lie in; default: the working folder
     #[arg(long, value_name = "DIR", default_value = ".")]
     root: PathBuf,
-    /// Write to a new file instead of standard output
-    #[arg(long, short = 'o', value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Replace a bundle manifest's secrets with those of the plan, and nothing else
@@ -69,9 +79,8 @@ pub(crate) struct AssembleArgs {
 pub(crate) struct MergeArgs {
     #[command(flatten)]
     parts: PartsArgs,
-    /// Write to a new file instead of standard output
-    #[arg(long, short = 'o', value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 pub(super) fn run(app: &App, args: &AssembleArgs) -> Result<(), CommandError> {
@@ -85,8 +94,8 @@ pub(super) fn run(app: &App, args: &AssembleArgs) -> Result<(), CommandError> {
     }
     problems.extend(scan.found());
     finish(app, &scan, &assembled, problems)?;
-    scan.note(app, &assembled.manifest, &place_of(args.output.as_ref()));
-    write(app, "assembled", &assembled.manifest, args.output.as_ref())
+    scan.note(app, &assembled.manifest, &place_of(&args.output));
+    write(app, "assembled", &assembled.manifest, &args.output)
 }
 
 pub(super) fn run_merge(app: &App, args: &MergeArgs) -> Result<(), CommandError> {
@@ -99,8 +108,8 @@ pub(super) fn run_merge(app: &App, args: &MergeArgs) -> Result<(), CommandError>
     scan.manifest(&assembled.manifest);
     problems.extend(scan.found());
     finish(app, &scan, &assembled, problems)?;
-    scan.note(app, &assembled.manifest, &place_of(args.output.as_ref()));
-    write(app, "merged", &assembled.manifest, args.output.as_ref())
+    scan.note(app, &assembled.manifest, &place_of(&args.output));
+    write(app, "merged", &assembled.manifest, &args.output)
 }
 
 /// The manifest with the plan's secrets.
@@ -157,7 +166,7 @@ pub(super) fn finish(
     Ok(())
 }
 
-fn refused(problems: Vec<String>) -> CommandError {
+pub(super) fn refused(problems: Vec<String>) -> CommandError {
     let count = plural(problems.len(), "thing is in the way");
     let message = match problems.len() {
         1 => "one thing is in the way".to_owned(),
@@ -170,20 +179,20 @@ fn refused(problems: Vec<String>) -> CommandError {
 }
 
 /// Where a manifest goes, for the ledger.
-fn place_of(output: Option<&PathBuf>) -> String {
-    match output {
+fn place_of(output: &OutputArgs) -> String {
+    match &output.output {
         Some(path) => format!("bundle {}", path.display()),
         None => "bundle for another program".to_owned(),
     }
 }
 
-fn write(
+pub(super) fn write(
     app: &App,
     status: &str,
     manifest: &Value,
-    output: Option<&PathBuf>,
+    output: &OutputArgs,
 ) -> Result<(), CommandError> {
-    let text = match app.ui.is_json && output.is_none() {
+    let text = match app.ui.is_json && output.output.is_none() {
         true => format!(
             "{:#}\n",
             json!({
@@ -195,10 +204,14 @@ fn write(
         ),
         false => format!("{manifest:#}\n"),
     };
-    match output {
+    match &output.output {
         Some(path) => {
             let mode = Mode::from_raw_mode(0o644);
-            output::write(path, text.as_bytes(), mode, Existing::Keep)
+            let existing = match output.force {
+                true => Existing::Replace,
+                false => Existing::Keep(output::FORCE_REPLACES),
+            };
+            output::write(path, text.as_bytes(), mode, existing)
         }
         None => app.ui.print(&text),
     }

@@ -127,7 +127,12 @@ impl Mapping {
             text.push_str(&format!("# left: {name} ({why})\n"));
         }
         let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
-        output::write(file, text.as_bytes(), mode, Existing::Keep)?;
+        output::write(
+            file,
+            text.as_bytes(),
+            mode,
+            Existing::Keep(output::CHOOSE_ANOTHER),
+        )?;
         let count = plural(self.wishes.len(), "secret");
         app.ui.say(&format!(
             "wrote the mapping of {count} to {}",
