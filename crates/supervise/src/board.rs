@@ -51,20 +51,22 @@ impl Board {
         }
     }
 
-    /// Changes the status of one service.
-    pub(crate) fn change(&self, service: &str, change: impl FnOnce(&mut Status)) {
-        {
+    /// Changes the status of one service; what `change` answers.
+    pub(crate) fn change<T>(&self, service: &str, change: impl FnOnce(&mut Status) -> T) -> T {
+        let answer = {
             let mut all = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
             let status = all.entry(service.to_owned()).or_default();
             let was_ready = status.is_ready;
-            change(status);
+            let answer = change(status);
             let now = now();
             status.updated = Some(now);
             if status.is_ready && !was_ready {
                 status.ready = Some(now);
             }
-        }
+            answer
+        };
         self.changes.send_modify(|count| *count += 1);
+        answer
     }
 
     /// Says the same of all services.
@@ -105,6 +107,11 @@ impl Board {
 }
 
 impl Status {
+    /// Its program was one that ends, and it went well.
+    pub(crate) fn has_done_its_work(&self) -> bool {
+        self.has_ended && !self.has_failed
+    }
+
     fn to_json(&self) -> Value {
         let moment = |time: Option<Timestamp>| time.map_or(NEVER.into(), |time| time.to_string());
         let mut value = json!({

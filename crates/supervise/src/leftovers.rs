@@ -93,6 +93,12 @@ impl Leftovers {
         });
     }
 
+    /// Whether a file with a secret was written by this run.
+    pub(crate) fn wrote(&self, file: &str) -> bool {
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        now.files.contains(file)
+    }
+
     /// The files with secrets; from now on there is nothing to clear.
     pub(crate) fn finish(&self) -> BTreeSet<String> {
         let now = std::mem::take(&mut *self.now.lock().unwrap_or_else(PoisonError::into_inner));

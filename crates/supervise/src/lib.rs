@@ -21,6 +21,7 @@ mod json;
 mod keep;
 mod leftovers;
 mod manifest;
+mod masks;
 mod platform;
 mod ports;
 mod restarts;

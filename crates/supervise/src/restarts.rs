@@ -1,4 +1,4 @@
-//! Services that run with values that were changed since, and those that shall start again.
+//! Services that do not use yet what was changed, and those that shall start again.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -16,30 +16,39 @@ pub(crate) struct Restarts {
     asked: watch::Sender<BTreeMap<String, u64>>,
 }
 
-/// Waits until a service is asked to start again.
+/// Whether a service was asked to start again since it did.
 #[derive(Debug)]
 pub(crate) struct Again {
+    service: String,
     asked: watch::Receiver<BTreeMap<String, u64>>,
     before: u64,
 }
 
 impl Restarts {
-    /// These run with something that is not so any more.
+    /// These were started with something that is not so any more.
     pub(crate) fn note(&self, services: &[String]) {
         self.set().extend(services.iter().cloned());
     }
 
-    /// Services that run with what was changed since.
+    /// A service starts with what is so now, or does not need to any more.
+    pub(crate) fn forget(&self, service: &str) {
+        self.set().remove(service);
+    }
+
+    /// Services that were started with what was changed since.
     pub(crate) fn outdated(&self) -> Vec<String> {
         self.set().iter().cloned().collect()
     }
 
-    /// A service starts, with what is so now; it is told when it is asked to do so again.
-    pub(crate) fn starts(&self, service: &str) -> Again {
-        let asked = self.asked.subscribe();
-        self.set().remove(service);
-        let before = count(&asked.borrow(), service);
-        Again { asked, before }
+    /// What is asked of a service from now on.
+    pub(crate) fn watch(&self, service: &str) -> Again {
+        let mut again = Again {
+            service: service.to_owned(),
+            asked: self.asked.subscribe(),
+            before: 0,
+        };
+        again.mark();
+        again
     }
 
     /// Asks a service to start again.
@@ -55,16 +64,27 @@ impl Restarts {
 }
 
 impl Again {
-    pub(crate) async fn asked(&mut self, service: &str) {
-        let before = self.before;
-        let asked = self.asked.wait_for(|asked| count(asked, service) != before);
-        if asked.await.is_err() {
-            // Nobody is left who could ask.
-            std::future::pending::<()>().await;
+    fn count(&self) -> u64 {
+        let asked = self.asked.borrow();
+        asked.get(&self.service).copied().unwrap_or_default()
+    }
+
+    /// It starts: what was asked until now is done by that.
+    pub(crate) fn mark(&mut self) {
+        self.before = self.count();
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.count() != self.before
+    }
+
+    /// Waits until it is asked.
+    pub(crate) async fn asked(&mut self) {
+        while !self.is_asked() {
+            if self.asked.changed().await.is_err() {
+                // Nobody is left who could ask.
+                std::future::pending::<()>().await;
+            }
         }
     }
-}
-
-fn count(asked: &BTreeMap<String, u64>, service: &str) -> u64 {
-    asked.get(service).copied().unwrap_or_default()
 }

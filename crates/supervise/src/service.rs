@@ -20,6 +20,7 @@ use crate::manifest::HealthKind;
 use crate::manifest::Restart;
 use crate::manifest::Service;
 use crate::now;
+use crate::restarts::Again;
 use crate::supervisor::State;
 use crate::validate;
 use log::Log;
@@ -78,34 +79,52 @@ pub(crate) async fn run(state: &Arc<State>, at: usize) {
     let Some(service) = state.manifest.services.get(at) else {
         return;
     };
-    match keep_running(state, service).await {
-        Ended::Failed(why) => fail(state, service, &why),
-        _ => (state.board).change(&service.id, |status| status.has_ended = true),
+    let mut again = state.restarts.watch(&service.id);
+    loop {
+        let ended = keep_running(state, service, &mut again).await;
+        let is_over = state.board.change(&service.id, |status| {
+            status.is_ready = false;
+            // Asked while it was on its way here, by somebody who did not see it there.
+            if again.is_asked() && !*state.stop.borrow() {
+                return false;
+            }
+            status.has_ended = true;
+            if let Ended::Failed(why) = &ended {
+                status.has_failed = true;
+                why.clone_into(&mut status.message);
+            }
+            true
+        });
+        if is_over {
+            match ended {
+                Ended::Failed(why) => tell_failure(state, service, &why),
+                _ => state.restarts.forget(&service.id),
+            }
+            return;
+        }
+        again.mark();
     }
 }
 
-fn fail(state: &State, service: &Service, why: &str) {
-    state.board.change(&service.id, |status| {
-        status.is_ready = false;
-        status.has_failed = true;
-        status.has_ended = true;
-        why.clone_into(&mut status.message);
-    });
+fn tell_failure(state: &State, service: &Service, why: &str) {
     state.tell(&service.id, &format!("{why}; it is given up"));
     let details = json!({ "error": why });
     (state.telemetry).note("service_failed", Some(&service.id), details);
 }
 
-async fn keep_running(state: &Arc<State>, service: &Service) -> Ended {
+async fn keep_running(state: &Arc<State>, service: &Service, again: &mut Again) -> Ended {
     let mut stop = state.stop.subscribe();
     if let Err(ended) = prepare(state, service, &mut stop).await {
         return ended;
     }
     let mut restarts = 0;
     loop {
-        let (code, how, lasted) = match live(state, service, &mut stop).await {
+        let (code, how, lasted) = match live(state, service, &mut stop, again).await {
             Ended::Exited { code, how, lasted } => (code, how, lasted),
             Ended::Again => {
+                if *stop.borrow() {
+                    return Ended::Stopped;
+                }
                 restarts = 0;
                 // Of those that start again together, each waits as at the first time.
                 match wait_for_dependencies(state, service, &mut stop).await {
@@ -146,6 +165,7 @@ async fn keep_running(state: &Arc<State>, service: &Service) -> Ended {
         restarts += 1;
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            () = again.asked() => {}
             _ = stop.wait_for(|stop| *stop) => return Ended::Stopped,
         }
     }
@@ -206,7 +226,10 @@ async fn wait_for_dependencies(
                     Some(status) if status.has_failed => {
                         return Err(format!("{name}, which it depends on, has failed"));
                     }
-                    Some(status) => is_waiting |= !(status.is_ready || status.is_skipped),
+                    Some(status) => {
+                        let is_fine = status.is_ready || status.is_skipped;
+                        is_waiting |= !(is_fine || status.has_done_its_work());
+                    }
                 }
             }
             if !is_waiting || changes.changed().await.is_err() {
@@ -224,13 +247,20 @@ async fn wait_for_dependencies(
 }
 
 /// One life of the program.
-async fn live(state: &Arc<State>, service: &Service, stop: &mut watch::Receiver<bool>) -> Ended {
-    let log = match Log::open(state, service).await {
+async fn live(
+    state: &Arc<State>,
+    service: &Service,
+    stop: &mut watch::Receiver<bool>,
+    again: &mut Again,
+) -> Ended {
+    let log = match Log::open(state, service) {
         Ok(log) => log,
         Err(why) => return Ended::Failed(why),
     };
     let begun = Instant::now();
-    let mut again = state.restarts.starts(&service.id);
+    // Before its secrets are read: what is changed from now on is not in its program.
+    again.mark();
+    state.restarts.forget(&service.id);
     let started = Process::start(state, service, &log).await;
     let mut process = match started {
         Ok(process) => process,
@@ -253,7 +283,7 @@ async fn live(state: &Arc<State>, service: &Service, stop: &mut watch::Receiver<
             Ended::Exited { code, how, lasted: begun.elapsed() }
         }
         why = watched => Ended::Failed(why),
-        () = again.asked(&service.id) => Ended::Again,
+        () = again.asked() => Ended::Again,
         _ = stop.wait_for(|stop| *stop) => Ended::Stopped,
     };
     if matches!(ended, Ended::Stopped) {
@@ -269,6 +299,7 @@ async fn live(state: &Arc<State>, service: &Service, stop: &mut watch::Receiver<
     }
     if matches!(ended, Ended::Stopped | Ended::Again) {
         state.board.change(&service.id, |status| {
+            status.is_ready = false;
             status.exit_code = code;
             "stopped".clone_into(&mut status.message);
         });

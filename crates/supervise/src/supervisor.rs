@@ -34,7 +34,7 @@ use crate::keep::Keep;
 use crate::keep::Keys;
 use crate::leftovers::Leftovers;
 use crate::manifest::Manifest;
-use crate::manifest::Service;
+use crate::masks::Masks;
 use crate::now;
 use crate::ports;
 use crate::ports::Ports;
@@ -124,6 +124,7 @@ pub(crate) struct State {
     pub(crate) leftovers: Leftovers,
     pub(crate) setup: Setup,
     pub(crate) restarts: Restarts,
+    pub(crate) masks: Masks,
     pub(crate) stop: watch::Sender<bool>,
     tell: Option<mpsc::UnboundedSender<Told>>,
     is_started: AtomicBool,
@@ -166,6 +167,7 @@ impl Supervisor {
         lock.note(Some(address.port()));
         let services = manifest.services.iter();
         let board = Board::new(services.map(|service| service.id.clone()));
+        let masks = Masks::new(secrets.values());
         let state = Arc::new(State {
             board,
             bundle_root: std::path::absolute(&options.bundle_root)
@@ -180,6 +182,7 @@ impl Supervisor {
             leftovers,
             setup: Setup::default(),
             restarts: Restarts::default(),
+            masks,
             stop: watch::Sender::new(false),
             tell: options.tell,
             is_started: AtomicBool::new(false),
@@ -378,10 +381,11 @@ impl State {
             self.telemetry.note("secrets_missing", None, details);
             return;
         }
-        if self.is_started.swap(true, Ordering::AcqRel) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // With the lock: what is begun now is waited for at the end.
+        if *self.stop.borrow() || self.is_started.swap(true, Ordering::AcqRel) {
             return;
         }
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         for (at, service) in self.manifest.services.iter().enumerate() {
             if service::settle(self, service) {
                 continue;
@@ -394,47 +398,56 @@ impl State {
     /// Starts services again: those that run, those that failed, and those that failed for want
     /// of one of them. Which these are.
     pub(crate) fn restart(self: &Arc<Self>, services: &[String]) -> Vec<String> {
+        let chosen = self.with_dependents(services);
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // With the lock: what is begun now is waited for at the end.
         if !self.is_started() || self.is_dry_run || *self.stop.borrow() {
             return Vec::new();
         }
-        let mut chosen: Vec<String> = services.to_vec();
-        loop {
-            let waits = |service: &&Service| {
-                let mut needs = service.dependencies.iter();
-                let has_failed = self.board.of(&service.id).is_some_and(|one| one.has_failed);
-                has_failed && !chosen.contains(&service.id) && needs.any(|id| chosen.contains(id))
-            };
-            let more: Vec<&Service> = self.manifest.services.iter().filter(waits).collect();
-            let Some(more) = more.first() else { break };
-            chosen.push(more.id.clone());
-        }
         let mut begun = Vec::new();
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         for (at, service) in self.manifest.services.iter().enumerate() {
-            let Some(status) = self.board.of(&service.id) else {
-                continue;
-            };
-            let has_done_its_work = status.has_ended && !status.has_failed;
-            if !chosen.contains(&service.id) || status.is_skipped || has_done_its_work {
+            if !chosen.contains(&service.id) {
                 continue;
             }
-            self.board.change(&service.id, |status| {
+            let was_over = self.board.change(&service.id, |status| {
+                if status.is_skipped || status.has_done_its_work() {
+                    return None;
+                }
+                let was_over = status.has_ended;
                 status.is_ready = false;
                 status.has_failed = false;
                 status.has_ended = false;
                 "starting again".clone_into(&mut status.message);
-            });
-            (self.telemetry).note("service_restart", Some(&service.id), json!(null));
-            match status.has_ended {
-                true => {
-                    let state = Arc::clone(self);
-                    tasks.spawn(async move { service::run(&state, at).await });
+                if !was_over {
+                    self.restarts.ask(&service.id);
                 }
-                false => self.restarts.ask(&service.id),
+                Some(was_over)
+            });
+            let Some(was_over) = was_over else { continue };
+            (self.telemetry).note("service_restart", Some(&service.id), json!(null));
+            if was_over {
+                let state = Arc::clone(self);
+                tasks.spawn(async move { service::run(&state, at).await });
             }
             begun.push(service.id.clone());
         }
         begun
+    }
+
+    /// These, and those that failed because one of these did.
+    fn with_dependents(&self, services: &[String]) -> Vec<String> {
+        let mut chosen = services.to_vec();
+        loop {
+            let mut more = self.manifest.services.iter().filter(|service| {
+                let has_failed = self.board.of(&service.id).is_some_and(|one| one.has_failed);
+                let mut needs = service.dependencies.iter();
+                has_failed && !chosen.contains(&service.id) && needs.any(|id| chosen.contains(id))
+            });
+            match more.next() {
+                Some(service) => chosen.push(service.id.clone()),
+                None => return chosen,
+            }
+        }
     }
 
     /// Tells of a service that ended unasked, if somebody listens.

@@ -150,7 +150,7 @@ def go_through(page):
     page.tab_to("it.textContent === 'Save and go on'")
     page.press("Enter", 13)
     page.until_title("All is set")
-    assert "Still running" not in page.ask("document.body.innerText")
+    assert "Not yet used" not in page.ask("document.body.innerText")
     page.fits(360)
     page.tab_to("it.textContent === 'Continue'")
     page.press("Enter", 13)
@@ -180,7 +180,7 @@ def change_settings(page):
     page.press("Enter", 13)
     page.until_title("All is set")
     told = page.ask("document.body.innerText")
-    assert "Still running with what was there before: api" in told, told
+    assert "Not yet used by: api" in told, told
     assert "Extra: ✓ left out" in told, told
     page.tab_to("it.textContent === 'Continue'")
     page.press("Enter", 13)
@@ -196,7 +196,7 @@ def change_settings(page):
     page.tab_to("it.textContent === 'Restart api now'")
     page.press("Enter", 13)
     page.until("(document.getElementById('progress') || {}).textContent === 'The application is ready.'")
-    assert "Still running" not in page.ask("document.body.innerText")
+    page.until("!document.body.innerText.includes('Not yet used')")
 
 
 def main():

@@ -191,7 +191,12 @@ async fn store_and_start(state: &Arc<State>, changes: Vec<Change>, manner: Manne
 }
 
 async fn store(state: &Arc<State>, changes: Vec<Change>, manner: Manner) -> Answer {
-    let changed = state.secrets.lock().await.change(changes, manner).await;
+    let changed = {
+        let mut secrets = state.secrets.lock().await;
+        let changed = secrets.change(changes, manner).await;
+        state.masks.renew(secrets.values());
+        changed
+    };
     let saved = match changed {
         Ok(saved) => saved,
         Err(refusal) => return refuse(state, refusal),
@@ -274,7 +279,9 @@ fn outdated(state: &State, saved: &Saved) -> Vec<String> {
     let services = state.manifest.services.iter();
     let outdated = services.filter(|service| {
         let mut own = service.secrets.iter();
-        own.any(|id| changed.contains(&id)) && service.skipped.is_none()
+        let status = state.board.of(&service.id);
+        let is_over = status.is_none_or(|status| status.is_skipped || status.has_done_its_work());
+        own.any(|id| changed.contains(&id)) && !is_over
     });
     outdated.map(|service| service.id.clone()).collect()
 }

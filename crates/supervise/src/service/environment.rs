@@ -84,6 +84,13 @@ async fn secrets(
             if secret.is_required {
                 return Err(format!("secret {id} is missing"));
             }
+            if let (Target::File(path), Files::Write) = (&secret.target, files)
+                && state.leftovers.wrote(path)
+            {
+                // It had a value until it was taken away.
+                let removed = state.folder.remove(path);
+                removed.map_err(|error| error.to_string())?;
+            }
             continue;
         };
         variables.push(hand_over(state, secret, value, files)?);

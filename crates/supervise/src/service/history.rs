@@ -106,7 +106,7 @@ pub(super) async fn migrate(
         state.board.change(&service.id, |status| {
             status.message = format!("migrating to {version}");
         });
-        let log = Log::open(state, service).await.map_err(Ended::Failed)?;
+        let log = Log::open(state, service).map_err(Ended::Failed)?;
         let extra: Vec<(String, String)> = migration.env.clone().into_iter().collect();
         let command = &migration.command;
         let run = process::run_to_end(state, service, command, &extra, Some(&log), LIMIT);

@@ -7,8 +7,6 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use strongroom_core::redact::Patterns;
-use strongroom_core::redact::RedactorBuilder;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::process::ChildStderr;
@@ -55,21 +53,16 @@ struct Inner {
     state: Arc<State>,
     service: usize,
     place: String,
-    patterns: Patterns,
     file: Mutex<Option<File>>,
     has_ready_line: watch::Sender<bool>,
     has_healthy_line: watch::Sender<bool>,
 }
 
 impl Log {
-    pub(crate) async fn open(state: &Arc<State>, service: &Service) -> Result<Self, String> {
+    pub(crate) fn open(state: &Arc<State>, service: &Service) -> Result<Self, String> {
         let place = place(state, service);
         let file = state.folder.open_append(&place);
         let file = file.map_err(|error| error.to_string())?;
-        let mut masked = RedactorBuilder::new();
-        for (id, value) in state.secrets.lock().await.values() {
-            masked.add(&id, &value);
-        }
         let services = &state.manifest.services;
         let at = services.iter().position(|other| other.id == service.id);
         Ok(Self {
@@ -77,7 +70,6 @@ impl Log {
                 state: Arc::clone(state),
                 service: at.unwrap_or_default(),
                 place,
-                patterns: masked.build(),
                 file: Mutex::new(Some(file)),
                 has_ready_line: watch::Sender::new(false),
                 has_healthy_line: watch::Sender::new(false),
@@ -119,7 +111,8 @@ impl Pumps {
 }
 
 async fn pump(mut pipe: impl AsyncRead + Unpin, log: Arc<Inner>) {
-    let mut redactor = log.patterns.stream();
+    let mut patterns = log.state.masks.subscribe();
+    let mut redactor = patterns.borrow_and_update().stream();
     let mut buffer = vec![0; 16 * 1024];
     let mut out = Vec::new();
     let mut line = Vec::new();
@@ -139,6 +132,11 @@ async fn pump(mut pipe: impl AsyncRead + Unpin, log: Arc<Inner>) {
         let Ok(count) = read else { break };
         if count == 0 {
             break;
+        }
+        if patterns.has_changed().unwrap_or(false) {
+            // Values that are new are masked in all logs from now on.
+            redactor.finish(&mut out);
+            redactor = patterns.borrow_and_update().stream();
         }
         redactor.push(buffer.get(..count).unwrap_or_default(), &mut out);
         log.take(&mut out, &mut line);

@@ -399,3 +399,89 @@ async fn services_start_again_with_what_was_changed() {
     );
     assert!(running.end().await.is_empty());
 }
+
+#[tokio::test]
+async fn what_is_taken_away_is_gone_and_what_is_new_is_masked() {
+    let world = World::new(
+        json!([
+            secret("key", json!({ "type": "env", "name": "KEY" })),
+            { "id": "cert", "class": "user_prompt", "required": false,
+              "prompt": { "label": "cert" },
+              "target": { "type": "file", "name": "certs/own.pem" } },
+        ]),
+        vec![
+            service(
+                "init",
+                json!({ "secrets": ["key"], "metadata": { "restart": "never" } }),
+            ),
+            service(
+                "api",
+                json!({ "secrets": ["key", "cert"], "dependencies": ["init"] }),
+            ),
+            service("other", json!({})),
+        ],
+    );
+    world.script("init", "sleep 1");
+    world.script("api", STAY);
+    world.script(
+        "other",
+        "while :; do cat \"$APP_DATA_DIR/say\" && rm \"$APP_DATA_DIR/say\"; sleep 0.05; done \
+         2>/dev/null",
+    );
+    let running = world.run().await;
+    let values = json!({ "secrets": { "key": "canary-one", "cert": "canary-pem" } });
+    assert_eq!(running.post("/secrets", values).await.status, 200);
+    running.until_ready("api").await;
+    running.until_ready("other").await;
+    assert_eq!(world.read("certs/own.pem"), "canary-pem");
+    // It has done its work, and will not do it again.
+    let message = async || running.get("/readyz").await["details"]["init"]["message"].clone();
+    while message().await == "ready" || message().await == "started" {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let values = json!({ "secrets": { "key": "canary-two", "cert": "" } });
+    let saved = running.post("/secrets", values).await.json();
+    assert_eq!(saved["restart_required"], json!(["api"]), "{saved}");
+    let draft = world.app_data().join("draft");
+    std::fs::write(&draft, "it is canary-two, and was canary-one\n").unwrap();
+    std::fs::rename(draft, world.app_data().join("say")).unwrap();
+    let begun = running.ask(Method::POST, "/restart", "").await;
+    assert_eq!(begun.json()["restarted"], json!(["api"]));
+    running.until_ready("api").await;
+    assert!(!world.app_data().join("certs/own.pem").exists());
+    while !world.read("logs/other.log").contains("it is") {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(running.end().await.is_empty());
+    let log = world.read("logs/other.log");
+    assert!(log.contains("it is [redacted:key]"), "{log}");
+    assert!(!log.contains("canary"), "{log}");
+}
+
+#[tokio::test]
+async fn a_service_on_its_way_to_its_end_starts_again_when_it_is_asked() {
+    let world = World::new(
+        json!([secret("key", json!({ "type": "env", "name": "KEY" }))]),
+        vec![service(
+            "db",
+            json!({ "secrets": ["key"], "readiness":
+                { "type": "log_match", "pattern": "^up$", "timeout_ms": 3_000 } }),
+        )],
+    );
+    // With a wrong key it says nothing, and does not end when it is asked to either.
+    let wrong = "case \"$KEY\" in good*) ;; *) trap '' TERM; while :; do sleep 1; done ;; esac";
+    world.script("db", &format!("{wrong}\n{STAY}"));
+    let running = world.run().await;
+    let give = async |value: &str| {
+        let saved = running.post("/secrets", json!({ "id": "key", "value": value }));
+        assert_eq!(saved.await.status, 200);
+    };
+    give("bad").await;
+    // It is not ready in time, and is being ended.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    give("good").await;
+    let begun = running.ask(Method::POST, "/restart", "").await;
+    assert_eq!(begun.json()["restarted"], json!(["db"]));
+    running.until_ready("db").await;
+    assert!(running.end().await.is_empty());
+}

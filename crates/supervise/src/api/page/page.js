@@ -235,11 +235,12 @@ const lateNote = () => {
   if (!state.outdated.length) return null;
   const names = state.outdated.join(", ");
   return make("section", { class: "card" },
-    make("p", { text: "Still running with what was there before: " + names + "." }),
+    make("p", { text: "Not yet used by: " + names + "." }),
     make("p", { class: "row" }, button("Restart " + names + " now", restart)));
 };
 
 async function restart() {
+  say.textContent = "Restarting…";
   const answer = await ask("POST", "restart").catch(() => null);
   if (!answer || !answer.ok) {
     say.textContent = answer ? answer.text : "The application does not answer. Try again.";
@@ -274,7 +275,7 @@ async function finish() {
   }
   await refresh().catch(() => null);
   show("summary", state.ready ? "The application runs" : "The application starts",
-    make("p", { id: "progress", text: "" }), lateNote(),
+    make("p", { id: "progress", text: "", role: "status" }), make("div", { id: "late" }, lateNote()),
     make("p", { text: "You may close this page. It shows your settings again when it is opened from the application." }));
   const progress = document.getElementById("progress");
   const follow = async () => {
@@ -283,6 +284,12 @@ async function finish() {
     const services = Object.entries(state.services).map(([id, message]) => id + ": " + message);
     progress.textContent = state.ready ? "The application is ready." : services.join(", ");
     if (state.ready) document.getElementById("title").textContent = "The application runs";
+    const late = document.getElementById("late");
+    // Only what has changed: a button that is renewed loses the focus.
+    if (late.dataset.names !== state.outdated.join()) {
+      late.dataset.names = state.outdated.join();
+      late.replaceChildren(...[lateNote()].filter((child) => child));
+    }
     if (!state.ready) setTimeout(follow, 1000);
   };
   follow();
