@@ -103,7 +103,7 @@ pub(crate) async fn run_once(node: &Node, core: &Core) -> Result<(), Error> {
         if !post.take(&core.state, node.moment()).await? {
             return Ok(());
         }
-        crate::vault::sys::mounts::forget(&core.state, doomed.value.space).await?;
+        crate::vault::sys::mounts::forget(&core.state, &doomed.value).await?;
         loop {
             if !post.take(&core.state, node.moment()).await? {
                 return Ok(());

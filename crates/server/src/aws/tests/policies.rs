@@ -12,7 +12,6 @@ use super::rotation::Rig;
 use super::rotation::listen;
 use crate::rotate::notices;
 use crate::rotate::policies;
-use crate::vault::tests::World;
 use crate::vault::tests::panics::Buggy;
 
 async fn policy(rig: &Rig, name: &str, body: Value) -> (u16, Value) {
@@ -251,9 +250,8 @@ async fn a_failed_rotation_is_loud() {
 #[tokio::test]
 async fn a_look_lists_secrets_and_reads_only_what_it_sets_up() {
     const SECRETS: u64 = 150;
-    let keeper = Buggy::default();
-    let storage = Arc::clone(&keeper.storage);
-    let rig = Rig::of(World::kept_by(Box::new(keeper)).await).await;
+    let (world, storage) = Buggy::world().await;
+    let rig = Rig::of(world).await;
     for number in 0..SECRETS {
         let line = format!("PUT secret/data/k/{number}");
         let made = rig.world.root(&line, r#"{"data":{"a":"b"}}"#).await;
@@ -262,7 +260,6 @@ async fn a_look_lists_secrets_and_reads_only_what_it_sets_up() {
     let body = json!({"pattern": "k/*", "rotator": "strongroom-generate", "every": "30d"});
     let (_, made) = policy(&rig, "k", body).await;
     assert_eq!(made["data"]["secrets_set_up"], SECRETS, "{made}");
-    let storage = storage.lock().unwrap().clone().unwrap();
     let (node, core) = (&rig.world.node, rig.world.node.core().unwrap());
     let mut scan = policies::Scan::default();
     let mut calls = async || {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::json;
 use strongroom_core::port::RecordId;
 use strongroom_engine::Error;
+use strongroom_engine::mounts::Doomed;
 use strongroom_engine::mounts::Engines;
 use strongroom_engine::mounts::MOUNT_PATH_BYTES_MAX;
 use strongroom_engine::mounts::MOUNTS_MAX;
@@ -487,24 +488,21 @@ async fn remove(call: &Call, path: &str) -> Result<Answer, Fault> {
     let Some(mount) = removed.await? else {
         return Ok(Answer::Empty);
     };
-    if is_method(mount.engine) {
-        // Whoever logged in through it is logged out.
-        for id in tokens_of(call, &mount).await? {
-            call.core.state.revoke(id).await?;
-        }
-    }
-    forget(state, mount.uuid).await?;
+    let gone = Doomed {
+        space: mount.uuid,
+        path: path.to_owned(),
+    };
+    forget(state, &gone).await?;
     call.node.wake_tasks();
     Ok(Answer::Empty)
 }
 
 /// The tokens that a method gave.
-async fn tokens_of(call: &Call, mount: &Mount) -> Result<Vec<RecordId>, Fault> {
-    let state = &call.core.state;
+async fn tokens_of(state: &State, method: [u8; 16]) -> Result<Vec<RecordId>, Error> {
     let mut found = Vec::new();
     for accessor in state.accessors().await? {
         if let Some(token) = state.token_of_accessor(&accessor).await?
-            && token.value.mount == mount.uuid
+            && token.value.mount == method
         {
             found.push(token.id);
         }
@@ -512,13 +510,19 @@ async fn tokens_of(call: &Call, mount: &Mount) -> Result<Vec<RecordId>, Fault> {
     Ok(found)
 }
 
-/// Removes the settings of a mount that is gone. What is cut off is done again in the background.
-pub(crate) async fn forget(state: &State, mount: [u8; 16]) -> Result<(), Error> {
-    let owner = owner_of(RecordId(mount));
+/// Logs out whoever logged in through a method that is gone, and removes a mount's settings. What
+/// is cut off is done again in the background.
+pub(crate) async fn forget(state: &State, gone: &Doomed) -> Result<(), Error> {
+    if gone.path.starts_with(METHODS) {
+        for id in tokens_of(state, gone.space).await? {
+            state.revoke(id).await?;
+        }
+    }
+    let owner = owner_of(RecordId(gone.space));
     crate::vault::userpass::forget(state, &owner).await?;
     crate::vault::approle::forget(state, &owner).await?;
     crate::vault::database::forget(state, &owner).await?;
-    state.forget_lease_counts(mount).await
+    state.forget_lease_counts(gone.space).await
 }
 
 pub(super) async fn remount(call: &mut Call) -> Result<Answer, Fault> {

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::World;
+use super::panics::Buggy;
 
 #[tokio::test]
 async fn people_log_in_and_guessing_is_stopped() {
@@ -81,6 +82,35 @@ async fn a_method_that_is_gone_leaves_nobody_logged_in() {
         .root("POST sys/auth/up", r#"{"type":"userpass"}"#)
         .await;
     assert_eq!(world.root("LIST auth/up/users", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_removal_that_is_cut_off_leaves_nobody_logged_in() {
+    let (world, storage) = Buggy::world().await;
+    let core = world.node.core().unwrap();
+    for nth in 1.. {
+        world
+            .root("POST sys/auth/up", r#"{"type":"userpass"}"#)
+            .await;
+        world
+            .root("POST auth/up/users/ann", r#"{"password":"p"}"#)
+            .await;
+        let login = world
+            .ask(None, "PUT auth/up/login/ann", r#"{"password":"p"}"#)
+            .await;
+        let token = login.body["auth"]["client_token"].as_str().unwrap();
+        storage.fail_at(nth);
+        let reply = world.root("DELETE sys/auth/up", "").await;
+        let was_reached = storage.calls() >= nth;
+        storage.fail_at(0);
+        assert_eq!(world.root("DELETE sys/auth/up", "").await.status, 204);
+        crate::tasks::run_once(&world.node, &core).await.unwrap();
+        let own = world.ask(Some(token), "GET auth/token/lookup-self", "");
+        assert_eq!(own.await.status, 403, "call {nth}: {reply:?}");
+        if !was_reached {
+            break;
+        }
+    }
 }
 
 #[tokio::test]

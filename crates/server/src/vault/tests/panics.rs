@@ -16,11 +16,14 @@ use crate::keeper::Keeper;
 use crate::keeper::KeeperError;
 use crate::keeper::MemoryKeeper;
 
+/// The storage with the bugs, once it was opened.
+pub(crate) type Opened = Arc<Mutex<Option<Arc<FaultyStorage>>>>;
+
 /// Memory that has a bug when the test says so.
 #[derive(Default)]
 pub(crate) struct Buggy {
     memory: MemoryKeeper,
-    pub(crate) storage: Arc<Mutex<Option<Arc<FaultyStorage>>>>,
+    storage: Opened,
 }
 
 impl Keeper for Buggy {
@@ -51,6 +54,38 @@ impl Keeper for Buggy {
     fn replace_header(&self, read_at: u64, header: &Header) -> Result<(), KeeperError> {
         self.memory.replace_header(read_at, header)
     }
+}
+
+impl Buggy {
+    /// A world over it, and the storage that has the bugs.
+    pub(crate) async fn world() -> (World, Arc<FaultyStorage>) {
+        let (keeper, storage) = Self::apart();
+        let world = World::kept_by(keeper).await;
+        (world, Self::of(&storage))
+    }
+
+    /// A keeper, and where its storage will be when it was opened.
+    pub(crate) fn apart() -> (Box<Self>, Opened) {
+        quiet_about_bugs();
+        let keeper = Self::default();
+        let storage = Arc::clone(&keeper.storage);
+        (Box::new(keeper), storage)
+    }
+
+    /// The storage, once it was opened.
+    pub(crate) fn of(storage: &Opened) -> Arc<FaultyStorage> {
+        storage.lock().unwrap().clone().unwrap()
+    }
+}
+
+/// A bug made by a test is no news.
+fn quiet_about_bugs() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload().downcast_ref::<&str>() != Some(&strongroom_testkit::fault::BUG) {
+            usual(panic);
+        }
+    }));
 }
 
 /// Something of everything: what `there` names is there.
@@ -84,14 +119,11 @@ const MADE: [(&str, &str); 12] = [
 ];
 
 async fn world() -> (World, Arc<FaultyStorage>) {
-    let keeper = Buggy::default();
-    let storage = Arc::clone(&keeper.storage);
-    let world = World::kept_by(Box::new(keeper)).await;
+    let (world, storage) = Buggy::world().await;
     for (line, body) in MADE {
         let made = world.root(line, body).await;
         assert!(made.status < 300, "{line} {made:?}");
     }
-    let storage = storage.lock().unwrap().clone().unwrap();
     (world, storage)
 }
 
@@ -103,13 +135,6 @@ const BODY: &str = r#"{"data":{"a":2},"a":"b","type":"kv","role_id":"there","pas
 
 #[tokio::test]
 async fn a_bug_in_one_request_is_no_end_of_others() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        // A bug made by the test is no news.
-        if panic.payload().downcast_ref::<&str>() != Some(&strongroom_testkit::fault::BUG) {
-            usual(panic);
-        }
-    }));
     let mut handlers = 0;
     for (mount, route, verb) in access::rows() {
         let path = access::path_of(mount, route, "there");

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 use std::time::Instant;
 
+use rustix::process::Signal;
 use serde_json::json;
 use strongroom_fakes::proxy::Line;
 use strongroom_fakes::proxy::Proxy;
@@ -13,6 +14,7 @@ use strongroom_testkit::postgres::Postgres;
 use tokio::runtime::Runtime;
 
 use super::node::Node;
+use super::node::free_address;
 use super::requests::zero;
 use crate::note::note;
 use crate::report;
@@ -45,6 +47,8 @@ struct Target {
     rig: Rig,
     variables: Vec<(&'static str, String)>,
     proxy: Proxy,
+    /// A server before the line, and where it lives.
+    server: Option<(Node, Rig)>,
 }
 
 /// What came of one target.
@@ -103,10 +107,13 @@ impl Target {
         let proxy = runtime.block_on(Proxy::start(port));
         let mut manifest = "[project]\nname = \"shop\"\n".to_owned();
         if let Some(chain) = chain(proxy.port()) {
-            write!(manifest, "[profiles.default]\nchain = [\"{chain}\"]\n")?;
+            write!(manifest, "[profiles.development]\nchain = [\"{chain}\"]\n")?;
         }
         for number in 0..SECRETS {
-            writeln!(manifest, "[secrets.S{number}]\nrequired = false")?;
+            writeln!(
+                manifest,
+                "[secrets.S{number}]\nrequired = false\npath = \"s{number}\""
+            )?;
         }
         fs::write(rig.file("strongroom.toml"), manifest)?;
         Ok(Self {
@@ -114,6 +121,7 @@ impl Target {
             rig,
             variables: Vec::new(),
             proxy,
+            server: None,
         })
     }
 
@@ -189,10 +197,7 @@ impl Target {
 }
 
 fn vault(runtime: &Runtime, upstream: &Node) -> AnyResult<Target> {
-    for number in 0..SECRETS {
-        let body = json!({ "data": { "value": format!("of-{number}") } });
-        upstream.demand("POST", &format!("secret/data/apps/s{number}"), &body)?;
-    }
+    fill(upstream)?;
     let name = "a manager that speaks Vault's API";
     let chain = |port| Some(format!("vault://127.0.0.1:{port}/secret/apps?tls=false"));
     let mut target = Target::of(name, runtime, upstream.address.port(), chain)?;
@@ -220,24 +225,39 @@ fn aws(runtime: &Runtime, upstream: &Node) -> AnyResult<Target> {
     Ok(target)
 }
 
+/// A server whose store lies behind the line.
 fn postgres(runtime: &Runtime, database: &Postgres) -> AnyResult<Target> {
-    let name = "a store in PostgreSQL";
-    let mut target = Target::of(name, runtime, database.port(), |_| None)?;
-    let own = database.url("postgres");
-    let through = own.replace(
-        &format!(":{}/", database.port()),
-        &format!(":{}/", target.proxy.port()),
-    );
-    if through == own {
-        return Err(format!("no port in {own}").into());
+    let name = "a server with its store in PostgreSQL";
+    let rig = Rig::new()?;
+    let url = database.url("postgres");
+    let address = free_address()?;
+    let mut node = Node::start_at(&rig, &["--storage", &url], address)?;
+    node.until_ready()?;
+    let token = rig.ask(&["operator", "root-token", "--store", &url])?;
+    node.end(Signal::TERM)?;
+    let chain = format!("vault://{address}/secret/apps?tls=false");
+    let mut target = Target::of(name, runtime, database.port(), |_| Some(chain.clone()))?;
+    let own = format!(":{}/", database.port());
+    let through = url.replace(&own, &format!(":{}/", target.proxy.port()));
+    if through == url {
+        return Err(format!("no port in {url}").into());
     }
-    target.variables = vec![("STRONGROOM_STORE", through)];
-    let value = target.rig.file("value");
-    fs::write(&value, "of-0")?;
-    let mut set = target.command(&["set", "S0"]);
-    let output = set.stdin(fs::File::open(value)?).output()?;
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into());
-    }
+    let mut node = Node::start_at(&rig, &["--storage", &through], address)?;
+    String::from_utf8(token)?.trim().clone_into(&mut node.token);
+    node.until_ready()?;
+    fill(&node)?;
+    target.variables = vec![
+        ("VAULT_ADDR", format!("http://{address}")),
+        ("VAULT_TOKEN", node.token.clone()),
+    ];
+    target.server = Some((node, rig));
     Ok(target)
+}
+
+fn fill(node: &Node) -> AnyResult<()> {
+    for number in 0..SECRETS {
+        let body = json!({ "data": { "value": format!("of-{number}") } });
+        node.demand("POST", &format!("secret/data/apps/s{number}"), &body)?;
+    }
+    Ok(())
 }

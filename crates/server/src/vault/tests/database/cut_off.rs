@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use serde_json::json;
 use strongroom_core::port::RecordId;
+use strongroom_testkit::fault::FaultyStorage;
 
 use super::Creds;
 use super::Place;
@@ -14,21 +15,17 @@ use super::lease;
 use crate::core::Core;
 use crate::vault::tests::panics::Buggy;
 
+async fn with_bugs() -> (Place, Arc<FaultyStorage>) {
+    let (keeper, storage) = Buggy::apart();
+    let place = Place::kept_by(keeper).await;
+    (place, Buggy::of(&storage))
+}
+
 /// What a bug or a crash at any call of the storage leaves behind is cleared, and what a client was
 /// told holds.
 #[tokio::test]
 async fn whatever_is_cut_off_leaves_nobody_behind() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        // A bug made by the test is no news.
-        if panic.payload().downcast_ref::<&str>() != Some(&strongroom_testkit::fault::BUG) {
-            usual(panic);
-        }
-    }));
-    let keeper = Buggy::default();
-    let storage = Arc::clone(&keeper.storage);
-    let place = Place::kept_by(Box::new(keeper)).await;
-    let storage = storage.lock().unwrap().clone().unwrap();
+    let (place, storage) = with_bugs().await;
     let (mut told, mut cut_off) = (Vec::new(), Vec::new());
     // Each call of a request in its turn, until one request needs no more of them.
     for nth in 1.. {
@@ -90,17 +87,7 @@ async fn records(core: &Core, users: usize) -> usize {
 /// Whatever is cut off while a mount goes, nothing of it is left in the end.
 #[tokio::test]
 async fn nothing_is_left_of_a_mount_that_goes() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        // A bug made by the test is no news.
-        if panic.payload().downcast_ref::<&str>() != Some(&strongroom_testkit::fault::BUG) {
-            usual(panic);
-        }
-    }));
-    let keeper = Buggy::default();
-    let storage = Arc::clone(&keeper.storage);
-    let place = Place::kept_by(Box::new(keeper)).await;
-    let storage = storage.lock().unwrap().clone().unwrap();
+    let (place, storage) = with_bugs().await;
     let core = place.world.node.core().unwrap();
     let (mut users, mut before, mut cut_off) = (0, None, 0);
     // The first round leaves what every later one finds: who has which duty.
@@ -137,17 +124,7 @@ async fn nothing_is_left_of_a_mount_that_goes() {
 /// Whatever is cut off while a password is changed, one that works is found again.
 #[tokio::test]
 async fn a_password_that_was_being_changed_is_found_again() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        // A bug made by the test is no news.
-        if panic.payload().downcast_ref::<&str>() != Some(&strongroom_testkit::fault::BUG) {
-            usual(panic);
-        }
-    }));
-    let keeper = Buggy::default();
-    let storage = Arc::clone(&keeper.storage);
-    let place = Place::kept_by(Box::new(keeper)).await;
-    let storage = storage.lock().unwrap().clone().unwrap();
+    let (place, storage) = with_bugs().await;
     let _ = place
         .postgres
         .sql("postgres", "CREATE ROLE fixed LOGIN IN ROLE app");
