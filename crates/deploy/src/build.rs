@@ -14,6 +14,13 @@ use crate::template;
 /// What `type` may be.
 pub const KINDS: [&str; 5] = ["go", "rust", "npm", "python", "custom"];
 
+/// Longest place of a program, in bytes.
+const OUTPUT_BYTES_MAX: usize = 1024;
+/// Most bytes of all commands and variables together, once they are filled in.
+const FILLED_BYTES_MAX: usize = 1 << 20;
+/// The variable that names a target to cargo.
+pub const CARGO_TARGET: &str = "CARGO_BUILD_TARGET";
+
 /// Where a program comes to lie when the manifest does not say it.
 const OUTPUT_DEFAULT: &str = "bin/{{platform}}/";
 
@@ -106,17 +113,18 @@ pub struct Step {
 }
 
 impl Step {
+    /// The variables and the command as a shell would be given them.
+    #[must_use]
+    pub fn whole_line(&self) -> String {
+        let set = self.env.iter();
+        let set = set.map(|(name, value)| format!("{name}={} ", word(value)));
+        format!("{}{}", set.collect::<String>(), self.line())
+    }
+
     /// The command as a shell would be given it.
     #[must_use]
     pub fn line(&self) -> String {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-        let words =
-            self.command.iter().map(
-                |word| match !word.is_empty() && word.chars().all(is_plain) {
-                    true => word.clone(),
-                    false => template::quoted(word),
-                },
-            );
+        let words = self.command.iter().map(|text| word(text));
         words.collect::<Vec<String>>().join(" ")
     }
 
@@ -137,7 +145,17 @@ impl Step {
             "env": self.env,
             "directory": self.directory,
             "output": self.output,
+            "made_at": self.made_at,
         })
+    }
+}
+
+/// One word of a shell.
+fn word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => template::quoted(text),
     }
 }
 
@@ -160,6 +178,7 @@ pub struct Request<'r> {
 /// Everything that is in the way, with its place.
 pub fn steps(manifest: &Value, request: Request<'_>) -> Result<Vec<Step>, Vec<String>> {
     let (mut steps, mut problems) = (Vec::new(), Vec::new());
+    let mut left = FILLED_BYTES_MAX;
     let mut unknown: Vec<&String> = request.services.iter().collect();
     for (at, service) in json::items(manifest, "services").iter().enumerate() {
         let id = json::text(service, "id").unwrap_or_else(|| format!("services[{at}]"));
@@ -175,7 +194,7 @@ pub fn steps(manifest: &Value, request: Request<'_>) -> Result<Vec<Step>, Vec<St
             continue;
         };
         for platform in request.platforms {
-            match step(&id, &build, *platform, &request) {
+            match step(&id, &build, *platform, &request, &mut left) {
                 Ok(step) => steps.push(step),
                 Err(problem) => problems.push(format!("$.services[{at}].build{problem}")),
             }
@@ -224,41 +243,49 @@ fn step(
     build: &Value,
     platform: Platform,
     request: &Request<'_>,
+    left: &mut usize,
 ) -> Result<Step, String> {
     let kind = json::text(build, "type").unwrap_or_default();
     let kind = KINDS.into_iter().find(|known| *known == kind);
     let kind = kind.ok_or_else(|| format!(".type: expected one of {}", KINDS.join(", ")))?;
     let directory = json::text(build, "source_dir").unwrap_or_else(|| ".".to_owned());
     let directory = below(&directory).ok_or(".source_dir: expected a folder below the sources")?;
-    let fill = |text: &str, output: &str| {
+    let fill = |text: &str| {
         text.replace("{{platform}}", platform.name)
             .replace("{{goos}}", platform.goos)
             .replace("{{goarch}}", platform.goarch)
             .replace("{{ext}}", platform.ext)
-            .replace("{{output}}", output)
     };
     let pattern = json::text(build, "output_pattern");
     let pattern = pattern.unwrap_or_else(|| format!("{OUTPUT_DEFAULT}{service}{{{{ext}}}}"));
-    let output = below(&fill(&pattern, "")).filter(|output| output != ".");
+    let output = Some(pattern).filter(|pattern| pattern.len() <= OUTPUT_BYTES_MAX);
+    let output = output.and_then(|pattern| below(&fill(&pattern)));
+    let output = output.filter(|output| output != "." && output.len() <= OUTPUT_BYTES_MAX);
     let output = output.ok_or(".output_pattern: expected a file below the bundle's folder")?;
     let full = format!("{}/{output}", request.root.trim_end_matches('/'));
+    let mut filled = |text: &str| {
+        // No other placeholder is shorter than what it stands for.
+        let bytes = text.len() + text.matches("{{output}}").count() * full.len();
+        let rest = left.checked_sub(bytes);
+        *left = rest.ok_or(": over 1 MiB in all commands together")?;
+        Ok::<String, String>(fill(text).replace("{{output}}", &full))
+    };
     let mut args = Vec::new();
     for arg in json::items(build, "args") {
-        let arg = arg.as_str().ok_or(".args: expected texts")?;
-        args.push(fill(arg, &full));
+        args.push(filled(arg.as_str().ok_or(".args: expected texts")?)?);
     }
     let mut env = BTreeMap::new();
     if let Some(written) = json::present(build, "env") {
         let fields = written.as_object().ok_or(".env: expected an object")?;
         for (name, value) in fields {
-            let value = value
-                .as_str()
-                .ok_or_else(|| format!(".env.{name}: expected a text"))?;
-            env.insert(name.clone(), fill(value, &full));
+            let value = value.as_str();
+            let value = value.ok_or_else(|| format!(".env.{name}: expected a text"))?;
+            env.insert(name.clone(), filled(value)?);
         }
     }
+    let entry = json::text(build, "entry_point");
     let parts = Parts {
-        entry: json::text(build, "entry_point").map(|entry| fill(&entry, &full)),
+        entry: entry.map(|entry| filled(&entry)).transpose()?,
         service,
         platform,
         host: request.host,
@@ -275,7 +302,7 @@ fn step(
             command = parts.go();
         }
         "rust" => {
-            let (built, place) = parts.rust()?;
+            let (built, place) = parts.rust(env.get(CARGO_TARGET))?;
             (command, made_at) = (built, Some(place));
         }
         "npm" => command = parts.npm(),
@@ -319,16 +346,21 @@ impl Parts<'_> {
     }
 
     /// The command, and where it puts the program.
-    fn rust(self) -> Result<(Vec<String>, String), String> {
-        let is_foreign = self.is_foreign();
+    fn rust(self, in_env: Option<&String>) -> Result<(Vec<String>, String), String> {
         let expected = ".entry_point: expected the name of the program to build";
         let name = self.entry.ok_or(expected)?;
-        let chosen = self.args.iter().position(|arg| arg == "--target");
-        let chosen = chosen.and_then(|at| self.args.get(at + 1)).cloned();
+        let mut args = self.args.iter();
+        let in_args = args.position(|arg| arg == "--target" || arg.starts_with("--target="));
+        let in_args = in_args.and_then(|at| {
+            let same = self.args.get(at)?.strip_prefix("--target=");
+            same.or_else(|| self.args.get(at + 1).map(String::as_str))
+                .map(str::to_owned)
+        });
+        let chosen = in_args.or_else(|| in_env.cloned());
         let mut last = Vec::new();
         let triple = match &chosen {
             Some(triple) => Some(triple.as_str()),
-            None if is_foreign => {
+            None if self.host != Some(self.platform) => {
                 last = vec!["--target", self.platform.triple];
                 Some(self.platform.triple)
             }
@@ -486,6 +518,14 @@ mod tests {
     fn rust_is_told_a_target_for_other_machines() {
         let build = json!({ "type": "rust", "source_dir": "worker", "entry_point": "worker",
             "output_pattern": "target/release/worker{{ext}}" });
+        let chosen = json!({ "type": "rust", "entry_point": "w", "args": ["--target=a-b-c"] });
+        let chosen = one(&chosen, MAC);
+        assert_eq!(chosen.made_at.as_deref(), Some("target/a-b-c/release/w"));
+        assert!(!chosen.command.iter().any(|arg| arg == "--target"));
+        let named = json!({ "type": "rust", "entry_point": "w",
+            "env": { "CARGO_BUILD_TARGET": "a-b-c" } });
+        let named = one(&named, LINUX);
+        assert_eq!(named.made_at.as_deref(), Some("target/a-b-c/release/w"));
         let own = one(&build, LINUX);
         assert!(!own.command.iter().any(|arg| arg == "--target"));
         assert_eq!(own.made_at.as_deref(), Some("target/release/worker"));
@@ -565,6 +605,24 @@ mod tests {
         let problems = steps(&manifest, request).unwrap_err();
         assert_eq!(problems[0], "$.services[0]: ui has no 'build'");
         assert_eq!(problems[1], "$.services: no service is called iu");
+    }
+
+    #[test]
+    fn a_short_manifest_makes_no_long_commands() {
+        let many = "{{output}}".repeat(2_000);
+        let long = json!({ "type": "custom", "args": [many],
+            "output_pattern": format!("{}/a", "b".repeat(1_000)) });
+        let problems = of(&long, &[LINUX]).unwrap_err();
+        assert!(
+            problems[0].contains("over 1 MiB in all commands"),
+            "{problems:?}"
+        );
+        let deep = json!({ "type": "go", "output_pattern": "b".repeat(1_025) });
+        let problems = of(&deep, &[LINUX]).unwrap_err();
+        assert!(
+            problems[0].contains("output_pattern: expected a file"),
+            "{problems:?}"
+        );
     }
 
     #[test]

@@ -350,10 +350,10 @@ impl Pace {
     }
 
     /// Enters what waits, for as long as that may take.
-    async fn enter(&mut self, ledger: &Ledger) -> Result<(), Error> {
+    async fn enter(&mut self, ledger: &Ledger, stop: &watch::Receiver<bool>) -> Result<(), Error> {
         let began = Instant::now();
         let mut left = true;
-        while left && began.elapsed() < self.allowed {
+        while left && began.elapsed() < self.allowed && !*stop.borrow() {
             left = ledger.enter_some().await? > 0;
         }
         self.next(left);
@@ -374,16 +374,20 @@ impl Pace {
 pub(crate) async fn work(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
     let mut last_failure = None;
     let mut pace = Pace::new();
+    let mut worked = Duration::ZERO;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = tokio::time::sleep(INTERVAL.saturating_sub(worked)) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
+        let began = Instant::now();
+        worked = Duration::ZERO;
         let Some(core) = node.core() else { continue };
         let mut result = write(&core, node.now(), false).await;
         if result.is_ok() {
-            result = pace.enter(&of(&core)).await;
+            result = pace.enter(&of(&core), &stop).await;
         }
+        worked = began.elapsed();
         let missed = core.reads.missed.swap(0, Ordering::Relaxed);
         let failure = result.err().map(|error| error.to_string()).or_else(|| {
             let text = format!("{missed} reads are in the audit log alone");

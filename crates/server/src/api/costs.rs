@@ -1,4 +1,4 @@
-//! What an application's resources cost a month in each of its tiers, by prices that people gave.
+//! What an application's resources cost a month, by prices that people gave.
 //! No prices are known here, and none are made up.
 
 use std::collections::BTreeMap;
@@ -6,13 +6,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use serde_json::json;
-use strongroom_deploy::tier::Tier;
 
 use super::bare;
-use super::planning;
-use super::planning::Asked;
 use super::profiles::Profile;
-use super::swaps;
+use super::scenarios;
 use crate::vault::call::Call;
 use crate::vault::error::Fault;
 use crate::vault::reply::Answer;
@@ -43,38 +40,15 @@ pub(super) async fn estimate(call: &mut Call) -> Result<Answer, Fault> {
             return Err(Fault::invalid(text));
         }
     };
-    let mut tiers = swaps::tiers_of(profile.value.get("tiers"))?;
-    if tiers.is_empty() {
-        tiers.push(Tier::Desktop);
-    }
-    let mut rows = Vec::with_capacity(tiers.len());
-    for tier in tiers {
-        rows.push(of_tier(call, &profile, tier, &prices).await?);
-    }
-    let is_complete = rows.iter().all(|row| row["complete"] == true);
-    Ok(bare(json!({
-        "profile_id": profile.value["id"],
-        "scenario": profile.value["scenario"],
-        "currency": prices.currency,
-        "prices_from": whose,
-        "tiers": rows,
-        "complete": is_complete,
-    })))
-}
-
-async fn of_tier(
-    call: &Call,
-    profile: &Profile,
-    tier: Tier,
-    prices: &Prices,
-) -> Result<Value, Fault> {
+    let scenario = profile.text("scenario");
+    let found = scenarios::find(&call.core, &scenario).await?;
+    let found = found.ok_or_else(|| {
+        let text =
+            format!("scenario {scenario} not found: POST /api/v1/scenarios/NAME tells of it");
+        Fault::NotFoundWith(vec![text])
+    })?;
     let swaps = profile.swaps()?;
-    let asked = Asked {
-        swaps: swaps.clone(),
-        ..Asked::of(&profile.text("scenario"), tier)
-    };
-    let made = planning::make(call, &asked).await?;
-    let leans = made.scenario.resources().into_iter();
+    let leans = found.resources().into_iter();
     // One resource that takes the place of two is paid for once.
     let resources: BTreeSet<String> = leans
         .map(|name| swaps.get(&name).cloned().unwrap_or(name))
@@ -89,14 +63,16 @@ async fn of_tier(
             None => unpriced.push(name),
         }
     }
-    Ok(json!({
-        "tier": tier.number(),
-        "tier_name": tier.name(),
+    Ok(bare(json!({
+        "profile_id": profile.value["id"],
+        "scenario": scenario,
+        "currency": prices.currency,
+        "prices_from": whose,
         "monthly": units(sum),
         "items": items,
         "complete": unpriced.is_empty(),
         "unpriced": unpriced,
-    }))
+    })))
 }
 
 /// Hundredths as a number of the currency.

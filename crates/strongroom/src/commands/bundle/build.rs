@@ -93,25 +93,29 @@ pub(super) fn run(app: &App, args: &BuildArgs) -> Result<(), CommandError> {
         // Not after minutes of building.
         output::check_free(path)?;
     }
-    let mut made: Vec<(&Step, Option<u64>)> = Vec::with_capacity(steps.len());
-    let mut problems = Vec::new();
+    let mut done: Vec<(&Step, Result<Option<u64>, String>)> = Vec::with_capacity(steps.len());
     for step in &steps {
-        let name = format!("{} for {}", step.service, step.platform.name);
-        let done = made.iter().find(|(other, _)| other.is_same_work(step));
-        if let Some(bytes) = done.map(|(_, bytes)| *bytes) {
-            made.push((step, bytes));
+        let same = done.iter().find(|(other, _)| other.is_same_work(step));
+        if let Some(result) = same.map(|(_, result)| result.clone()) {
+            done.push((step, result));
             continue;
         }
+        let name = name_of(step);
         app.ui.say(&format!("building {name}: {}", step.line()));
         let began = Instant::now();
-        match build(app, step, &source, &root) {
-            Ok(bytes) => {
-                let seconds = began.elapsed().as_secs_f64();
-                app.ui
-                    .say(&format!("built {} in {seconds:.1} s", step.output));
-                made.push((step, bytes));
-            }
-            Err(problem) => problems.push(format!("{name}: {problem}")),
+        let result = build(app, step, &source, &root);
+        if result.is_ok() {
+            let seconds = began.elapsed().as_secs_f64();
+            app.ui
+                .say(&format!("built {} in {seconds:.1} s", step.output));
+        }
+        done.push((step, result));
+    }
+    let (mut made, mut problems) = (Vec::with_capacity(done.len()), Vec::new());
+    for (step, result) in done {
+        match result {
+            Ok(bytes) => made.push((step, bytes)),
+            Err(problem) => problems.push(format!("{}: {problem}", name_of(step))),
         }
     }
     let count = format!("{} of {}", made.len(), plural(steps.len(), "program"));
@@ -144,6 +148,10 @@ pub(super) fn run(app: &App, args: &BuildArgs) -> Result<(), CommandError> {
     tell_made(app, args, &made, &count)
 }
 
+fn name_of(step: &Step) -> String {
+    format!("{} for {}", step.service, step.platform.name)
+}
+
 fn tell_plan(app: &App, steps: &[Step]) -> Result<(), CommandError> {
     if app.ui.is_json {
         return app.ui.print_json(&json!({
@@ -153,13 +161,11 @@ fn tell_plan(app: &App, steps: &[Step]) -> Result<(), CommandError> {
         }));
     }
     let rows = steps.iter().map(|step| {
-        let set = step.env.iter();
-        let set = set.map(|(name, value)| format!("{name}={value} "));
         vec![
             step.service.clone(),
             step.platform.name.to_owned(),
             step.directory.clone(),
-            format!("{}{}", set.collect::<String>(), step.line()),
+            step.whole_line(),
         ]
     });
     let headings = ["SERVICE", "PLATFORM", "FOLDER", "COMMAND"];
@@ -247,6 +253,13 @@ fn build(app: &App, step: &Step, source: &Path, root: &Path) -> Result<Option<u6
     let (program, arguments) = step.command.split_first().ok_or("there is no command")?;
     let mut command = Command::new(program);
     command.args(arguments).current_dir(&folder);
+    if let Some(made_at) = &step.made_at {
+        // What was built before, or elsewhere, is never taken for what is built now.
+        let _ = fs::remove_file(folder.join(made_at));
+        if !step.env.contains_key(build::CARGO_TARGET) {
+            command.env_remove(build::CARGO_TARGET);
+        }
+    }
     let variables = app.environment.variables().iter();
     for (name, _) in variables {
         if name.to_string_lossy().starts_with(OWN_PREFIX) {
@@ -300,6 +313,11 @@ fn take_over(made: &Path, output: &Path) -> Result<(), String> {
     }
     match fs::copy(made, output) {
         Ok(_) => Ok(()),
+        Err(_) if !made.exists() => Err(format!(
+            "cargo went well and left nothing at {}; if its configuration names a target, name it \
+             in 'args', too, with --target",
+            made.display()
+        )),
         Err(error) => Err(format!(
             "{} could not be copied to {}: {error}",
             made.display(),
