@@ -3,6 +3,7 @@
 mod clients;
 mod compare;
 mod database;
+mod databases;
 mod emulator;
 mod http;
 mod policies;
@@ -25,6 +26,7 @@ use crate::repo;
 use crate::repo::Metadata;
 use crate::shell;
 use compare::Difference;
+use databases::Databases;
 use http::Request;
 use http::Response;
 use report::Outcome;
@@ -58,7 +60,8 @@ Usage: cargo xtask parity [--self | --binary FILE] [--area NAME] [--all]
   --area NAME   Compare only the areas whose name begins so (the others are run, not shown)
   --all         Show also where the answers agree, and what OpenBao answers
 
-The tables go to docs/compat/vault.md, those of moto's tests to docs/compat/aws.md. OpenBao is
+Users of databases are made in a Redis and a MariaDB that each server has to itself. The tables go
+to docs/compat/vault.md, those of moto's tests to docs/compat/aws.md. OpenBao is
 installed by `cargo xtask peers`.";
 
 /// Runs the scripts and compares.
@@ -84,8 +87,8 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let options = Options::parse(args)?;
     let ours = options.kind(&root)?;
     let mut outcomes = Vec::new();
-    for (mode, text) in SCRIPTS {
-        outcomes.extend(run_script(&root, &ours, *mode, text)?);
+    for script in SCRIPTS {
+        outcomes.extend(run_script(&root, &ours, script)?);
     }
     outcomes.retain(|outcome| outcome.step.area.starts_with(&options.area));
     report::print(&outcomes, options.is_all);
@@ -102,9 +105,30 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     }
 }
 
-const SCRIPTS: &[(Mode, &str)] = &[
-    (Mode::Dev, include_str!("parity/dev.txt")),
-    (Mode::Empty, include_str!("parity/operator.txt")),
+/// Requests, and what they are sent to.
+struct Script {
+    mode: Mode,
+    text: &'static str,
+    /// Whether each server has databases to make users in.
+    has_databases: bool,
+}
+
+const SCRIPTS: &[Script] = &[
+    Script {
+        mode: Mode::Dev,
+        text: include_str!("parity/dev.txt"),
+        has_databases: false,
+    },
+    Script {
+        mode: Mode::Dev,
+        text: include_str!("parity/databases.txt"),
+        has_databases: true,
+    },
+    Script {
+        mode: Mode::Empty,
+        text: include_str!("parity/operator.txt"),
+        has_databases: false,
+    },
 ];
 
 #[derive(Default)]
@@ -167,11 +191,11 @@ fn debug_binary(root: &Path) -> Result<PathBuf, Failure> {
     Ok(target.join("debug").join(name))
 }
 
-fn run_script(root: &Path, ours: &Kind, mode: Mode, text: &str) -> Result<Vec<Outcome>, Failure> {
-    let steps = script::parse(text).map_err(Failure::new)?;
+fn run_script(root: &Path, ours: &Kind, script: &Script) -> Result<Vec<Outcome>, Failure> {
+    let steps = script::parse(script.text).map_err(Failure::new)?;
     let mut sides = [
-        Side::start(root, &Kind::OpenBao, mode)?,
-        Side::start(root, ours, mode)?,
+        Side::start(root, &Kind::OpenBao, script)?,
+        Side::start(root, ours, script)?,
     ];
     let mut outcomes = Vec::new();
     for step in steps {
@@ -194,16 +218,23 @@ fn run_script(root: &Path, ours: &Kind, mode: Mode, text: &str) -> Result<Vec<Ou
 struct Side {
     server: Server,
     variables: BTreeMap<String, String>,
+    /// They live for as long as it is asked.
+    _databases: Option<Databases>,
 }
 
 impl Side {
-    fn start(root: &Path, kind: &Kind, mode: Mode) -> Result<Self, Failure> {
-        let server = Server::start(root, kind, mode)?;
+    fn start(root: &Path, kind: &Kind, script: &Script) -> Result<Self, Failure> {
+        let databases = script.has_databases.then(Databases::start).transpose()?;
+        let server = Server::start(root, kind, script.mode)?;
         let folder = server.folder().display().to_string();
-        let variables = [("ROOT", "root"), ("FOLDER", &folder)];
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        let variables = variables.into_iter().map(owned).collect();
-        Ok(Self { server, variables })
+        let mut variables = vec![("ROOT", "root".to_owned()), ("FOLDER", folder)];
+        variables.extend(databases.iter().flat_map(Databases::variables));
+        let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+        Ok(Self {
+            server,
+            variables: variables.into_iter().map(owned).collect(),
+            _databases: databases,
+        })
     }
 
     fn ask(&mut self, step: &Step) -> Result<Response, String> {
@@ -261,8 +292,8 @@ mod tests {
 
     #[test]
     fn the_scripts_can_be_read() {
-        for (_, text) in SCRIPTS {
-            let steps = script::parse(text).unwrap();
+        for script in SCRIPTS {
+            let steps = script::parse(script.text).unwrap();
             assert!(steps.len() > 20);
             assert!(steps.iter().all(|step| !step.area.is_empty()));
         }

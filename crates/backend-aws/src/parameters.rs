@@ -17,6 +17,7 @@ use strongroom_core::port::Fetched;
 use strongroom_core::port::Item;
 use strongroom_core::port::Lookup;
 use strongroom_core::port::Page;
+use strongroom_core::port::Stored;
 use strongroom_core::port::Variables;
 use strongroom_core::port::VersionDetails;
 use strongroom_core::port::VersionRef;
@@ -405,7 +406,7 @@ impl Backend for SsmBackend {
         &'a self,
         _lookup: &'a Lookup,
         _value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(std::future::ready(Err(self.unsupported("write"))))
     }
 

@@ -170,7 +170,7 @@ impl Backend for AwsBackend {
         &'a self,
         lookup: &'a Lookup,
         value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(async move {
             let address = self.address(lookup);
             self.site().within(self.set_value(&address, value)).await

@@ -29,8 +29,11 @@ pub enum Call {
     Read,
     /// Lists names.
     List,
-    /// Writes; also what is done by writing.
+    /// Writes; also what is done by writing. What the server says that repeats a part of it is not
+    /// quoted.
     Write,
+    /// Writes what holds no secret: all that the server says of it may be told.
+    Tell,
     /// Deletes.
     Delete,
 }
@@ -94,6 +97,7 @@ impl Api {
     ) -> Result<Option<ApiAnswer>, BackendError> {
         let request = Request::new(call.verb(), path);
         let request = match body {
+            Some(body) if call == Call::Tell => request.with_open_json(body),
             Some(body) => request.with_json(body),
             None => request,
         };
@@ -139,7 +143,7 @@ impl Call {
         match self {
             Self::Read => Verb::Get,
             Self::List => Verb::List,
-            Self::Write => Verb::Post,
+            Self::Write | Self::Tell => Verb::Post,
             Self::Delete => Verb::Delete,
         }
     }

@@ -214,7 +214,7 @@ impl<T: Blocking> Backend for Adapter<T> {
         &'a self,
         lookup: &'a Lookup,
         value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(async move {
             let candidates = self.0.candidates(lookup);
             let value = NewValue::new(Payload::detect(value.clone()));
@@ -227,7 +227,7 @@ impl<T: Blocking> Backend for Adapter<T> {
                 };
                 backend.write(address, &value)
             });
-            written.await.map(|_| ())
+            written.await
         })
     }
 

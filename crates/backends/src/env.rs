@@ -15,6 +15,7 @@ use strongroom_core::port::Fetched;
 use strongroom_core::port::Item;
 use strongroom_core::port::Lookup;
 use strongroom_core::port::Page;
+use strongroom_core::port::Stored;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
@@ -140,7 +141,7 @@ impl Backend for EnvBackend {
         &'a self,
         _lookup: &'a Lookup,
         _value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         let message = "the environment cannot be written".to_owned();
         Box::pin(async move { Err(self.error(BackendErrorKind::Unsupported, message)) })
     }

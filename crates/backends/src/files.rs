@@ -223,12 +223,12 @@ impl Backend for FilesBackend {
         &'a self,
         lookup: &'a Lookup,
         value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(async move {
             let index = self.index()?;
             let found = self.find(&index, lookup)?.unwrap_or(&lookup.name);
             let value = NewValue::new(Payload::detect(value.clone()));
-            self.write_at(&index, found, &value).map(|_| ())
+            self.write_at(&index, found, &value)
         })
     }
 

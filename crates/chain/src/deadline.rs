@@ -96,7 +96,7 @@ impl Backend for Deadline {
         &'a self,
         lookup: &'a Lookup,
         value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         note_write();
         Box::pin(async move { self.within(self.inner.set(lookup, value)).await? })
     }

@@ -9,6 +9,7 @@ use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::Fetched;
 use strongroom_core::port::Lookup;
+use strongroom_core::port::Stored;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::uri::BackendUri;
 
@@ -80,7 +81,7 @@ impl Backend for Fresh {
         &'a self,
         lookup: &'a Lookup,
         value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(async move { self.again()?.set(lookup, value).await })
     }
 

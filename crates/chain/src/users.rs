@@ -7,6 +7,7 @@ use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::Fetched;
 use strongroom_core::port::Lookup;
+use strongroom_core::port::Stored;
 use strongroom_core::port::Variables;
 use strongroom_core::secret::SecretValue;
 
@@ -137,7 +138,7 @@ impl Backend for ServedLink {
         &'a self,
         _lookup: &'a Lookup,
         _value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(std::future::ready(Err(self.unsupported("write here"))))
     }
 

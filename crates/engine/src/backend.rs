@@ -36,6 +36,7 @@ use crate::secrets::Secret;
 use crate::secrets::VALUE_BYTES_MAX;
 use crate::secrets::Versions;
 use crate::secrets::WriteOptions;
+use crate::secrets::Written;
 
 /// `store` in a chain: an engine, and on whose behalf it is asked.
 pub struct StoreBackend {
@@ -204,6 +205,13 @@ impl StoreBackend {
     }
 }
 
+fn stored(written: &Written) -> Stored {
+    Stored {
+        version: Some(written.version.to_string()),
+        is_new: written.is_new,
+    }
+}
+
 fn version_details(info: VersionInfo) -> VersionDetails {
     VersionDetails {
         id: info.number.to_string(),
@@ -261,14 +269,16 @@ impl Backend for StoreBackend {
         &'a self,
         lookup: &'a Lookup,
         value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(async move {
             let payload = Payload::detect(value.clone());
             let options = WriteOptions::new(Provenance::Set);
-            self.engine
+            let written = self
+                .engine
                 .write(&self.context, &lookup.place, &payload, &options)
-                .await
-                .map(|_| ())
+                .await;
+            written
+                .map(|written| stored(&written))
                 .map_err(|error| backend_error(&error))
         })
     }
@@ -347,12 +357,10 @@ impl Backend for StoreBackend {
             let written = self
                 .engine
                 .write(&self.context, &path, &value.payload, &options)
-                .await
-                .map_err(|error| backend_error(&error))?;
-            Ok(Stored {
-                version: Some(written.version.to_string()),
-                is_new: written.is_new,
-            })
+                .await;
+            written
+                .map(|written| stored(&written))
+                .map_err(|error| backend_error(&error))
         })
     }
 

@@ -377,8 +377,9 @@ impl Search<'_, '_> {
                 }
             };
             match link.backend.set(&self.lookup(declaration), &value).await {
-                Ok(()) => {
+                Ok(stored) => {
                     secrets[at].value = Some(value);
+                    secrets[at].version = stored.version;
                     secrets[at].origin = Origin::Generated(link.backend.describe());
                 }
                 Err(error) => self.fail(&declaration.name, error),

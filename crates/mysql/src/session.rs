@@ -33,6 +33,8 @@ const IDLE_SECONDS: usize = 60;
 /// A backslash in a literal means what it means by default.
 const SETUP: &str =
     "SET SESSION sql_mode = REPLACE(@@SESSION.sql_mode, 'NO_BACKSLASH_ESCAPES', '')";
+/// The version of MySQL that has taken longer names first.
+const LONGER_NAMES: (u16, u16, u16) = (5, 7, 8);
 const WHO: &str = "SELECT CONCAT(VERSION(), ' ', @@version_comment)";
 
 /// Whose server it is: they keep passwords in different ways.
@@ -154,6 +156,15 @@ impl Session {
 
     pub(crate) fn flavor(&self) -> Flavor {
         self.flavor
+    }
+
+    /// How long the name of a user may be, in characters.
+    pub(crate) fn name_chars_max(&self) -> usize {
+        match self.flavor {
+            Flavor::MariaDb => 80,
+            Flavor::MySql if self.version() < LONGER_NAMES => 16,
+            Flavor::MySql => 32,
+        }
     }
 
     pub(crate) fn version(&self) -> (u16, u16, u16) {

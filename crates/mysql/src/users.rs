@@ -92,6 +92,14 @@ impl Users {
 
     /// Makes a user; what is left of one that was not made is removed.
     async fn make(&self, session: &mut Session, new: &NewUser<'_>) -> Result<(), UserError> {
+        let (length, most) = (new.name.chars().count(), session.name_chars_max());
+        if length > most {
+            return Err(UserError::refused(format!(
+                "the name {} has {length} letters, and the server takes {most} at most: shorten \
+                 the parts of username_template with `truncate`",
+                new.name
+            )));
+        }
         let values = Values {
             name: new.name,
             expiration: new.until,
@@ -141,6 +149,14 @@ impl Users {
 impl DatabaseUsers for Users {
     fn connect(&self) -> BoxFuture<'_, Result<(), UserError>> {
         Box::pin(async move { self.turn().await?.end(Ok(())).await })
+    }
+
+    fn name_chars_max(&self) -> BoxFuture<'_, Result<usize, UserError>> {
+        Box::pin(async move {
+            let turn = self.turn().await?;
+            let most = turn.session.name_chars_max();
+            turn.end(Ok(most)).await
+        })
     }
 
     fn review(&self, statements: &[String]) -> Result<Vec<String>, String> {

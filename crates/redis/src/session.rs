@@ -1,5 +1,6 @@
 //! One connection, and what is said over it.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use redis::RedisError;
 use redis::ServerErrorKind;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
+use rustls::CertificateError;
 use rustls::ClientConfig;
+use rustls::Error as TlsError;
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::ServerName;
@@ -26,6 +29,8 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
 
 use crate::address::RedisUrl;
@@ -36,6 +41,11 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// How Redis says that it has no file to keep users in. It has no code of its own for that.
 const NO_FILE: &str = "not configured to use an ACL file";
+/// What to do where the other side says nothing that is understood.
+const IF_NO_TLS: &str = "; if it speaks no TLS at this port, ask for none: redis://, or tls=false";
+const IF_TLS: &str = "; if it speaks only TLS at this port, ask for it: rediss://, or tls=true";
+/// A server that wants a certificate of ours says so when the handshake is over.
+const WANTS_CERTIFICATE: &str = "CertificateRequired";
 
 /// How what was changed outlasts a restart of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +57,26 @@ pub enum Lasting {
     Rewrite,
     /// Not.
     Never,
+}
+
+/// Why a server does not let somebody in.
+#[derive(Debug)]
+pub(crate) enum NotIn {
+    /// The name or the password is wrong, or the user may not log in.
+    Password(String),
+    /// It is not who it says it is, or cannot be asked to prove it.
+    Untrusted(String),
+    /// Nobody answers.
+    Unreachable(String),
+}
+
+impl From<NotIn> for UserError {
+    fn from(error: NotIn) -> Self {
+        match error {
+            NotIn::Password(detail) | NotIn::Untrusted(detail) => Self::Refused { detail },
+            NotIn::Unreachable(detail) => Self::Unreachable { detail },
+        }
+    }
 }
 
 /// What is known of a user.
@@ -78,7 +108,15 @@ pub async fn check_login(
     user: &str,
     password: &SecretValue,
 ) -> Result<(), UserError> {
-    let session = Session::open(&address.of_user(user, password)).await;
+    Ok(try_login(address, user, password).await?)
+}
+
+pub(crate) async fn try_login(
+    address: &RedisUrl,
+    user: &str,
+    password: &SecretValue,
+) -> Result<(), NotIn> {
+    let session = Session::connect(&address.of_user(user, password)).await;
     session.map(drop)
 }
 
@@ -88,42 +126,38 @@ impl Session {
     /// # Errors
     /// `Unreachable`, or `Refused` when it does not let us in.
     pub async fn open(address: &RedisUrl) -> Result<Self, UserError> {
-        let place = address.place();
-        let opened = tokio::time::timeout(CONNECT_MAX, Self::connect(address)).await;
-        opened.unwrap_or_else(|_| {
-            Err(UserError::Unreachable {
-                detail: format!("{place} did not answer in {} s", CONNECT_MAX.as_secs()),
-            })
-        })
+        Ok(Self::connect(address).await?)
     }
 
-    async fn connect(address: &RedisUrl) -> Result<Self, UserError> {
+    async fn connect(address: &RedisUrl) -> Result<Self, NotIn> {
+        let until = Instant::now() + CONNECT_MAX;
         let place = address.place();
-        let unreachable = |error: &dyn std::fmt::Display| UserError::Unreachable {
-            detail: format!("{place}: {error}"),
+        let late = |hint: &str| {
+            let seconds = CONNECT_MAX.as_secs();
+            NotIn::Unreachable(format!("{place} did not answer in {seconds} s{hint}"))
         };
-        let stream = TcpStream::connect((address.host(), address.port())).await;
-        let stream = stream.map_err(|error| unreachable(&error))?;
-        stream
-            .set_nodelay(true)
-            .map_err(|error| unreachable(&error))?;
+        let stream = TcpStream::connect((address.host(), address.port()));
+        let stream = timeout_at(until, stream).await.map_err(|_| late(""))?;
+        let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+        let stream = stream.map_err(|error| NotIn::Unreachable(format!("{place}: {error}")))?;
         let Some(roots) = address.tls() else {
-            return Self::log_in(address, stream).await;
+            let session = timeout_at(until, Self::log_in(address, stream)).await;
+            return session.map_err(|_| late(IF_TLS))?;
         };
         let connector = TlsConnector::from(Arc::new(protection(roots)?));
         let name = ServerName::try_from(address.host().to_owned());
-        let name = name.map_err(|error| UserError::refused(format!("{place}: {error}")))?;
-        let stream = connector.connect(name, stream).await;
-        let stream = stream.map_err(|error| {
-            UserError::refused(format!("{place} does not prove who it is: {error}"))
-        })?;
-        Self::log_in(address, stream).await
+        let name = name.map_err(|error| NotIn::Untrusted(format!("{place}: {error}")))?;
+        let stream = timeout_at(until, connector.connect(name, stream)).await;
+        let stream = stream.map_err(|_| late(IF_NO_TLS))?;
+        let stream = stream.map_err(|error| no_handshake(&place, &error))?;
+        let session = timeout_at(until, Self::log_in(address, stream)).await;
+        session.map_err(|_| late(""))?
     }
 
     async fn log_in(
         address: &RedisUrl,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    ) -> Result<Self, UserError> {
+    ) -> Result<Self, NotIn> {
         let mut info = RedisConnectionInfo::default()
             .set_protocol(ProtocolVersion::RESP2)
             .set_skip_set_lib_name()
@@ -134,16 +168,7 @@ impl Session {
         }
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_MAX));
         let opened = MultiplexedConnection::new_with_config(&info, stream, config).await;
-        let (place, user) = (address.place(), address.user());
-        let (connection, driver) = opened.map_err(|error| match error.kind() {
-            ErrorKind::AuthenticationFailed => UserError::refused(format!(
-                "{place} refuses the user {user}: the name or the password is wrong, or it may \
-                 not log in"
-            )),
-            _ => UserError::Unreachable {
-                detail: format!("{place}: {error}"),
-            },
-        })?;
+        let (connection, driver) = opened.map_err(|error| not_let_in(address, &error))?;
         let driver = tokio::spawn(driver);
         Ok(Self { connection, driver })
     }
@@ -305,6 +330,49 @@ pub(crate) fn hash_of(password: &SecretValue) -> Result<String, UserError> {
     Ok(HEXLOWER.encode(&hash))
 }
 
+/// Why a handshake of TLS failed, and what can be done about it.
+fn no_handshake(place: &str, error: &io::Error) -> NotIn {
+    let found = error.get_ref().and_then(|error| error.downcast_ref());
+    let Some(found) = found else {
+        return NotIn::Unreachable(format!("{place}: {error}{IF_NO_TLS}"));
+    };
+    let hint = match found {
+        // Of another authority that has the same name.
+        TlsError::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => {
+            "; name the authority that signed its certificate: `ca` in an address, `ca_cert` of a \
+             connection"
+        }
+        TlsError::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "; call the host as its certificate does",
+        TlsError::InvalidMessage(_) => IF_NO_TLS,
+        _ => "",
+    };
+    NotIn::Untrusted(format!("{place} does not prove who it is: {error}{hint}"))
+}
+
+fn not_let_in(address: &RedisUrl, error: &RedisError) -> NotIn {
+    let (place, user) = (address.place(), address.user());
+    match (error.kind(), address.tls()) {
+        (ErrorKind::AuthenticationFailed, _) => NotIn::Password(format!(
+            "{place} refuses the user {user}: the name or the password is wrong, or it may not log \
+             in"
+        )),
+        (ErrorKind::Io | ErrorKind::Parse, None) => {
+            NotIn::Unreachable(format!("{place}: {error}{IF_TLS}"))
+        }
+        (ErrorKind::Io, Some(_)) if error.to_string().contains(WANTS_CERTIFICATE) => {
+            NotIn::Untrusted(format!(
+                "{place} lets in only clients with a certificate, which is not supported: have it \
+                 ask for passwords alone (`tls-auth-clients no`)"
+            ))
+        }
+        _ => NotIn::Unreachable(format!("{place}: {error}")),
+    }
+}
+
 fn of_redis(error: &RedisError) -> UserError {
     let detail = error.to_string();
     match error.kind() {
@@ -332,7 +400,7 @@ fn texts(value: &Value) -> Vec<String> {
     values.map(str::to_owned).collect()
 }
 
-fn protection(roots: &Roots) -> Result<ClientConfig, UserError> {
+fn protection(roots: &Roots) -> Result<ClientConfig, NotIn> {
     let mut store = RootCertStore::empty();
     let (found, place) = match roots {
         // What cannot be read is not trusted, and the handshake says so.
@@ -348,17 +416,17 @@ fn protection(roots: &Roots) -> Result<ClientConfig, UserError> {
     };
     let found: Vec<CertificateDer<'static>> = found.map_err(|error| {
         let place = place.as_deref().unwrap_or_default();
-        UserError::refused(format!("{place}: the certificates cannot be read: {error}"))
+        NotIn::Untrusted(format!("{place}: the certificates cannot be read: {error}"))
     })?;
     let (added, _) = store.add_parsable_certificates(found);
     if let (0, Some(place)) = (added, place) {
-        return Err(UserError::refused(format!(
+        return Err(NotIn::Untrusted(format!(
             "{place}: no certificate of an authority is in it"
         )));
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| UserError::refused(error.to_string()))?;
+        .map_err(|error| NotIn::Untrusted(error.to_string()))?;
     Ok(config.with_root_certificates(store).with_no_client_auth())
 }

@@ -13,9 +13,10 @@ use tokio::sync::Semaphore;
 
 use crate::address::RedisUrl;
 use crate::session::Lasting;
+use crate::session::NotIn;
 use crate::session::Session;
-use crate::session::check_login;
 use crate::session::hash_of;
+use crate::session::try_login;
 
 /// What users may do where a role says nothing.
 const RULES: [&str; 2] = ["~*", "+@read"];
@@ -174,11 +175,11 @@ impl DatabaseUsers for Users {
         password: &'a SecretValue,
     ) -> BoxFuture<'a, Result<bool, UserError>> {
         Box::pin(async move {
-            match check_login(&self.address, name, password).await {
+            match try_login(&self.address, name, password).await {
                 Ok(()) => Ok(true),
-                Err(UserError::Refused { .. }) => Ok(false),
-                Err(UserError::Unreachable { detail }) => Err(UserError::Lost { detail }),
-                Err(error) => Err(error),
+                Err(NotIn::Password(_)) => Ok(false),
+                Err(NotIn::Unreachable(detail)) => Err(UserError::Lost { detail }),
+                Err(error @ NotIn::Untrusted(_)) => Err(error.into()),
             }
         })
     }

@@ -17,6 +17,7 @@ use strongroom_core::port::Fetched;
 use strongroom_core::port::Lookup;
 use strongroom_core::port::Rng;
 use strongroom_core::port::Storage;
+use strongroom_core::port::Stored;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
 use strongroom_crypto::barrier::Barrier;
@@ -276,7 +277,7 @@ impl Backend for StoreLink {
         &'a self,
         _lookup: &'a Lookup,
         _value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(std::future::ready(Err(self.unsupported("write here"))))
     }
 

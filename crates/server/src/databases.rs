@@ -217,6 +217,10 @@ impl Users {
         in_time(self.0.connect()).await
     }
 
+    pub(crate) async fn name_chars_max(&self) -> Result<usize, UserError> {
+        in_time(self.0.name_chars_max()).await
+    }
+
     /// What there is to say about how users are to be made; why they cannot be made so.
     pub(crate) fn review(&self, statements: &[String]) -> Result<Vec<String>, String> {
         self.0.review(statements)
@@ -364,16 +368,30 @@ pub(crate) fn username_by(
             return Err("it has neither random nor uuid: two users would have one name".into());
         }
         let name = template.render(subject)?;
-        match root::is_user_name(&name) {
-            true => Ok(name),
-            false => Err(
-                "it makes a name that is empty, too long, or has characters other than \
-                          letters, digits and _ . @ - + = / :"
+        let is_good = |c: char| c.is_ascii_alphanumeric() || "_.@-+=/:".contains(c);
+        if name.is_empty() || !name.chars().all(is_good) {
+            return Err(
+                "it makes a name that is empty, or has characters other than letters, digits and \
+                 _ . @ - + = / :"
                     .into(),
-            ),
+            );
         }
+        Ok(name)
     });
-    Some(made.map_err(|why| format!("invalid username template: {why}")))
+    let made = made.map_err(|why| format!("invalid username template: {why}"));
+    Some(made.and_then(|name| check_length(&name, connection.name_chars_max()).map(|()| name)))
+}
+
+/// Whether a name that a template made is short enough for its database.
+pub(crate) fn check_length(name: &str, chars_max: usize) -> Result<(), String> {
+    let length = name.chars().count();
+    match length <= chars_max {
+        true => Ok(()),
+        false => Err(format!(
+            "invalid username template: it makes a name of {length} letters, and the database \
+             takes {chars_max} at most: shorten its parts with `truncate`"
+        )),
+    }
 }
 
 /// A new password: letters, digits and `-`, each kind at least once.

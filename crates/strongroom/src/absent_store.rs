@@ -10,6 +10,7 @@ use strongroom_core::port::Fetched;
 use strongroom_core::port::Item;
 use strongroom_core::port::Lookup;
 use strongroom_core::port::Page;
+use strongroom_core::port::Stored;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::SecretValue;
 
@@ -41,7 +42,7 @@ impl Backend for AbsentStore {
         &'a self,
         _lookup: &'a Lookup,
         _value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(async {
             Err(BackendError::new(
                 BackendErrorKind::Unsupported,

@@ -3,6 +3,7 @@
 pub mod backend_contract;
 pub mod backend_faults;
 pub mod canary;
+pub mod certificates;
 pub mod clock;
 pub mod fault;
 pub mod history;

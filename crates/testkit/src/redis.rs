@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
 
+use crate::certificates::Certificates;
 use crate::port::Port;
 
 /// How long it may take to start.
@@ -18,11 +19,23 @@ pub const ADMIN: &str = "boss";
 /// And the password.
 pub const ADMIN_PASSWORD: &str = "of-the-boss";
 
+/// How its own client speaks TLS.
+const CLIENT_TLS: [&str; 6] = [
+    "--tls",
+    "--insecure",
+    "--cert",
+    "certificate",
+    "--key",
+    "key",
+];
+
 /// A server with an ACL file, in which `boss` may do everything and nobody else anything.
 pub struct Redis {
     process: Option<Child>,
     port: Port,
     folder: tempfile::TempDir,
+    /// Whether it asks clients for certificates, where it speaks TLS.
+    tls: Option<&'static str>,
 }
 
 impl Redis {
@@ -31,16 +44,47 @@ impl Redis {
     /// # Panics
     /// When it does not start.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a test cannot go on without its server")]
     pub fn start() -> Self {
+        Self::make(None)
+    }
+
+    /// Starts one that speaks TLS and nothing else.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_with_tls(certificates: &Certificates) -> Self {
+        Self::make(Some((certificates, "no")))
+    }
+
+    /// The same, but it lets in only clients with a certificate: as Redis does by default.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start_asking_for_certificates(certificates: &Certificates) -> Self {
+        Self::make(Some((certificates, "yes")))
+    }
+
+    #[expect(clippy::expect_used, reason = "a test cannot go on without its server")]
+    fn make(tls: Option<(&Certificates, &'static str)>) -> Self {
         let folder = tempfile::tempdir().expect("a folder for Redis's data");
         let users =
             format!("user default off resetpass\nuser {ADMIN} on >{ADMIN_PASSWORD} ~* &* +@all\n");
-        fs::write(folder.path().join("users.acl"), users).expect("its users are written");
+        let place = |name: &str, text: &str| {
+            fs::write(folder.path().join(name), text).expect("its files are written");
+        };
+        place("users.acl", &users);
+        if let Some((certificates, _)) = tls {
+            place("authority", &certificates.authority);
+            place("certificate", &certificates.certificate);
+            place("key", &certificates.key);
+        }
         let mut server = Self {
             process: None,
             port: Port::claim(),
             folder,
+            tls: tls.map(|(_, clients)| clients),
         };
         server.resume();
         server
@@ -58,7 +102,8 @@ impl Redis {
             .open(self.log_path())
             .expect("a log file");
         let process = Command::new("redis-server")
-            .args(["--port", &self.port().to_string(), "--bind", "127.0.0.1"])
+            .args(self.listening())
+            .args(["--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--loglevel", "verbose"])
             .arg("--dir")
             .arg(self.folder.path())
@@ -78,6 +123,18 @@ impl Redis {
         }
     }
 
+    fn listening(&self) -> Vec<String> {
+        let port = self.port();
+        let options = match self.tls {
+            Some(clients) => format!(
+                "--port 0 --tls-port {port} --tls-cert-file certificate --tls-key-file key \
+                 --tls-ca-cert-file authority --tls-auth-clients {clients}"
+            ),
+            None => format!("--port {port}"),
+        };
+        options.split(' ').map(str::to_owned).collect()
+    }
+
     /// Ends it as a crash would: without a word to anybody.
     pub fn crash(&mut self) {
         if let Some(mut process) = self.process.take() {
@@ -95,7 +152,8 @@ impl Redis {
     /// Its address, for a user.
     #[must_use]
     pub fn url(&self, user: &str) -> String {
-        format!("redis://{user}@127.0.0.1:{}", self.port())
+        let scheme = self.tls.map_or("redis", |_| "rediss");
+        format!("{scheme}://{user}@127.0.0.1:{}", self.port())
     }
 
     /// Runs a command as the administrator, with its own client; what it prints.
@@ -112,7 +170,9 @@ impl Redis {
         let output = Command::new("redis-cli")
             .args(["-h", "127.0.0.1", "-p", &self.port().to_string(), "-e"])
             .args(["--user", ADMIN, "--no-auth-warning"])
+            .args(self.tls.into_iter().flat_map(|_| CLIENT_TLS))
             .args(words)
+            .current_dir(self.folder.path())
             .env("REDISCLI_AUTH", ADMIN_PASSWORD)
             .stdin(Stdio::null())
             .output()?;

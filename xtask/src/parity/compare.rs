@@ -115,6 +115,7 @@ const MASKED: &[&str] = &[
     "migration_id",
     "nonce",
     "otp",
+    "password",
     "random_bytes",
     "request_id",
     "root_token",
@@ -131,7 +132,7 @@ const MASKED: &[&str] = &[
 /// Lists of such values.
 const MASKED_LISTS: &[&str] = &["keys_base64", "random_keys"];
 
-const MASKED_NUMBERS: &[&str] = &["creation_time", "encryptions", "server_time_utc"];
+const MASKED_NUMBERS: &[&str] = &["creation_time", "encryptions", "port", "server_time_utc"];
 
 /// Numbers that depend on when it is asked.
 const CLOSE_NUMBERS: &[&str] = &["creation_ttl", "lease_duration", "ttl"];
@@ -148,10 +149,10 @@ fn in_masked_list(place: &str) -> bool {
 
 /// Words that are times, ids or tokens, by what they look like.
 fn mask(text: &str) -> String {
-    let words = text.split_inclusive([' ', '"', '/', '\n', ',']);
+    let words = text.split_inclusive([' ', '"', '/', '\n', ',', '(']);
     words
         .map(|word| {
-            let bare = word.trim_end_matches([' ', '"', '/', '\n', ',']);
+            let bare = word.trim_end_matches([' ', '"', '/', '\n', ',', '(']);
             let end = word.get(bare.len()..).unwrap_or_default();
             format!("{}{end}", mask_word(bare))
         })

@@ -28,7 +28,7 @@ impl AwsBackend {
         &self,
         address: &str,
         value: &SecretValue,
-    ) -> Result<(), BackendError> {
+    ) -> Result<Stored, BackendError> {
         if let Some(field) = &self.settings.field {
             let message = format!("one field (`{field}`) of a JSON secret cannot be written");
             return Err(self
@@ -39,10 +39,11 @@ impl AwsBackend {
         let value = NewValue::new(Payload::detect(value.clone()));
         self.check_write(address, &value)?;
         match self.put(address, &value, None).await {
-            Ok(_) => Ok(()),
-            Err(failure) if failure.is_not_found() => {
-                self.write_value(address, &value).await.map(|_| ())
-            }
+            Ok(version) => Ok(Stored {
+                version,
+                is_new: true,
+            }),
+            Err(failure) if failure.is_not_found() => self.write_value(address, &value).await,
             Err(failure) => Err(failure.error),
         }
     }

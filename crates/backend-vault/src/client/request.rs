@@ -73,6 +73,14 @@ impl Request {
         }
     }
 
+    /// With a JSON body that holds no secret: an answer may repeat any of it.
+    pub(crate) fn with_open_json(self, json: Value) -> Self {
+        Self {
+            conceal: Vec::new(),
+            ..self.with_json(json)
+        }
+    }
+
     /// A request that only reads can be sent again whatever became of the first.
     pub(crate) fn is_read(&self) -> bool {
         matches!(self.verb, Verb::Get | Verb::List)

@@ -262,7 +262,7 @@ impl Backend for DotenvBackend {
         &'a self,
         lookup: &'a Lookup,
         value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(async move {
             self.change(|file| {
                 let by_path = names::upper_snake(&lookup.path);
@@ -273,9 +273,13 @@ impl Backend for DotenvBackend {
                 } else {
                     &lookup.name
                 };
-                file.set(name, value).map_err(|error| {
+                let set = file.set(name, value).map_err(|error| {
                     let message = format!("{}: {name}: {error}", self.label);
                     self.error(BackendErrorKind::Unsupported, message)
+                });
+                set.map(|()| Stored {
+                    version: None,
+                    is_new: true,
                 })
             })
         })

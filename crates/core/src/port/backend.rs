@@ -280,15 +280,15 @@ pub trait Backend: Send + Sync {
         })
     }
 
-    /// Writes one declared secret.
+    /// Writes one declared secret; what that left.
     fn set<'a>(
         &'a self,
         lookup: &'a Lookup,
         value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(async move {
             let value = NewValue::new(Payload::detect(value.clone()));
-            self.write(&self.address(lookup), &value).await.map(drop)
+            self.write(&self.address(lookup), &value).await
         })
     }
 

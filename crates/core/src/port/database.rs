@@ -63,6 +63,12 @@ pub trait DatabaseUsers: Send + Sync {
     /// Looks whether the database lets the administrator in.
     fn connect(&self) -> BoxFuture<'_, Result<(), UserError>>;
 
+    /// How long the name of a user may be there, in characters; a database that takes more than
+    /// any name has need not be asked.
+    fn name_chars_max(&self) -> BoxFuture<'_, Result<usize, UserError>> {
+        Box::pin(std::future::ready(Ok(usize::MAX)))
+    }
+
     /// What there is to say about how users are to be made; an error where they cannot be made so.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::Fetched;
 use strongroom_core::port::Lookup;
+use strongroom_core::port::Stored;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Span;
 use strongroom_core::time::Timestamp;
@@ -213,7 +214,7 @@ impl Backend for CachedBackend {
         &'a self,
         lookup: &'a Lookup,
         value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(async move {
             if let Manner::Offline(_) = self.manner {
                 let message = format!("{} cannot be written, --offline asks nobody", lookup.name);

@@ -22,6 +22,7 @@ use strongroom_core::port::Fetched;
 use strongroom_core::port::Item;
 use strongroom_core::port::Lookup;
 use strongroom_core::port::Page;
+use strongroom_core::port::Stored;
 use strongroom_core::port::VersionDetails;
 use strongroom_core::port::VersionRef;
 use strongroom_core::secret::Payload;
@@ -478,7 +479,7 @@ impl Backend for BackupBackend {
         &'a self,
         _lookup: &'a Lookup,
         _value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         let message = "a backup is not written to";
         let kind = BackendErrorKind::Unsupported;
         let error = BackendError::new(kind, self.describe(), message);

@@ -16,6 +16,7 @@ use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::Fetched;
 use strongroom_core::port::Lookup;
+use strongroom_core::port::Stored;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
 use strongroom_engine::resolve;
@@ -95,7 +96,7 @@ impl Backend for Fake {
         &'a self,
         _lookup: &'a Lookup,
         _value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(std::future::ready(Err(self.unsupported("be written"))))
     }
 

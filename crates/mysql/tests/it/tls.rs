@@ -2,33 +2,16 @@
 
 use std::fs;
 
-use rcgen::BasicConstraints;
-use rcgen::CertificateParams;
-use rcgen::IsCa;
-use rcgen::Issuer;
-use rcgen::KeyPair;
 use strongroom_core::port::UserError;
 use strongroom_mysql::MysqlUrl;
 use strongroom_mysql::Roots;
 use strongroom_mysql::Session;
+use strongroom_testkit::certificates::Certificates;
 use strongroom_testkit::mariadb::ADMIN;
 use strongroom_testkit::mariadb::ADMIN_PASSWORD;
 use strongroom_testkit::mariadb::MariaDb;
 
 use super::secret;
-
-/// An authority, and a certificate of its for a name with its key; in PEM.
-fn certificates(name: &str) -> [String; 3] {
-    let own_key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&own_key).unwrap();
-    let issuer = Issuer::new(params, own_key);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new([name.to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap();
-    [authority.pem(), certificate.pem(), key.serialize_pem()]
-}
 
 async fn opens(server: &MariaDb, tls: Option<Roots>, name: &str) -> Result<(), UserError> {
     let address = MysqlUrl::new("127.0.0.1", Some(server.port()), ADMIN, tls)
@@ -41,11 +24,11 @@ async fn opens(server: &MariaDb, tls: Option<Roots>, name: &str) -> Result<(), U
 #[tokio::test]
 async fn only_a_server_that_proves_who_it_is_is_told_a_password() {
     let folder = tempfile::tempdir().unwrap();
-    let [authority, certificate, key] = certificates("db.example");
-    let [stranger, ..] = certificates("db.example");
+    let own = Certificates::of("db.example");
+    let (authority, stranger) = (own.authority, Certificates::of("db.example").authority);
     let path = |name: &str| folder.path().join(name).display().to_string();
-    fs::write(path("cert"), certificate).unwrap();
-    fs::write(path("key"), key).unwrap();
+    fs::write(path("cert"), own.certificate).unwrap();
+    fs::write(path("key"), own.key).unwrap();
     fs::write(path("ca"), &authority).unwrap();
     let options = [
         format!("--ssl-cert={}", path("cert")),

@@ -163,3 +163,28 @@ async fn a_server_that_is_away_is_told_from_one_that_refuses() {
     assert!(matches!(error, UserError::Refused { .. }), "{error}");
     assert!(!error.to_string().contains("canary"), "{error}");
 }
+
+#[tokio::test]
+async fn a_name_that_is_too_long_is_told_from_other_mistakes() {
+    let password = secret("canary-1f4c");
+    for (version, most) in [("10.11.6-MariaDB", 80), ("8.0.36", 32), ("5.7.7", 16)] {
+        let server = MariaDb::start_with(&[&format!("--version={version}")]);
+        let users = users(&server, Passwords::Clear);
+        assert_eq!(users.name_chars_max().await.unwrap(), most, "{version}");
+        let (fits, longer) = ("n".repeat(most), "n".repeat(most + 1));
+        create(&users, &fits, &password, &[CREATE], &[])
+            .await
+            .unwrap();
+        let error = create(&users, &longer, &password, &[CREATE], &[]).await;
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("has {} letters", most + 1)),
+            "{error}"
+        );
+        assert!(error.contains("with `truncate`"), "{error}");
+        assert_eq!(
+            server.ask("SELECT COUNT(*) FROM mysql.user WHERE User LIKE 'nnn%'"),
+            "1"
+        );
+    }
+}

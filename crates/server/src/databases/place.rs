@@ -18,6 +18,7 @@ use strongroom_redis::Roots;
 use super::Connection;
 use super::Users;
 use super::dsn::Dsn;
+use super::root::NAME_BYTES_MAX;
 
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub(crate) enum Plugin {
 
 /// A MySQL whose users have short names, as all had before 5.7.8.
 const MYSQL_LEGACY: &str = "mysql-legacy-database-plugin";
+const LEGACY_NAME_CHARS_MAX: usize = 16;
 /// The names of plugins, as clients say them.
 const PLUGINS: &[(&str, Plugin)] = &[
     ("mysql-aurora-database-plugin", Plugin::Mysql),
@@ -60,6 +62,15 @@ impl Connection {
             Plugin::Mysql if self.plugin == MYSQL_LEGACY => NameForm::Shortest,
             Plugin::Mysql => NameForm::Short,
             Plugin::Postgres | Plugin::Redis => NameForm::Usual,
+        }
+    }
+
+    /// How long a name may be that a template makes: as far as the plugin tells. A server may take
+    /// less.
+    pub(super) fn name_chars_max(&self) -> usize {
+        match self.names() {
+            NameForm::Shortest => LEGACY_NAME_CHARS_MAX,
+            NameForm::Short | NameForm::Usual => NAME_BYTES_MAX,
         }
     }
 

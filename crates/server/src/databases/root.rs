@@ -24,7 +24,7 @@ use crate::node::Node;
 use crate::vault::error::Fault;
 
 /// Longest name of a user, in bytes.
-const NAME_BYTES_MAX: usize = strongroom_postgres::role::ROLE_BYTES_MAX;
+pub(super) const NAME_BYTES_MAX: usize = strongroom_postgres::role::ROLE_BYTES_MAX;
 /// A change that others disturb is written again so often.
 const ATTEMPTS_MAX: usize = 16;
 /// A change that failed is tried again after so long.
@@ -35,12 +35,6 @@ const RETRY_SECONDS: i64 = 10;
 pub(crate) fn is_plain_name(name: &str) -> bool {
     let is_bad = |c: char| c.is_control() || matches!(c, '"' | '\'' | '\\' | ';' | '$' | '`');
     (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(is_bad)
-}
-
-/// Whether a template may make such a name.
-pub(super) fn is_user_name(name: &str) -> bool {
-    let is_good = |c: char| c.is_ascii_alphanumeric() || "_.@-+=/:".contains(c);
-    is_plain_name(name) && name.chars().all(is_good)
 }
 
 fn contended() -> Fault {

@@ -5,7 +5,6 @@ use serde_json::json;
 use strongroom_core::port::Backend;
 use strongroom_core::port::Expected;
 use strongroom_core::port::NewValue;
-use strongroom_core::port::Stored;
 use strongroom_core::secret::Payload;
 use strongroom_core::secret::SecretValue;
 use strongroom_core::secret::Shape;
@@ -175,11 +174,7 @@ fn set_elsewhere(
         let new = new_value(args, place, value, backend)?;
         crate::runtime::wait(backend.write(&elsewhere.address, &new))?
     } else {
-        crate::runtime::wait(backend.set(&elsewhere.lookup, &value))?;
-        Stored {
-            version: None,
-            is_new: true,
-        }
+        crate::runtime::wait(backend.set(&elsewhere.lookup, &value))?
     };
     if app.ui.is_json {
         return app.ui.print_json(&json!({

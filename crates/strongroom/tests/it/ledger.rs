@@ -98,6 +98,22 @@ fn every_delivery_is_a_row() {
 }
 
 #[test]
+fn what_is_drawn_for_a_run_is_noted_with_its_version() {
+    let case = Case::with_manifest(MANIFEST);
+    let typed = case.canary("typed");
+    case.set("TYPED", typed);
+    let row = |version| format!("TOKEN v{version} run true 1 ");
+    case.sr("run --only TOKEN -- true").ok();
+    let found = rows(&report(&case, "ledger where TOKEN --json"));
+    assert_eq!(found, [format!("{}current", row(1))]);
+    // What was removed is drawn anew.
+    case.sr("rm TOKEN --yes").ok();
+    case.sr("run --only TOKEN -- true").ok();
+    let found = rows(&report(&case, "ledger where TOKEN --json"));
+    assert!(found.contains(&format!("{}current", row(2))), "{found:?}");
+}
+
+#[test]
 fn what_other_backends_have_is_noted_where_a_store_lies_beside() {
     let case = Case::with_manifest(
         "[profiles.development]\nchain = [\"dotenv:.env\"]\n[secrets.MAIL_TOKEN]\n",

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::peers::Moto;
+use crate::served::Served;
 use crate::support::Case;
 
 const MANIFEST: &str = r#"
@@ -276,4 +277,69 @@ fn a_policy_of_the_manifest_is_for_what_says_nothing_itself() {
          [secrets.A]\npath = \"api/a\"\n",
     );
     case.sr("rotate calendar").code(5).says("schedule of A");
+}
+
+/// Somebody who administers a server.
+fn on_a_server() -> (Served, Case) {
+    let (served, case) = (Served::dev(), Case::new());
+    case.env("STRONGROOM_ADDR", format!("http://{}", served.address));
+    case.env("STRONGROOM_TOKEN", "root");
+    (served, case)
+}
+
+#[test]
+fn where_nothing_is_that_is_said_with_the_next_command() {
+    let (_served, case) = on_a_server();
+    for (what, next) in [
+        ("policies", "strongroom rotate policies add"),
+        ("webhooks", "strongroom rotate webhooks add"),
+        ("mails", "strongroom rotate mails add"),
+    ] {
+        let line = format!("rotate {what} list");
+        let told = case.sr(&line).ok().says(next);
+        assert_eq!(told.out(), "", "{what}");
+        let told = report(&case, &format!("{line} --json"));
+        assert_eq!(told[what], Value::Array(Vec::new()), "{told}");
+    }
+    let told = case.sr("rotate rotators list").ok();
+    told.prints("strongroom-generate")
+        .says("no other is registered: `strongroom rotate rotators add`");
+    let told = case.sr("rotate status").ok().says("strongroom rotate NAME");
+    assert_eq!(told.out(), "");
+    case.sr("set app/key").stdin("first").ok();
+    case.sr("rotate app/key --every 30d --later").ok();
+    let told = case.sr("rotate history app/key").ok();
+    assert_eq!(told.says("strongroom rotate app/key").out(), "");
+    // And what is there is listed.
+    case.sr("rotate mails add ops --smtp smtps://mail.example --from a@b.example --to c@d.example")
+        .ok();
+    case.sr("rotate mails list")
+        .ok()
+        .prints("smtps://mail.example");
+    case.sr("rotate status").ok().prints("app/key");
+}
+
+#[test]
+fn what_a_server_refuses_is_told_in_its_words() {
+    let (_served, case) = on_a_server();
+    let value = case.canary("value");
+    case.sr("set app/key").stdin(&value).ok();
+    case.sr("rotate app/key --every 30d --rotator nosuch")
+        .code(5)
+        .says("no rotator is registered as")
+        .says("nosuch");
+    let declared = r#"{"type":"certificate","common_name":"a.example","validity":"10d"}"#;
+    case.sr(&format!("rotate rotators add short --declare {declared}"))
+        .ok();
+    case.sr("rotate app/key --every 30d --rotator short")
+        .code(5)
+        .says("would expire before the next rotation");
+    case.sr("rotate policies add all --pattern * --every 30d --rotator short")
+        .code(5)
+        .says("would expire before the next rotation");
+    case.sr("rotate rotators add r --declare {\"type\":\"redis\",\"address\":\"redis:\"}")
+        .code(5)
+        .says("it is no address of the form rediss://");
+    // A value that is brought is repeated nowhere.
+    case.sr("rotate supply app/key").stdin(&value).code(5);
 }

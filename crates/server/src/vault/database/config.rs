@@ -137,13 +137,16 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
         rng: &*call.node.rng,
         now: call.now,
     };
-    if let Some(Err(why)) = databases::username_by(&connection, &subject) {
-        return Err(Fault::Invalid(format!(
-            "error creating database object: {why}"
-        )));
-    }
+    let refused = |why: String| Fault::Invalid(format!("error creating database object: {why}"));
+    let sample = databases::username_by(&connection, &subject).transpose();
+    let sample = sample.map_err(refused)?;
     if connection.is_verified {
-        verify(&connection).await?;
+        let users = verify(&connection).await?;
+        if let Some(name) = sample {
+            let most = users.name_chars_max().await;
+            let most = most.map_err(|error| refused(error.to_string()))?;
+            databases::check_length(&name, most).map_err(refused)?;
+        }
     }
     let key = of_mount(&call.live.owner, &name);
     let put = Put {
@@ -162,7 +165,7 @@ pub(super) async fn write(call: &mut Call) -> Result<Answer, Fault> {
 }
 
 /// Connects once as it was told to.
-async fn verify(connection: &Connection) -> Result<(), Fault> {
+async fn verify(connection: &Connection) -> Result<databases::Users, Fault> {
     let refused = |why: &dyn std::fmt::Display| {
         Fault::Invalid(format!(
             "error creating database object: error verifying connection: {why}"
@@ -171,7 +174,7 @@ async fn verify(connection: &Connection) -> Result<(), Fault> {
     let password = connection.password.as_ref().map(|password| &password.0);
     let users = databases::connect(connection, password).map_err(|error| refused(&error))?;
     let done = users.connect().await;
-    done.map_err(|error| refused(&error))
+    done.map(|()| users).map_err(|error| refused(&error))
 }
 
 fn update(

@@ -128,6 +128,29 @@ fn update(call: &Call, role: &mut DatabaseRole) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whether the database takes the names that a template makes for a role.
+async fn check_names(
+    call: &Call,
+    role: &str,
+    connection: &Connection,
+    users: &databases::Users,
+) -> Result<(), Fault> {
+    let subject = databases::Subject {
+        display_name: "token",
+        role,
+        rng: &*call.node.rng,
+        now: call.now,
+    };
+    let Some(made) = databases::username_by(connection, &subject) else {
+        return Ok(());
+    };
+    let refused = |why: String| Fault::Invalid(format!("the role was not written: {why}"));
+    let name = made.map_err(refused)?;
+    let most = users.name_chars_max().await;
+    let most = most.map_err(|error| refused(error.to_string()))?;
+    databases::check_length(&name, most).map_err(refused)
+}
+
 /// Makes a user and removes it again: what cannot be removed is not made for anybody.
 async fn try_out(
     call: &Call,
@@ -143,6 +166,7 @@ async fn try_out(
     let (core, owner) = (&call.core, &call.live.owner);
     let opened = databases::opened(&call.node, core, owner, &role.connection).await;
     let (connection, users) = opened.map_err(|error| refused("it cannot be tried", &error))?;
+    check_names(call, name, &connection.value, &users).await?;
     let uuid = call.live.mount.uuid;
     // Of the usual form: should the server die now, the user is found by its name.
     let (form, state) = (connection.value.names(), &core.state);

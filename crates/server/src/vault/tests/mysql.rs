@@ -24,13 +24,7 @@ struct Place {
 
 impl Place {
     async fn new() -> Self {
-        let place = Self {
-            world: World::new().await,
-            mariadb: MariaDb::start(),
-        };
-        place
-            .done("POST sys/mounts/database", json!({"type": "database"}))
-            .await;
+        let place = Self::of(MariaDb::start()).await;
         let config = place.config();
         place.done("POST database/config/shop", config).await;
         let role = json!({
@@ -39,6 +33,16 @@ impl Place {
             "default_ttl": "1h",
         });
         place.done("POST database/roles/readonly", role).await;
+        place
+    }
+
+    /// With the engine and no connection.
+    async fn of(mariadb: MariaDb) -> Self {
+        let world = World::new().await;
+        let place = Self { world, mariadb };
+        place
+            .done("POST sys/mounts/database", json!({"type": "database"}))
+            .await;
         place
     }
 
@@ -317,4 +321,47 @@ async fn what_cannot_work_is_refused_with_its_reason() {
         config["plugin_name"] = format!("{plugin}-database-plugin").into();
         place.done("POST database/config/each", config).await;
     }
+}
+
+#[tokio::test]
+async fn a_template_whose_names_are_too_long_is_refused_when_it_is_written() {
+    // As far as its version tells, it is a MySQL.
+    let place = Place::of(MariaDb::start_with(&["--version=8.0.36"])).await;
+    let world = &place.world;
+    let config = |plugin: &str, template: &str| {
+        let mut config = place.config();
+        config["plugin_name"] = plugin.into();
+        config["username_template"] = template.into();
+        config.to_string()
+    };
+    let line = "POST database/config/shop";
+    let mysql = "mysql-database-plugin";
+    for (plugin, template, why) in [
+        (
+            mysql,
+            "{{ random 33 }}",
+            "of 33 letters, and the database takes 32",
+        ),
+        (
+            "mysql-legacy-database-plugin",
+            "{{ random 17 }}",
+            "takes 16",
+        ),
+    ] {
+        let refused = world.root(line, &config(plugin, template)).await;
+        assert_eq!(refused.status, 400, "{refused:?}");
+        assert!(refused.text.contains(why), "{refused:?}");
+        assert!(refused.text.contains("with `truncate`"), "{refused:?}");
+    }
+    let taken = world.root(line, &config(mysql, "{{ random 32 }}")).await;
+    assert_eq!(taken.status, 204, "{taken:?}");
+    // One that says more of a role or a person fits some, and not others.
+    let template = "{{ .DisplayName }}-{{ .RoleName }}-{{ random 18 }}";
+    let taken = world.root(line, &config(mysql, template)).await;
+    assert_eq!(taken.status, 204, "{taken:?}");
+    let role = json!({"db_name": "shop", "creation_statements": CREATE}).to_string();
+    let refused = world.root("POST database/roles/readonly", &role).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    let why = "the role was not written: invalid username template: it makes a name of 33 letters";
+    assert!(refused.text.contains(why), "{refused:?}");
 }

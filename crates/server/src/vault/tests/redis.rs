@@ -7,6 +7,7 @@ use serde_json::json;
 use strongroom_core::secret::SecretValue;
 use strongroom_redis::RedisUrl;
 use strongroom_redis::check_login;
+use strongroom_testkit::certificates::Certificates;
 use strongroom_testkit::redis::ADMIN;
 use strongroom_testkit::redis::ADMIN_PASSWORD;
 use strongroom_testkit::redis::Redis;
@@ -21,13 +22,7 @@ struct Place {
 
 impl Place {
     async fn new() -> Self {
-        let place = Self {
-            world: World::new().await,
-            redis: Redis::start(),
-        };
-        place
-            .done("POST sys/mounts/database", json!({"type": "database"}))
-            .await;
+        let place = Self::of(Redis::start()).await;
         let config = place.config();
         place.done("POST database/config/cache", config).await;
         let role = json!({
@@ -36,6 +31,16 @@ impl Place {
             "default_ttl": "1h",
         });
         place.done("POST database/roles/ro", role).await;
+        place
+    }
+
+    /// With the engine and no connection.
+    async fn of(redis: Redis) -> Self {
+        let world = World::new().await;
+        let place = Self { world, redis };
+        place
+            .done("POST sys/mounts/database", json!({"type": "database"}))
+            .await;
         place
     }
 
@@ -200,6 +205,47 @@ async fn passwords_of_users_that_stay_are_changed() {
     let reply = place.world.root(line, &body.to_string()).await;
     assert_eq!(reply.status, 500, "{reply:?}");
     assert!(!place.redis.acl_file().contains("ghost"));
+}
+
+#[tokio::test]
+async fn only_a_redis_that_proves_who_it_is_gets_users_over_tls() {
+    let certificates = Certificates::of("127.0.0.1");
+    let place = Place::of(Redis::start_with_tls(&certificates)).await;
+    let config = |change: Value| {
+        let mut config = place.config();
+        let fields = config.as_object_mut().unwrap();
+        fields.extend(change.as_object().unwrap().clone());
+        config
+    };
+    let stranger = Certificates::of("127.0.0.1").authority;
+    let line = "POST database/config/cache";
+    for (change, why) in [
+        (json!({"tls": false}), "or tls=true"),
+        (json!({"tls": true}), "does not prove who it is"),
+        (
+            json!({"tls": true, "ca_cert": stranger}),
+            "`ca_cert` of a connection",
+        ),
+    ] {
+        let reply = place.world.root(line, &config(change).to_string()).await;
+        assert_eq!(reply.status, 400, "{why}: {reply:?}");
+        assert!(reply.text.contains(why), "{why}: {reply:?}");
+        assert!(!reply.text.contains(ADMIN_PASSWORD), "{reply:?}");
+    }
+    let own = json!({"tls": true, "ca_cert": certificates.authority});
+    place.done(line, config(own)).await;
+    place
+        .done("POST database/roles/ro", json!({"db_name": "cache"}))
+        .await;
+    let (lease, ..) = place.creds("GET database/creds/ro").await;
+    assert_eq!(place.users().len(), 1);
+    let body = json!({ "lease_id": lease });
+    place.done("PUT sys/leases/revoke", body).await;
+    assert_eq!(place.users(), Vec::<String>::new());
+    place
+        .done("POST database/rotate-root/cache", Value::Null)
+        .await;
+    let _ = place.creds("GET database/creds/ro").await;
 }
 
 #[tokio::test]

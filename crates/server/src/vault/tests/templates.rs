@@ -180,7 +180,10 @@ async fn a_template_that_is_something_else_or_names_somebody_twice_is_refused() 
             "x\"; DROP ROLE app; -- {{ random 8 }}",
             "characters other than",
         ),
-        ("{{ random 100 }}", "too long"),
+        (
+            "{{ random 64 }}",
+            "a name of 64 letters, and the database takes 63",
+        ),
         ("{{ random 8", "is missing"),
     ] {
         let (status, said) = place

@@ -63,7 +63,8 @@ pub(super) fn run(app: &App, server: &Server, args: &MailsArgs) -> Result<(), Co
         MailsCommand::Add(args) => add(app, server, args),
         MailsCommand::List => {
             let heads = ["mail", "server", "from", "to", "credentials"];
-            list(app, server, "mails", &heads, |name, info| {
+            let nothing = "nobody gets mail: `strongroom rotate mails add` registers somebody";
+            list(app, server, "mails", (&heads, nothing), |name, info| {
                 vec![
                     name.to_owned(),
                     text(&info["server"]),

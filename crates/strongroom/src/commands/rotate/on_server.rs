@@ -46,7 +46,8 @@ pub(super) fn act(
     name: &str,
     action: &str,
 ) -> Result<(), CommandError> {
-    act_with(app, server, name, json!({ "action": action }))
+    let body = json!({ "action": action });
+    act_with(app, server, name, Call::Tell, body)
 }
 
 /// Has a rotation begin, set up as the flags say; or only sets it up.
@@ -71,9 +72,9 @@ pub(super) fn rotate(
         body["now"] = json!(true);
     }
     if !args.later {
-        return act_with(app, server, name, body);
+        return act_with(app, server, name, Call::Tell, body);
     }
-    let answer = server.ask(Call::Write, &path_of(name)?, Some(body), As::Configured)?;
+    let answer = server.ask(Call::Tell, &path_of(name)?, Some(body), As::Configured)?;
     let answer = answer.ok_or_else(|| not_found(server, name))?;
     let next = answer.json()["data"]["next"].clone();
     if app.ui.is_json {
@@ -94,17 +95,19 @@ pub(super) fn supply(
     value: &SecretValue,
 ) -> Result<(), CommandError> {
     let value = server::in_body(value)?;
-    act_with(
-        app,
-        server,
-        name,
-        json!({ "action": "supply", "value": value }),
-    )
+    let body = json!({ "action": "supply", "value": value });
+    act_with(app, server, name, Call::Write, body)
 }
 
-fn act_with(app: &App, server: &Server, name: &str, body: Value) -> Result<(), CommandError> {
+fn act_with(
+    app: &App,
+    server: &Server,
+    name: &str,
+    call: Call,
+    body: Value,
+) -> Result<(), CommandError> {
     let path = path_of(name)?;
-    let begun = server.ask(Call::Write, &path, Some(body), As::Configured)?;
+    let begun = server.ask(call, &path, Some(body), As::Configured)?;
     let begun = begun.ok_or_else(|| {
         let message = format!("{} has no secret {name} at secret/", server.name());
         CommandError::new(Kind::NotFound, "secret.not_found", message)
@@ -140,7 +143,7 @@ pub(super) fn finish(
 ) -> Result<(), CommandError> {
     let path = path_of(name)?;
     let body = json!({ "action": "finish", "now": is_now });
-    let begun = server.ask(Call::Write, &path, Some(body), As::Configured)?;
+    let begun = server.ask(Call::Tell, &path, Some(body), As::Configured)?;
     let mut data = begun.ok_or_else(|| not_found(server, name))?.json()["data"].clone();
     let before = data["failed_steps"].as_u64().unwrap_or(0);
     for _ in 0..POLLS_MAX {
@@ -265,7 +268,7 @@ pub(super) fn history(app: &App, server: &Server, name: &str) -> Result<(), Comm
 /// What a rotation would do.
 pub(super) fn plan(app: &App, server: &Server, name: &str) -> Result<(), CommandError> {
     let body = json!({ "action": "plan" });
-    let answer = server.ask(Call::Write, &path_of(name)?, Some(body), As::Configured)?;
+    let answer = server.ask(Call::Tell, &path_of(name)?, Some(body), As::Configured)?;
     let answer = answer.ok_or_else(|| not_found(server, name))?;
     let mut plan = answer.json()["data"].clone();
     plan["version"] = json!(1);
@@ -291,7 +294,7 @@ pub(super) fn abort(
     match is_abandoned {
         true => {
             let body = json!({ "action": "abandon" });
-            server.ask(Call::Write, &path, Some(body), As::Configured)?;
+            server.ask(Call::Tell, &path, Some(body), As::Configured)?;
         }
         false => {
             server.ask(Call::Delete, &path, None, As::Configured)?;

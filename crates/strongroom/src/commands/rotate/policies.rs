@@ -169,7 +169,9 @@ pub(super) fn policies(
         PoliciesCommand::Push(args) => super::push::run(app, server, args),
         PoliciesCommand::List => {
             let heads = ["policy", "pattern", "when", "owner", "rotator", "old value"];
-            list(app, server, "policies", &heads, |name, info| {
+            let nothing = "no policy is written: `strongroom rotate policies add` writes one, \
+                           `push` those of the manifest";
+            list(app, server, "policies", (&heads, nothing), |name, info| {
                 let when = match info["days"].as_u64() {
                     Some(days) => format!("every {days} days"),
                     None => text(&info["schedule"]),
@@ -196,7 +198,7 @@ fn write(app: &App, server: &Server, name: &str, body: Value) -> Result<(), Comm
     if let Some(fields) = body.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
     }
-    let answer = server.demand(Call::Write, &path_of("policies", name)?, Some(body))?;
+    let answer = server.demand(Call::Tell, &path_of("policies", name)?, Some(body))?;
     let mut data = answer.json()["data"].clone();
     if app.ui.is_json {
         data["version"] = json!(1);
@@ -244,7 +246,9 @@ pub(super) fn webhooks(
         }
         WebhooksCommand::List => {
             let heads = ["webhook", "url", "since"];
-            list(app, server, "webhooks", &heads, |name, info| {
+            let nothing = "no webhook is registered: `strongroom rotate webhooks add` registers \
+                           one";
+            list(app, server, "webhooks", (&heads, nothing), |name, info| {
                 vec![name.to_owned(), text(&info["url"]), text(&info["created"])]
             })
         }
@@ -256,11 +260,12 @@ pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or("-").to_owned()
 }
 
+/// A list of those that a server knows; what is said where there is none.
 pub(super) fn list(
     app: &App,
     server: &Server,
     what: &str,
-    heads: &[&str],
+    (heads, nothing): (&[&str], &str),
     row: impl Fn(&str, &Value) -> Vec<String>,
 ) -> Result<(), CommandError> {
     let answer = server.demand(Call::List, &format!("sys/rotation/{what}"), None)?;
@@ -274,6 +279,10 @@ pub(super) fn list(
         });
         let rows: Vec<Value> = rows.collect();
         return app.ui.print_json(&json!({ "version": 1, what: rows }));
+    }
+    if names.is_empty() {
+        app.ui.say(nothing);
+        return Ok(());
     }
     let rows = names.iter().map(|name| row(name, &data["key_info"][name]));
     app.ui.print_table(heads, rows.collect())

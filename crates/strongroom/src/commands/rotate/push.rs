@@ -69,10 +69,10 @@ pub(super) fn run(app: &App, server: &Server, args: &PushArgs) -> Result<(), Com
         if !args.dry_run {
             if let Some(spec) = &policy.rotator {
                 let path = format!("sys/aws/rotators/{}", policy.name);
-                server.demand(Call::Write, &path, Some(spec.clone()))?;
+                server.demand(Call::Tell, &path, Some(spec.clone()))?;
             }
             let path = path_of("policies", &policy.name)?;
-            let answer = server.demand(Call::Write, &path, Some(policy.body.clone()))?;
+            let answer = server.demand(Call::Tell, &path, Some(policy.body.clone()))?;
             row["secrets_set_up"] = answer.json()["data"]["secrets_set_up"].clone();
         }
         rows.push(row);

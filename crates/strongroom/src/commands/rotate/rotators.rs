@@ -15,6 +15,8 @@ use crate::server::Server;
 
 /// Longest file of certificates, in bytes.
 const CA_BYTES_MAX: u64 = 64 * 1024;
+/// The rotator that nobody registers.
+const ALWAYS_THERE: &str = "strongroom-generate";
 
 #[derive(Args)]
 pub(super) struct RotatorsArgs {
@@ -102,7 +104,7 @@ fn add(app: &App, server: &Server, args: &AddArgs) -> Result<(), CommandError> {
     if let Some(file) = &args.ca {
         body["ca"] = json!(certificates(file)?);
     }
-    let answer = server.demand(Call::Write, &path, Some(body))?;
+    let answer = server.demand(Call::Tell, &path, Some(body))?;
     let data = &answer.json()["data"];
     if app.ui.is_json {
         let mut shown = data.clone();
@@ -164,7 +166,12 @@ fn list(app: &App, server: &Server) -> Result<(), CommandError> {
         vec![name.clone(), text(&info["type"]), what, text(&info["arn"])]
     });
     let heads = ["rotator", "type", "what", "ARN"];
-    app.ui.print_table(&heads, rows.collect())
+    app.ui.print_table(&heads, rows.collect())?;
+    if all.iter().all(|(name, _)| name == ALWAYS_THERE) {
+        app.ui
+            .say("no other is registered: `strongroom rotate rotators add` registers one");
+    }
+    Ok(())
 }
 
 fn remove(app: &App, server: &Server, name: &str) -> Result<(), CommandError> {

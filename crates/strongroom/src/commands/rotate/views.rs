@@ -26,6 +26,11 @@ fn minute(value: &Value, or: &str) -> String {
 
 /// A table of rotations, of names and reports.
 pub(super) fn status(app: &App, all: &[(String, Value)]) -> Result<(), CommandError> {
+    if all.is_empty() {
+        app.ui
+            .say("nothing was rotated yet: `strongroom rotate NAME` rotates a secret");
+        return Ok(());
+    }
     let rows = all.iter().map(|(name, report)| {
         let run = &report["run"];
         let under_way = match (run.is_null(), run["failure"].is_null()) {
@@ -91,6 +96,11 @@ pub(super) fn history(app: &App, name: &str, report: &Value) -> Result<(), Comma
         }));
     }
     let history = report["history"].as_array().into_iter().flatten();
+    if history.clone().next().is_none() {
+        let nothing = format!("{name} was not rotated yet: `strongroom rotate {name}` does it");
+        app.ui.say(&nothing);
+        return Ok(());
+    }
     let rows = history.map(|one| {
         let trouble = match one["failure"].is_null() {
             true => "-".to_owned(),

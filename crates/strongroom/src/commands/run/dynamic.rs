@@ -24,6 +24,7 @@ use strongroom_core::port::Capabilities;
 use strongroom_core::port::Clock;
 use strongroom_core::port::Fetched;
 use strongroom_core::port::Lookup;
+use strongroom_core::port::Stored;
 use strongroom_core::registry::Dynamic;
 use strongroom_core::registry::DynamicForm;
 use strongroom_core::secret::SecretValue;
@@ -340,7 +341,7 @@ impl Backend for DynamicLink {
         &'a self,
         _lookup: &'a Lookup,
         _value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(std::future::ready(Err(self.unsupported("write here"))))
     }
 

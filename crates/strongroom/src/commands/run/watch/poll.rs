@@ -20,6 +20,7 @@ use strongroom_core::port::BoxFuture;
 use strongroom_core::port::Capabilities;
 use strongroom_core::port::Fetched;
 use strongroom_core::port::Lookup;
+use strongroom_core::port::Stored;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::SystemRng;
 use strongroom_crypto::barrier::Barrier;
@@ -324,7 +325,7 @@ impl Backend for Later {
         &'a self,
         _lookup: &'a Lookup,
         _value: &'a SecretValue,
-    ) -> BoxFuture<'a, Result<(), BackendError>> {
+    ) -> BoxFuture<'a, Result<Stored, BackendError>> {
         Box::pin(std::future::ready(Err(self.unsupported("write here"))))
     }
 
