@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 
 use super::node::Node;
 use super::node::free_address;
+use super::node::pause;
 use super::requests::zero;
 use crate::note::note;
 use crate::report;
@@ -27,6 +28,8 @@ const SECRETS: usize = 200;
 const COMMAND_MAX: Duration = Duration::from_secs(11);
 /// A check may take so long: what it cannot have at once it asks for again after that.
 const CHECK_MAX: Duration = Duration::from_secs(31);
+/// What a server read from its store it may still show a second later.
+const MEMORY: Duration = Duration::from_secs(2);
 /// Most requests that may be on their way to one server.
 const IN_FLIGHT_MAX: usize = 64;
 /// The code of what cannot be reached.
@@ -134,6 +137,9 @@ impl Target {
     /// A read of one secret, and a check of all.
     fn try_line(&self, line: Line, figures: &mut Figures) -> AnyResult<()> {
         self.proxy.set(line);
+        if self.server.is_some() {
+            pause(MEMORY);
+        }
         let mut timed = |words: &[&str]| {
             let begun = Instant::now();
             let output = self.command(words).output()?;
