@@ -117,8 +117,13 @@ mod tests {
             ("=Password", true),
             ("no_password", false),
             ("\"password", false),
+            ("`password", false),
+            ("$password", false),
             ("ords", false),
             ("pässword", false),
+            // Half a letter is none, and a letter is one in any script.
+            ("äassword", false),
+            ("äpassword", false),
         ] {
             assert_eq!(ends_with_word(text, "password"), is_one, "{text}");
         }

@@ -271,15 +271,33 @@ mod tests {
             let digits = text.chars().filter(char::is_ascii_digit).count();
             assert!(letters >= 2 && digits >= 3, "{text}");
         }
+        // No more than that is asked for.
+        let letters = |text: &String| text.chars().filter(|c| "abcé".contains(*c)).count();
+        assert!(all.iter().any(|text| letters(text) == 2));
         // All characters occur, each about as often as its kin.
-        let count = |c: char| {
-            all.iter()
-                .flat_map(|text| text.chars())
-                .filter(|d| *d == c)
-                .count()
-        };
         for c in "abcé0123456789-".chars() {
-            assert!(count(c) > 200, "{c}: {}", count(c));
+            assert!(count(&all, c) > 200, "{c}: {}", count(&all, c));
+        }
+    }
+
+    fn count(all: &[String], c: char) -> usize {
+        let chars = all.iter().flat_map(|text| text.chars());
+        chars.filter(|d| *d == c).count()
+    }
+
+    #[test]
+    fn a_character_that_two_rules_name_is_no_more_likely() {
+        let all = drawn(
+            "length = 20\nrule \"charset\" { charset = \"abb\" }\n\
+             rule \"charset\" { charset = \"bc\"\n min_chars = 1 }",
+        );
+        // A third of ten thousand, give or take five deviations.
+        for c in "abc".chars() {
+            assert!(
+                (3100..3570).contains(&count(&all, c)),
+                "{c}: {}",
+                count(&all, c)
+            );
         }
     }
 
@@ -314,6 +332,14 @@ mod tests {
             ),
             ("not hcl {".into(), "1:"),
             (String::new(), "length"),
+            (
+                format!("length = 8\n{}", format!("{charset}\n").repeat(101)),
+                "over 100 rules",
+            ),
+            (
+                "length = 4\nrule \"charset\" { charset = \"abc\"\n min_chars = 5 }".into(),
+                "at least 5 characters but 4",
+            ),
             ("x".repeat(TEXT_BYTES_MAX + 1), "64 KiB"),
         ] {
             let said = PasswordPolicy::parse(&text).unwrap_err().to_string();

@@ -15,6 +15,7 @@ use strongroom_core::port::Storage;
 use strongroom_core::port::Writer;
 use strongroom_core::secret::Payload;
 use strongroom_core::time::Span;
+use strongroom_core::version::STAGE_CURRENT;
 use strongroom_core::version::VersionState;
 use strongroom_engine::context::OpContext;
 use strongroom_engine::ledger::Channel;
@@ -354,6 +355,68 @@ fn a_value_that_is_returned_to_is_not_retired() {
     assert_eq!(*service.refused.lock().unwrap(), ["new-1"]);
     assert_eq!(world.get("db").unwrap(), "old");
     assert_eq!(state_of(&world, 1), VersionState::Live);
+}
+
+#[test]
+fn what_somebody_made_current_again_is_neither_refused_nor_deleted() {
+    for is_moved in [true, false] {
+        let world = World::new();
+        world.set("db", "old");
+        let service = Service::default();
+        rotate(&world, &service, 0, keep(Wait::Deadline), Purpose::Rotate);
+        match is_moved {
+            // As AWS clients do it: the stage goes back to the version that it was at.
+            true => {
+                let found = block_on(world.engine.snapshot(&path("db"))).unwrap();
+                let found = found.unwrap();
+                let id = |number| {
+                    world
+                        .engine
+                        .version_id(&found, found.version(number).unwrap())
+                };
+                let (old, new) = (id(1), id(2));
+                let (at, db) = (at(60), path("db"));
+                let (from, to) = (Some(new.as_str()), Some(old.as_str()));
+                let moved = world.engine.move_stage(&at, &db, STAGE_CURRENT, from, to);
+                block_on(moved).unwrap();
+            }
+            false => drop(world.set("db", "old")),
+        }
+        assert!(matches!(look(&world, &service, 3 * DAY), Looked::Ends(_)));
+        assert_eq!(world.get("db").unwrap(), "old", "{is_moved}");
+        assert_eq!(*service.refused.lock().unwrap(), [""; 0], "{is_moved}");
+        assert_eq!(state_of(&world, 1) == VersionState::Live, is_moved);
+        world.assert_sound();
+    }
+}
+
+#[test]
+fn an_end_that_comes_too_late_leaves_the_next_overlap_open() {
+    let world = World::new();
+    world.set("db", "old");
+    let service = Service::default();
+    rotate(&world, &service, 0, keep(Wait::Deadline), Purpose::Rotate);
+    let (rotations, db) = (rotations(&world), path("db"));
+    let before = progress(&world);
+    let looked = block_on(rotations.look(&db, &before, at(3 * DAY).now)).unwrap();
+    let Looked::Ends(first) = looked else {
+        panic!("{looked:?}");
+    };
+    // Another one is rotated in before the first one is retired.
+    rotate(
+        &world,
+        &service,
+        3 * DAY + 1,
+        keep(Wait::Deadline),
+        Purpose::Rotate,
+    );
+    let context = at(3 * DAY + 2);
+    let done = rotations.retire(&context, &db, (&first, &before), Ok(&service));
+    block_on(done).unwrap().unwrap();
+    let open = record(&world).overlap.unwrap();
+    assert_eq!((open.old, open.version), (vec![1, 2], 3));
+    assert_eq!(record(&world).ended, []);
+    assert_eq!(world.get("db").unwrap(), "new-2");
 }
 
 #[test]

@@ -32,6 +32,8 @@ fn templates_make_what_their_documents_say() {
         ("{{ .RoleName | truncate 4 }}", "read"),
         ("{{ truncate 4 .RoleName }}", "read"),
         ("{{ .RoleName | truncate 400 }}", "read-only_role"),
+        ("{{ \"aäb\" | truncate 2 }}", "a"),
+        ("{{ \"äbc\" | truncate 3 }}", "äb"),
         (
             "{{ .DisplayName | lowercase | replace \"-\" \"_\" }}",
             "userpass_ann",
@@ -55,6 +57,10 @@ fn templates_make_what_their_documents_say() {
             "20261129_140509.123",
         ),
         (
+            "{{ timestamp \"Monday 2 January 002 _2 1 .000000 MST Z07:00 -07:00 -0700 100%\" }}",
+            "Sunday 29 November 333 29 11 .123456 UTC Z +00:00 +0000 1100%",
+        ),
+        (
             "{{ printf \"v-%s-%d-%%-%v\" (.DisplayName | truncate 8) 7 unix_time }}",
             "v-userpass-7-%-1795961109",
         ),
@@ -65,6 +71,14 @@ fn templates_make_what_their_documents_say() {
     ] {
         assert_eq!(render(text).as_deref(), Ok(expected), "{text}");
     }
+}
+
+#[test]
+fn a_day_of_one_digit_is_padded_as_its_layout_says() {
+    // 2026-12-05.
+    let day = Timestamp::from_micros(1_796_472_000_000_000);
+    let written = super::read::timestamp("2|_2|02", day);
+    assert_eq!(written.as_deref(), Ok("5| 5|05"));
 }
 
 #[test]
@@ -81,6 +95,7 @@ fn what_is_drawn_is_another_each_time() {
     for text in [
         "{{ random 8 }}",
         "{{ uuid }}",
+        "{{ printf \"%s\" uuid }}",
         "x{{ printf \"%s\" (random 4 | lowercase) }}",
         usual,
     ] {
@@ -95,7 +110,9 @@ fn what_is_drawn_is_another_each_time() {
     ] {
         assert!(!Template::parse(text).unwrap().draws(), "{text}");
     }
-    assert_eq!(render("{{ uuid }}").unwrap().len(), 36);
+    let uuid = render("{{ uuid }}").unwrap();
+    assert_eq!((uuid.len(), &uuid[14..15]), (36, "4"));
+    assert!("89ab".contains(&uuid[19..20]), "{uuid}");
     assert_eq!(render("{{ random 256 }}").unwrap().len(), 256);
 }
 
@@ -135,6 +152,8 @@ fn what_is_something_else_is_refused_in_words() {
         let said = render(text).unwrap_err();
         assert!(said.contains(says), "{text}: {said}");
     }
+    let long = format!("{{{{ random 256 {}}}}}", "| base64 ".repeat(10));
+    assert!(render(&long).unwrap_err().contains("too long a text"));
     assert!(Template::parse(&"x".repeat(5000)).is_err());
     let deep = format!("{{{{ {}1{} }}}}", "(".repeat(40), ")".repeat(40));
     assert!(Template::parse(&deep).is_err());
