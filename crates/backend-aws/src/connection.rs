@@ -1,6 +1,5 @@
 //! From settings and variables to a configured SDK: region, credentials, endpoint, time limits.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use aws_sdk_secretsmanager::config::retry::ClassifyRetry;
 use aws_sdk_secretsmanager::config::retry::RetryAction;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::retry::RetrySpec;
+use strongroom_core::host::is_near;
 use strongroom_core::port::BackendError;
 use strongroom_core::port::BackendErrorKind;
 use strongroom_core::port::Variables;
@@ -256,10 +256,7 @@ fn host(url: &str, plaintext: bool) -> Result<String, (&'static str, &'static st
         }
         _ => (authority, false),
     };
-    let is_loopback = name == "localhost"
-        || name == "[::1]"
-        || name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
-    if scheme == "http" && !is_loopback && !plaintext {
+    if scheme == "http" && !is_near(name) && !plaintext {
         return Err((
             "the endpoint would get and give values in clear over the network",
             "use https, or add `plaintext=true` in a network that you trust",

@@ -9,6 +9,7 @@ pub mod flat;
 pub mod format;
 pub mod generate;
 pub mod glob;
+pub mod host;
 pub mod lease;
 pub mod manifest;
 pub mod metadata;

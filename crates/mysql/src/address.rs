@@ -1,10 +1,10 @@
 //! Where a server is, as it was typed.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use strongroom_core::host::is_near;
 use strongroom_core::percent;
 use strongroom_core::secret::SecretValue;
 use url::Url;
@@ -195,13 +195,6 @@ impl FromStr for MysqlUrl {
             None => address,
         })
     }
-}
-
-/// Whether what is sent there stays on the machine.
-#[must_use]
-pub fn is_near(host: &str) -> bool {
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

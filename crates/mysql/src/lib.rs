@@ -18,7 +18,6 @@ mod users;
 pub use address::MysqlUrl;
 pub use address::Roots;
 pub use address::UrlError;
-pub use address::is_near;
 pub use session::Session;
 pub use session::check_login;
 pub use statement::Passwords;

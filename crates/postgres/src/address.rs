@@ -1,12 +1,12 @@
 //! Where a database is, as it was typed.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strongroom_core::host;
 use strongroom_core::secret::SecretValue;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
@@ -218,12 +218,7 @@ impl FromStr for DatabaseUrl {
 fn is_near(host: &Host) -> bool {
     match host {
         Host::Unix(_) => true,
-        Host::Tcp(name) => {
-            name == "localhost"
-                || name
-                    .parse::<IpAddr>()
-                    .is_ok_and(|address| address.is_loopback())
-        }
+        Host::Tcp(name) => host::is_near(name),
     }
 }
 

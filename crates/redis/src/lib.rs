@@ -13,7 +13,6 @@ mod users;
 pub use address::RedisUrl;
 pub use address::Roots;
 pub use address::UrlError;
-pub use address::is_near;
 pub use session::Lasting;
 pub use session::Session;
 pub use session::check_login;

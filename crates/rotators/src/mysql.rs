@@ -28,6 +28,7 @@ use crate::Needs;
 use crate::credential;
 use crate::credential::Credential;
 use crate::credential::Urls;
+use crate::step::admin_password;
 use crate::step::in_time;
 use crate::step::new_password;
 use crate::step::no_current;
@@ -75,13 +76,9 @@ pub(crate) fn check(spec: &MysqlUser) -> Result<MysqlUrl, String> {
 impl Mysql {
     pub(crate) fn new(spec: &MysqlUser, needs: Needs) -> Result<Self, RotatorError> {
         let address = check(spec).map_err(unusable)?;
-        let address = match (&spec.admin, &needs.admin) {
-            (None, _) => address,
-            (Some(_), Some(admin)) => address.with_password(&read(admin)?.password),
-            (Some(name), None) => {
-                let message = format!("the administrator's secret {name} has no value");
-                return Err(RotatorError::new("rotator.no_admin", message));
-            }
+        let address = match admin_password(spec.admin.as_deref(), &needs, Urls::Mysql)? {
+            Some(password) => address.with_password(&password),
+            None => address,
         };
         Ok(Self {
             address,

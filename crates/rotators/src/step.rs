@@ -9,6 +9,8 @@ use strongroom_core::secret::SecretValue;
 use strongroom_core::time::Timestamp;
 
 use crate::Needs;
+use crate::credential;
+use crate::credential::Urls;
 
 /// Longest time of a step.
 const STEP_MAX: Duration = Duration::from_secs(30);
@@ -31,6 +33,22 @@ pub(crate) async fn in_time(
 pub(crate) fn new_password(needs: &Needs, now: Timestamp) -> Result<SecretValue, RotatorError> {
     let drawn = GeneratorSpec::default().generate_matching(None, None, &*needs.rng, now);
     drawn.map_err(|error| RotatorError::new("rotation.no_value", error.to_string()))
+}
+
+/// The password of the administrator, where one is declared.
+pub(crate) fn admin_password(
+    declared: Option<&str>,
+    needs: &Needs,
+    urls: Urls,
+) -> Result<Option<SecretValue>, RotatorError> {
+    match (declared, &needs.admin) {
+        (None, _) => Ok(None),
+        (Some(_), Some(admin)) => Ok(Some(credential::read(admin, urls)?.password)),
+        (Some(name), None) => {
+            let message = format!("the administrator's secret {name} has no value");
+            Err(RotatorError::new("rotator.no_admin", message))
+        }
+    }
 }
 
 pub(crate) fn no_current() -> RotatorError {

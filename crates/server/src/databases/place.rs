@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Map;
 use serde_json::Value;
+use strongroom_core::host::is_near;
 use strongroom_core::port::DatabaseUsers;
 use strongroom_core::port::UserError;
 use strongroom_core::secret::SecretValue;
@@ -153,7 +154,7 @@ impl Connection {
             "" => None,
             pem => Some(Roots::Pem(pem.to_owned())),
         };
-        let is_far = !strongroom_mysql::is_near(dsn.host);
+        let is_far = !is_near(dsn.host);
         let is_tls = dsn.tls.unwrap_or(roots.is_some() || is_far);
         let tls = is_tls.then(|| roots.unwrap_or(Roots::Machine));
         let address = MysqlUrl::new(dsn.host, dsn.port, user, tls)
@@ -192,7 +193,7 @@ impl Connection {
                     .into(),
             );
         }
-        let is_tls = flag("tls").unwrap_or(!strongroom_redis::is_near(host));
+        let is_tls = flag("tls").unwrap_or(!is_near(host));
         let roots = match text("ca_cert") {
             "" => Roots::Machine,
             pem => Roots::Pem(pem.to_owned()),

@@ -23,6 +23,7 @@ use reqwest::Url;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
+use strongroom_core::host::is_near;
 use strongroom_core::path::is_forbidden;
 use strongroom_core::secret::SecretValue;
 use strongroom_crypto::request::sha256;
@@ -106,8 +107,7 @@ fn server_of(target: &MailTarget) -> Result<Server, String> {
     let host = url.host_str().filter(|host| !host.is_empty() && is_bare);
     let host = host.ok_or_else(wrong)?;
     let host = host.trim_matches(['[', ']']).to_owned();
-    let is_here = host == "localhost"
-        || (host.parse::<std::net::IpAddr>()).is_ok_and(|address| address.is_loopback());
+    let is_here = is_near(&host);
     let (protection, port) = match url.scheme() {
         "smtps" => (Protection::Whole, PORT_TLS),
         "smtp" if is_here && target.ca.is_none() => (Protection::None, 25),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use reqwest::Url;
 use strongroom_core::generate::GeneratorSpec;
+use strongroom_core::host::is_near;
 use strongroom_core::path::SecretPath;
 use strongroom_core::port::Rotator;
 use strongroom_core::port::RotatorError;
@@ -227,7 +228,6 @@ pub(crate) fn parse_url(text: &str) -> Result<Url, &'static str> {
         .trim_matches(['[', ']'])
         .parse::<std::net::IpAddr>()
         .ok();
-    let is_loopback = host == "localhost" || address.is_some_and(|address| address.is_loopback());
     let is_link_local = address.is_some_and(|address| match address {
         std::net::IpAddr::V4(address) => address.is_link_local() || address.is_unspecified(),
         std::net::IpAddr::V6(address) => {
@@ -239,7 +239,7 @@ pub(crate) fn parse_url(text: &str) -> Result<Url, &'static str> {
     }
     match url.scheme() {
         "https" if !host.is_empty() => Ok(url),
-        "http" if is_loopback => Ok(url),
+        "http" if is_near(host) => Ok(url),
         "http" => Err("plain http is for endpoints on this machine: use https"),
         _ => Err("an endpoint is an http or https URL"),
     }
