@@ -58,9 +58,8 @@ async fn people_log_in_and_guessing_is_stopped() {
     assert_eq!(world.ask(None, line, right).await.status, 200);
 }
 
-#[tokio::test]
-async fn a_method_that_is_gone_leaves_nobody_logged_in() {
-    let world = World::new().await;
+/// A method at `auth/up`, and the token of somebody who logged in by it.
+async fn log_in(world: &World) -> String {
     world
         .root("POST sys/auth/up", r#"{"type":"userpass"}"#)
         .await;
@@ -70,10 +69,16 @@ async fn a_method_that_is_gone_leaves_nobody_logged_in() {
     let login = world
         .ask(None, "PUT auth/up/login/ann", r#"{"password":"p"}"#)
         .await;
-    let token = login.body["auth"]["client_token"]
+    login.body["auth"]["client_token"]
         .as_str()
         .unwrap()
-        .to_owned();
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_method_that_is_gone_leaves_nobody_logged_in() {
+    let world = World::new().await;
+    let token = log_in(&world).await;
     let own = "GET auth/token/lookup-self";
     assert_eq!(world.ask(Some(&token), own, "").await.status, 200);
     assert_eq!(world.root("DELETE sys/auth/up", "").await.status, 204);
@@ -89,23 +94,14 @@ async fn a_removal_that_is_cut_off_leaves_nobody_logged_in() {
     let (world, storage) = Buggy::world().await;
     let core = world.node.core().unwrap();
     for nth in 1.. {
-        world
-            .root("POST sys/auth/up", r#"{"type":"userpass"}"#)
-            .await;
-        world
-            .root("POST auth/up/users/ann", r#"{"password":"p"}"#)
-            .await;
-        let login = world
-            .ask(None, "PUT auth/up/login/ann", r#"{"password":"p"}"#)
-            .await;
-        let token = login.body["auth"]["client_token"].as_str().unwrap();
+        let token = log_in(&world).await;
         storage.fail_at(nth);
         let reply = world.root("DELETE sys/auth/up", "").await;
         let was_reached = storage.calls() >= nth;
         storage.fail_at(0);
         assert_eq!(world.root("DELETE sys/auth/up", "").await.status, 204);
         crate::tasks::run_once(&world.node, &core).await.unwrap();
-        let own = world.ask(Some(token), "GET auth/token/lookup-self", "");
+        let own = world.ask(Some(&token), "GET auth/token/lookup-self", "");
         assert_eq!(own.await.status, 403, "call {nth}: {reply:?}");
         if !was_reached {
             break;
